@@ -1,0 +1,119 @@
+"""What a method is, what it returns, and what comes out in the end.
+
+Read this page before any method: everything else in the package either produces these or consumes them.
+``tests/contract/`` checks every entry of the catalogue, and six fakes, against it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lowshot.imaging.names import Names
+from lowshot.imaging.preparation import Prepared, Preparation
+from lowshot.imaging.scan import LabelledScan, Segmentation
+from lowshot.task import LowShotTask
+from lowshot.training.run import Run
+
+
+class Region(NamedTuple):
+    """One piece of a prediction on the prepared grid, in whatever pieces suit the method.
+
+    Tiles, slices, a chunk of classes over the whole volume, a finished label map: each is a region.
+    Together the regions cover the prepared grid; every (voxel, class) is given at most once.
+    """
+
+    slices: tuple[slice, slice, slice]
+    scores: Float[Tensor, "classes i j k"] | Int[Tensor, "i j k"]
+    """Probabilities in [0, 1], or, as integers without a class axis, the indices of a finished label map."""
+    classes: slice = slice(None)
+    """Which structure indices the class axis of ``scores`` stands for; all of them unless told."""
+
+
+class State(NamedTuple):
+    """All that a model or learner needs to be rebuilt: plain JSON values, and tensors by name."""
+
+    header: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """For models that have nothing to choose at inference."""
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Segments scans. It holds networks, prototypes or atlases; it is not a network."""
+
+    @property
+    def names(self) -> Names:
+        """The structures it segments."""
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels (sequences) a scan must have, in this order."""
+
+    @property
+    def preparation(self) -> Preparation:
+        """How a scan becomes its input."""
+
+    def regions(self, prepared: Prepared, run: Run, options: Any) -> Iterator[Region]:
+        """Predict piece by piece. ``options`` is an instance of the method's ``Options``."""
+
+    def working_memory(self, shape: tuple[int, int, int], run: Run, options: Any) -> int:
+        """Bytes that ``regions`` will take at its peak on a prepared grid of this shape, its input not counted."""
+
+    def state(self) -> State:
+        """What ``Method.restore`` rebuilds this model from."""
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """Knows how to learn a new structure from one example, in seconds and without a gradient step."""
+
+    def adapt(self, support: Sequence[LabelledScan], names: Names, run: Run) -> Model:
+        """A model for the structures of ``names``; it keeps this learner inside."""
+
+    def state(self) -> State:
+        """What ``Method.restore`` rebuilds this learner from."""
+
+
+class Method(Protocol):
+    """The settings of one method, as a frozen dataclass; ``fit`` is the only verb that trains."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]]
+    """Named sets of settings; ``paper`` holds the published ones, ``compact`` what two CPU cores can train."""
+
+    Options: ClassVar[type]
+    """Dataclass of what may be chosen at inference."""
+
+    def problems(self, task: LowShotTask) -> list[str]:
+        """Why this method cannot work on this task, before any work; empty if it can."""
+
+    def fit(self, task: LowShotTask, run: Run) -> Model | Learner:
+        """Learn from the task. Returns a learner where there is a base but no support yet."""
+
+    def restore(self, state: State) -> Model | Learner:
+        """Rebuild what ``fit`` returned from its ``state()``, without guessing."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """An estimate, made without truth, of how good one structure of one result is."""
+
+    expected_dice: float
+    """Dice that the model itself expects: 2 Σ p·ŷ / (Σ p + Σ ŷ) over its own probabilities p and decision ŷ."""
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A segmentation on the scan's own grid, and how far to trust it."""
+
+    segmentation: Segmentation
+    quality: dict[str, Quality | None] = field(default_factory=dict)
+    """By structure name; None where the method gives no probabilities to estimate it from."""
+    notes: tuple[str, ...] = ()
+    """What the reader of the result should know, one sentence each."""

@@ -1,0 +1,75 @@
+"""What a picture is: a scan, a segmentation, and the two together."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from lowshot.errors import GridMismatch
+from lowshot.imaging.grid import Affine, Grid
+from lowshot.imaging.names import Names
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a scan came from, and its header as the reading library gave it, so that results can carry it."""
+
+    path: Path
+    format: str
+    """One of the keys of ``lowshot.imaging.files.FORMATS``: nifti, mgz, nrrd, metaimage, png, tiff, dicom."""
+    header: object | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """One scan on its own grid, exactly as stored: not reoriented, not rescaled."""
+
+    name: str
+    voxels: Float[Tensor, "c i j k"]
+    affine: Affine
+    """Voxel indices to RAS+ millimetres, (4, 4) float64."""
+    channels: tuple[str, ...] = ("image",)
+    """Name of each channel (sequence), in the order of ``voxels``."""
+    spacing_known: bool = True
+    """False where the file says nothing about millimetres (PNG); the affine then counts voxels."""
+    source: Source | None = None
+
+    @property
+    def grid(self) -> Grid:
+        i, j, k = self.voxels.shape[1:]
+        return Grid((i, j, k), self.affine)
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Structure indices 0..K-1 on a grid; 0 is background. What files hold instead stands in ``names``."""
+
+    labels: Int[Tensor, "i j k"]
+    names: Names
+    affine: Affine
+
+    @property
+    def grid(self) -> Grid:
+        i, j, k = self.labels.shape
+        return Grid((i, j, k), self.affine)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledScan:
+    """A scan with its annotation, which may cover only part of it. Unknown is not background."""
+
+    scan: Scan
+    truth: Segmentation
+    known: Bool[Tensor, "i j k"] | None = None
+    """True where the label is known (one annotated slice, an ignore value); None: everywhere."""
+    annotated: frozenset[str] | None = None
+    """The structures that were looked for; None: all of ``truth.names``."""
+
+    def __post_init__(self) -> None:
+        if not self.scan.grid.same_as(self.truth.grid):
+            raise GridMismatch(
+                f"{self.scan.name}: the image's grid {self.scan.grid.shape} and the label map's {self.truth.grid.shape} "
+                f"differ (by {self.scan.grid.distance_mm(self.truth.grid):.3g} mm at the corners); "
+                "resample the label map to the image first"
+            )

@@ -1,0 +1,32 @@
+"""What a method is given. There are no query labels in it, so none can leak."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lowshot.errors import EmptySupport
+from lowshot.imaging.names import Names
+from lowshot.imaging.scan import LabelledScan, Scan
+
+
+@dataclass(frozen=True, eq=False)
+class LowShotTask:
+    """One, two or three annotated scans; optionally a pool without labels, and scans labelled for other organs.
+
+    The sequences may be lazy (loading a scan when it is indexed), so that a pool need not fit in memory.
+    """
+
+    names: Names
+    support: Sequence[LabelledScan] = ()
+    unlabelled: Sequence[Scan] = ()
+    base: Sequence[LabelledScan] = ()
+    mirror_pairs: tuple[tuple[int, int], ...] | None = None
+    """Index pairs (left, right) that swap when a scan is mirrored; None: not known, so nothing is mirrored."""
+
+    def __post_init__(self) -> None:
+        if not self.support and not self.base:
+            raise EmptySupport("no annotated scan: give at least one image with its label map")
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Channel names of the annotated scans."""
+        return (self.support or self.base)[0].scan.channels
