@@ -14,6 +14,7 @@
     ├── MissingExtra                exit code 2: an optional dependency is not installed
     ├── ModelFileError              exit code 2: not a lowshot model, damaged, or from another version
     ├── OutputError                 exit code 2: a result could not be written (full disk, no permission)
+    ├── Diverged                    exit code 1: a loss or a weight became infinite or NaN while training
     └── SomeScansFailed             exit code 3: a batch went through, but not for every scan
 
 A message says which file, what was expected, what came, and what to do. The command line prints it
@@ -91,6 +92,10 @@ class OutputError(LowshotError):
     """A result could not be written."""
 
     exit_code = 2
+
+
+class Diverged(LowshotError):
+    """A loss or a weight became infinite or NaN while training."""
 
 
 class SomeScansFailed(LowshotError):

@@ -1,0 +1,110 @@
+"""Checkpoints: all that changes while training, so that a killed one goes on as if nothing had happened."""
+
+import pickle
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from lowshot.atomic import atomic_path
+from lowshot.errors import Diverged, SettingsError, UnreadableFile
+from lowshot.training.run import Run
+
+
+class Stateful(Protocol):
+    """Something with a state that can be taken out and put back: a module, an optimiser, a queue.
+
+    The state is made of tensors, numbers, strings, dictionaries and lists, as checkpoints are read with
+    ``weights_only=True``.
+    """
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state now."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> object:
+        """Put a state back."""
+
+
+class Checkpoint:
+    """One stage's checkpoint in the folder of a run; without a folder nothing is written."""
+
+    def __init__(
+        self,
+        stage: str,
+        parts: Mapping[str, Stateful],
+        fingerprint: Mapping[str, Any],
+        run: Run,
+        every_seconds: float = 60.0,
+    ) -> None:
+        """Name what is kept.
+
+        Args:
+            stage: the file is ``checkpoints/<stage>.pt``.
+            parts: what changes while training, by name.
+            fingerprint: settings (numbers and strings) under which the checkpoint may be used again.
+            run: its folder, and its process (the first one writes, all read).
+            every_seconds: time between checkpoints.
+        """
+        self.path = None if run.folder is None else run.folder / "checkpoints" / f"{_file_name(stage)}.pt"
+        self._stage, self._parts, self._fingerprint = stage, parts, dict(fingerprint)
+        self._writes = run.rank == 0
+        self._every_seconds, self._last = every_seconds, time.monotonic()
+
+    def due(self) -> bool:
+        """Whether it is time to save."""
+        return self.path is not None and time.monotonic() - self._last >= self._every_seconds
+
+    def save(self, step: int) -> None:
+        """Write the state after ``step`` steps, whole or not at all; the one before stays until then."""
+        self._refuse_non_finite(step)
+        if self.path is not None and self._writes:
+            parts = {name: part.state_dict() for name, part in self._parts.items()}
+            content = {"step": step, "fingerprint": self._fingerprint, "parts": parts}
+            with atomic_path(self.path) as temporary, temporary.open("wb") as file:
+                torch.save(content, file)
+        self._last = time.monotonic()
+
+    def restore(self) -> int:
+        """Put back what is in the file and return the number of steps done; 0 if there is no file."""
+        if self.path is None or not self.path.exists():
+            return 0
+        content = _read(self.path)
+        for name, value in self._fingerprint.items():
+            if content["fingerprint"].get(name) != value:
+                raise SettingsError(
+                    f"{self.path}: made with {name} {content['fingerprint'].get(name)!r}, now it is {value!r}; "
+                    "choose another folder, or delete the file to train this stage again"
+                )
+        for name, part in self._parts.items():
+            part.load_state_dict(content["parts"][name])
+        return int(content["step"])
+
+    def _refuse_non_finite(self, step: int) -> None:
+        modules = (part for part in self._parts.values() if isinstance(part, nn.Module))
+        for name, values in (item for module in modules for item in module.state_dict().items()):
+            if isinstance(values, Tensor) and values.is_floating_point() and not bool(torch.isfinite(values).all()):
+                raise Diverged(f"{self._stage}: {name} is no longer finite after step {step}. {ADVICE}")
+
+
+ADVICE = "Lower the learning rate or clip the gradient; the last checkpoint, if there is one, is from before"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if not {"step", "fingerprint", "parts"} <= content.keys():
+            raise ValueError("entries are missing")
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, AttributeError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UnreadableFile(
+            f"{path}: expected a training checkpoint, but it is damaged ({reason}). Delete it to train this stage again"
+        ) from error
+    return dict(content)
+
+
+def _file_name(stage: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", stage)

@@ -1,0 +1,36 @@
+"""Learning rate as a function of how much of the training is done; without state, so resuming needs nothing.
+
+Each schedule maps the fraction done, in [0, 1), to a factor on every parameter group's own learning rate.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+Schedule = Callable[[float], float]
+
+
+def constant(fraction: float) -> float:
+    """Always 1."""
+    return 1.0
+
+
+def step_decay(at: Sequence[float] = (0.5,), factor: float = 0.1) -> Schedule:
+    """Multiplied by ``factor`` at each of the fractions ``at``."""
+    return lambda fraction: factor ** sum(fraction >= edge for edge in at)
+
+
+def cosine(warmup: float = 0.0, final: float = 0.0) -> Schedule:
+    """Linear from 0 to 1 during the fraction ``warmup``, then half a cosine down to ``final``."""
+
+    def factor(fraction: float) -> float:
+        if fraction < warmup:
+            return fraction / warmup
+        angle = math.pi * (fraction - warmup) / (1.0 - warmup)
+        return final + (1.0 - final) * 0.5 * (1.0 + math.cos(angle))
+
+    return factor
+
+
+def polynomial(power: float = 0.9) -> Schedule:
+    """(1 − fraction) to the ``power``; 0.9 is nnU-Net's."""
+    return lambda fraction: (1.0 - fraction) ** power
