@@ -13,12 +13,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO, runtime_checkable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 
+@runtime_checkable
 class Task(Protocol):
     """One piece of work in progress."""
 
@@ -26,6 +27,7 @@ class Task(Protocol):
         """``n`` more units are done; ``figures`` (a loss, a Dice) are shown beside the count."""
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Where messages and progress go."""
 
