@@ -1,0 +1,164 @@
+"""Predictions against truth: one score per case and structure.
+
+The definitions are in ``overlap.py`` and ``surface.py``. Here is what they are applied to:
+
+- structures are matched by name; the background is not scored, nor is a structure nobody looked for;
+- voxels whose label is unknown are removed from prediction and truth before anything is counted;
+- a missing prediction is an empty one: Dice 0, HD95 the image diagonal, and it is counted as missing.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Integer
+
+from lowshot.errors import GridMismatch, InputError, UnknownLabel
+from lowshot.evaluation.overlap import dice
+from lowshot.evaluation.scores import CaseScores, Empty, Evaluation, Pairs, Score
+from lowshot.evaluation.surface import VOXELS, hd95, hd95_in_plane, hd95_pooled_voxels
+from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
+from lowshot.progress import Progress, Silent
+
+
+def evaluate(pairs: Pairs, *, variants: bool = False, progress: Progress | None = None) -> Evaluation:
+    """Score every pair. One that cannot be read or scored is listed in ``failed`` and does not stop the others.
+
+    Args:
+        pairs: predictions with their truth; when it is lazy, only one pair at a time is in memory.
+        variants: also compute the variants of HD95 that other scorers report.
+        progress: where to say how far the work is.
+
+    Raises:
+        InputError: there are no pairs or no annotated structures, two cases share a name, or every one of them
+            failed (the first reason is raised).
+    """
+    progress = progress or Silent()
+    cases: list[CaseScores] = []
+    failures: list[InputError] = []
+    with progress.task("evaluating", len(pairs)) as task:
+        for position in range(len(pairs)):
+            try:
+                pair = pairs[position]
+                scores = evaluate_case(pair.prediction, pair.truth, pair.case, pair.expected_dice, variants=variants)
+                cases.append(CaseScores(pair.case, scores, pair.notes, position))
+            except InputError as error:
+                failures.append(error)
+                progress.warn(str(error))
+            task.advance()
+    if not cases and failures:
+        raise failures[0]
+    _refuse_unusable(cases)
+    return Evaluation(tuple(cases), pairs, tuple(str(failure) for failure in failures))
+
+
+def _refuse_unusable(cases: Sequence[CaseScores]) -> None:
+    if not cases:
+        raise InputError("nothing to evaluate: there is no pair of prediction and truth")
+    if not any(case.scores for case in cases):
+        raise InputError("nothing to evaluate: no structure is annotated in any case")
+    names = [case.case for case in cases]
+    doubles = sorted({name for name in names if names.count(name) > 1})
+    if doubles:
+        raise InputError(f"several cases are called {', '.join(doubles)}; give each its own name")
+
+
+def evaluate_case(
+    prediction: Segmentation | None,
+    truth: LabelledScan | Segmentation,
+    case: str,
+    expected_dice: Mapping[str, float | None] | None = None,
+    *,
+    variants: bool = False,
+) -> tuple[Score, ...]:
+    """Score one case, one row for each annotated structure of the truth but the background.
+
+    Raises:
+        GridMismatch: prediction and truth do not share one grid.
+        UnknownLabel: they have no structure name in common.
+    """
+    labelled = truth if isinstance(truth, LabelledScan) else with_blank_scan(truth, case)
+    true_labels = labelled.truth.labels.cpu().numpy()
+    predicted_labels = _matched(prediction, labelled, case) if prediction is not None else np.zeros_like(true_labels)
+    if labelled.known is not None:
+        unknown = ~labelled.known.cpu().numpy()
+        true_labels, predicted_labels = (np.where(unknown, 0, labels) for labels in (true_labels, predicted_labels))
+    names = labelled.truth.names
+    looked_for = [name for name in names.foreground if labelled.annotated is None or name in labelled.annotated]
+    expected = expected_dice or {}
+    return tuple(
+        _score(
+            predicted_labels == names.index(name),
+            true_labels == names.index(name),
+            labelled,
+            case=case,
+            structure=name,
+            missing=prediction is None,
+            expected_dice=float("nan") if (estimate := expected.get(name)) is None else estimate,
+            variants=variants,
+        )
+        for name in looked_for
+    )
+
+
+def with_blank_scan(truth: Segmentation, case: str, spacing_known: bool = True) -> LabelledScan:
+    """Truth whose image nobody gave: the image is black everywhere, and takes no memory."""
+    black = torch.zeros(1, 1, 1, 1).expand(1, *truth.labels.shape)
+    return LabelledScan(Scan(case, black, truth.affine, spacing_known=spacing_known), truth)
+
+
+def _matched(prediction: Segmentation, truth: LabelledScan, case: str) -> Integer[np.ndarray, "i j k"]:
+    """Predicted labels as indices of the truth's table, matched by name; what the truth does not know is background."""
+    if not truth.truth.grid.same_as(prediction.grid):
+        raise GridMismatch(
+            f"{case}: the prediction's grid {prediction.grid.shape} and the truth's {truth.truth.grid.shape} differ "
+            f"(by {truth.truth.grid.distance_mm(prediction.grid):.3g} mm at the corners); "
+            "resample one to the other first"
+        )
+    names = truth.truth.names
+    if not set(prediction.names.foreground) & set(names.foreground):
+        raise UnknownLabel(
+            f"{case}: no structure in common: the prediction has {', '.join(prediction.names.foreground)}, "
+            f"the truth {', '.join(names.foreground)}. Read both with the same names file"
+        )
+    indices = [names.index(name) if name in names.foreground else 0 for name in prediction.names.foreground]
+    return np.asarray(np.array([0, *indices], dtype=np.int16)[prediction.labels.cpu().numpy()])
+
+
+_EMPTY: dict[tuple[bool, bool], Empty] = {
+    (False, False): "none",
+    (True, False): "prediction",
+    (False, True): "truth",
+    (True, True): "both",
+}
+
+
+def _score(
+    prediction: Bool[np.ndarray, "i j k"],
+    truth: Bool[np.ndarray, "i j k"],
+    labelled: LabelledScan,
+    *,
+    case: str,
+    structure: str,
+    missing: bool,
+    expected_dice: float,
+    variants: bool,
+) -> Score:
+    spacing_known, grid = labelled.scan.spacing_known, labelled.scan.grid
+    affine = grid.affine if spacing_known else VOXELS
+    voxel_volume = grid.voxel_volume_mm3 / 1000 if spacing_known else 1.0
+    return Score(
+        case=case,
+        structure=structure,
+        dice=dice(prediction, truth),
+        hd95=hd95(prediction, truth, affine),
+        hd95_unit="mm" if spacing_known else "voxels",
+        volume_prediction=int(prediction.sum()) * voxel_volume,
+        volume_truth=int(truth.sum()) * voxel_volume,
+        volume_unit="ml" if spacing_known else "voxels",
+        empty=_EMPTY[not prediction.any(), not truth.any()],
+        missing=missing,
+        expected_dice=expected_dice,
+        hd95_pooled_voxels=hd95_pooled_voxels(prediction, truth) if variants else float("nan"),
+        hd95_in_plane=hd95_in_plane(prediction, truth, affine) if variants else float("nan"),
+    )

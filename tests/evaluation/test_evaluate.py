@@ -1,0 +1,180 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from lowshot.errors import GridMismatch, InputError, UnknownLabel
+from lowshot.evaluation.evaluate import evaluate, evaluate_case, with_blank_scan
+from lowshot.evaluation.scores import Pair
+from lowshot.evaluation.surface import image_diagonal
+from lowshot.imaging.names import Names
+from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
+
+NAMES = Names.of({5: "liver", 9: "spleen"})
+SPACED = np.diag([1.0, 1.0, 3.0, 1.0])
+
+
+def segmentation(boxes, names=NAMES, affine=SPACED, shape=(12, 12, 12)):
+    """Boxes of one index each: {index: slices}."""
+    labels = torch.zeros(shape, dtype=torch.int16)
+    for index, slices in boxes.items():
+        labels[slices] = index
+    return Segmentation(labels, names, affine)
+
+
+def box(i, j, k, size=4):
+    return slice(i, i + size), slice(j, j + size), slice(k, k + size)
+
+
+def by_structure(scores):
+    return {score.structure: score for score in scores}
+
+
+def test_shifted_cube_by_hand():
+    truth = segmentation({1: box(2, 2, 2)})
+    [liver, spleen] = evaluate_case(segmentation({1: box(2, 2, 4)}), truth, "a")
+    assert liver.dice == pytest.approx(0.5)
+    assert (liver.hd95, liver.hd95_unit) == (pytest.approx(6), "mm")
+    assert (liver.volume_truth, liver.volume_unit) == (pytest.approx(4**3 * 3 / 1000), "ml")
+    assert liver.volume_difference == pytest.approx(0)
+    assert liver.empty == "none"
+    assert spleen.empty == "both"
+    assert math.isnan(spleen.dice)
+    assert math.isnan(spleen.hd95)
+
+
+def test_one_empty_is_dice_zero_and_the_image_diagonal():
+    scores = by_structure(evaluate_case(segmentation({1: box(0, 0, 0)}), segmentation({2: box(0, 0, 0)}), "a"))
+    diagonal = image_diagonal((12, 12, 12), SPACED)
+    assert (scores["liver"].dice, scores["liver"].hd95, scores["liver"].empty) == (0, diagonal, "truth")
+    assert (scores["spleen"].dice, scores["spleen"].hd95, scores["spleen"].empty) == (0, diagonal, "prediction")
+
+
+def test_unknown_spacing_counts_voxels():
+    truth = with_blank_scan(segmentation({1: box(2, 2, 2)}), "a", spacing_known=False)
+    liver, _ = evaluate_case(segmentation({1: box(2, 2, 4)}), truth, "a")
+    assert (liver.hd95, liver.hd95_unit) == (pytest.approx(2), "voxels")
+    assert (liver.volume_truth, liver.volume_unit) == (64, "voxels")
+
+
+def test_structures_are_matched_by_name():
+    """The prediction numbers them the other way round, and knows one more; only names count."""
+    other = Names.of({1: "spleen", 2: "liver", 3: "kidney"})
+    prediction = segmentation({2: box(2, 2, 2), 1: box(7, 7, 7), 3: box(0, 8, 0)}, other)
+    truth = segmentation({1: box(2, 2, 2), 2: box(7, 7, 7)})
+    assert [score.dice for score in evaluate_case(prediction, truth, "a")] == [1, 1]
+
+
+def test_nothing_in_common():
+    with pytest.raises(UnknownLabel, match=r"a: no structure in common.*heart.*liver, spleen"):
+        evaluate_case(segmentation({}, Names.of({1: "heart"})), segmentation({}), "a")
+
+
+def test_unknown_voxels_count_neither_as_right_nor_as_wrong():
+    truth = segmentation({1: box(2, 2, 2)})
+    prediction = segmentation({1: box(2, 2, 0, size=6)})  # 6×6×6, starting two slices below
+    known = torch.zeros(12, 12, 12, dtype=torch.bool)
+    known[2:6, 2:6, 2:6] = True  # only here does anybody know
+    labelled = LabelledScan(with_blank_scan(truth, "a").scan, truth, known)
+    assert evaluate_case(prediction, truth, "a")[0].dice < 0.5
+    liver = evaluate_case(prediction, labelled, "a")[0]
+    assert (liver.dice, liver.hd95) == (1, 0)
+    assert liver.volume_prediction == liver.volume_truth == pytest.approx(4**3 * 3 / 1000)
+
+
+def test_structures_nobody_looked_for_are_not_scored():
+    truth = segmentation({1: box(2, 2, 2)})
+    labelled = LabelledScan(with_blank_scan(truth, "a").scan, truth, annotated=frozenset({"liver"}))
+    assert [score.structure for score in evaluate_case(truth, labelled, "a")] == ["liver"]
+
+
+def test_another_grid_is_refused_by_name():
+    truth = segmentation({1: box(2, 2, 2)})
+    moved = SPACED.copy()
+    moved[0, 3] = 5
+    with pytest.raises(GridMismatch, match=r"case 7: .*differ \(by 5 mm"):
+        evaluate_case(segmentation({1: box(2, 2, 2)}, affine=moved), truth, "case 7")
+    with pytest.raises(GridMismatch, match=r"case 7: .*\(12, 12, 11\)"):
+        evaluate_case(segmentation({}, shape=(12, 12, 11)), truth, "case 7")
+
+
+def test_header_noise_is_not_another_grid():
+    truth = segmentation({1: box(2, 2, 2)})
+    assert evaluate_case(segmentation({1: box(2, 2, 2)}, affine=SPACED + 1e-8), truth, "a")[0].dice == 1
+
+
+def test_a_missing_prediction_is_scored_as_empty_and_listed():
+    truth = segmentation({1: box(2, 2, 2)})
+    evaluation = evaluate([Pair("here", truth, truth), Pair("gone", None, truth)])
+    assert evaluation.missing == ("gone",)
+    rows = by_structure(evaluation.cases[1].scores)
+    assert (rows["liver"].dice, rows["liver"].empty, rows["liver"].missing) == (0, "prediction", True)
+    assert rows["liver"].hd95 == image_diagonal((12, 12, 12), SPACED)
+    assert rows["spleen"].empty == "both"
+
+
+def test_variants_are_there_when_asked_for():
+    truth = segmentation({1: box(2, 2, 2)})
+    prediction = segmentation({1: box(2, 2, 4)})
+    plain = evaluate_case(prediction, truth, "a")[0]
+    assert math.isnan(plain.hd95_pooled_voxels)
+    assert math.isnan(plain.hd95_in_plane)
+    both = evaluate_case(prediction, truth, "a", variants=True)[0]
+    assert both.hd95_pooled_voxels == pytest.approx(2)
+    assert both.hd95_in_plane == pytest.approx(6)
+
+
+def test_expected_dice_stands_beside_the_true_one():
+    truth = segmentation({1: box(2, 2, 2)})
+    liver, spleen = evaluate_case(truth, truth, "a", {"liver": 0.9, "spleen": None})
+    assert liver.expected_dice == 0.9
+    assert math.isnan(spleen.expected_dice)
+
+
+class OneBad(list):
+    """A lazy sequence whose second pair cannot be read."""
+
+    def __getitem__(self, position):
+        if position == 1:
+            raise InputError("b.nii.gz: truncated")
+        return super().__getitem__(position)
+
+
+def test_one_bad_pair_does_not_stop_the_others():
+    truth = segmentation({1: box(2, 2, 2)})
+    evaluation = evaluate(OneBad(Pair(name, truth, truth) for name in "abc"))
+    assert [case.case for case in evaluation.cases] == ["a", "c"]
+    assert [case.position for case in evaluation.cases] == [0, 2]
+    assert evaluation.failed == ("b.nii.gz: truncated",)
+
+
+def test_unusable_lists_of_pairs():
+    truth = segmentation({1: box(2, 2, 2)})
+    nobody = LabelledScan(with_blank_scan(truth, "a").scan, truth, annotated=frozenset())
+    with pytest.raises(InputError, match="no pair"):
+        evaluate([])
+    with pytest.raises(InputError, match="no structure is annotated"):
+        evaluate([Pair("a", truth, nobody)])
+    with pytest.raises(InputError, match="called a;"):
+        evaluate([Pair("a", truth, truth), Pair("a", truth, truth)])
+    with pytest.raises(GridMismatch):
+        evaluate([Pair("a", segmentation({}, shape=(3, 3, 3)), truth)])
+
+
+def test_worst_come_first_and_empty_cases_last():
+    truth = segmentation({1: box(2, 2, 2)})
+    pairs = [
+        Pair("good", truth, truth),
+        Pair("nothing there", segmentation({}), segmentation({})),
+        Pair("bad", segmentation({1: box(2, 2, 4)}), truth),
+    ]
+    assert [case.case for case in evaluate(pairs).worst_first()] == ["bad", "good", "nothing there"]
+
+
+def test_a_two_dimensional_image():
+    flat = segmentation({1: (slice(2, 6), slice(2, 6))}, affine=np.eye(4), shape=(10, 10, 1))
+    shifted = segmentation({1: (slice(2, 6), slice(3, 7))}, affine=np.eye(4), shape=(10, 10, 1))
+    scan = Scan("a", torch.zeros(1, 10, 10, 1), np.eye(4), spacing_known=False)
+    score = evaluate_case(shifted, LabelledScan(scan, flat), "a")[0]
+    assert (score.dice, score.hd95, score.hd95_unit) == (0.75, 1, "voxels")
