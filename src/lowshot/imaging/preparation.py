@@ -1,32 +1,31 @@
-"""From a scan on its own grid to what a network sees, and back.
+"""From a scan on its own grid to what a network sees, and back."""
 
-INTERFACE DRAFT: signatures are fixed, bodies follow.
-"""
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import permutations
+from typing import Any
 
-from dataclasses import dataclass
-from typing import Literal
-
-from jaxtyping import Float, Int
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lowshot.imaging.grid import Grid
+from lowshot.errors import SettingsError
+from lowshot.imaging.axis_map import SLACK, AxisMap, Box
+from lowshot.imaging.foreground import foreground, largest_component_box
+from lowshot.imaging.grid import Affine, Grid
+from lowshot.imaging.intensity import scaling, window
 from lowshot.imaging.scan import Scan
 
+FOREGROUND_MARGIN_MM = 5.0
 
-@dataclass(frozen=True)
-class AxisMap:
-    """Where each voxel of a prepared grid lies on the scan's own grid: a permutation, flips, and one
-    linear map per axis. Oblique scans are not rotated, so the map is separable and invertible."""
+_TIE = 1e-6
+"""Smallest margin, so that a voxel whose two best classes are equal still counts for the one it was given."""
 
-    axes: tuple[int, int, int]
-    """Prepared axis a runs along the scan's axis ``axes[a]``."""
-    start: tuple[float, float, float]
-    """Scan index, along ``axes[a]``, of prepared index 0."""
-    step: tuple[float, float, float]
-    """Scan indices per prepared index; negative where the axis is flipped."""
-    shape: tuple[int, int, int]
-    """Prepared shape."""
-    scan_shape: tuple[int, int, int]
+
+Orientation = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+"""For each prepared axis: the scan's axis it runs along, and 1, or -1 where it is flipped."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,15 +43,196 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Preparation:
-    """Orientation, spacing, crop and intensity, in this order. Stored in the model file."""
+    """Orientation, spacing, crop and intensity, in this order. Stored in the model file.
+
+    A 2-D image (k = 1) keeps its orientation and its k axis; ``spacing`` is ignored where the file knows none (PNG).
+    No label is used anywhere, so a scan to be segmented is prepared exactly like an annotated one.
+    """
 
     orientation: str | None = "RAS"
+    """"RAS": axes permuted and flipped to lie nearest to right, anterior, superior. Oblique scans stay oblique."""
     spacing: tuple[float, float, float] | None = None
-    crop: Literal["none", "foreground"] | tuple[int, int, int] = "none"
+    """Millimetres along the prepared axes; None: the scan's own."""
+    crop: str | tuple[int, int, int] = "none"
+    """"foreground": the box around the body and 5 mm more. Three sizes in prepared voxels: the centre, padded with the
+    lowest value of the scan where it is smaller."""
     intensity: str = "zscore"
+    """One of ``lowshot.imaging.intensity.KINDS``, for each channel; statistics are of the scan's voxels in the crop."""
 
-    def apply(self, scan: Scan) -> Prepared: ...
+    def __post_init__(self) -> None:
+        if self.orientation not in (None, "RAS"):
+            raise SettingsError(f"orientation: expected RAS or none at all, got {self.orientation!r}")
+        if self.spacing is not None and (len(self.spacing) != 3 or not all(0 < mm < math.inf for mm in self.spacing)):
+            raise SettingsError(f"spacing: expected three positive sizes in mm, got {self.spacing}")
+        sizes = None if isinstance(self.crop, str) else self.crop
+        if sizes is None and self.crop not in ("none", "foreground"):
+            raise SettingsError(f"crop: expected none, foreground or three sizes in voxels, got {self.crop!r}")
+        if sizes is not None and (len(sizes) != 3 or min(sizes) < 1):
+            raise SettingsError(f"crop: expected three positive sizes in voxels, got {sizes}")
+        window(self.intensity)
 
-    def apply_labels(self, labels: Int[Tensor, "i j k"], prepared: Prepared) -> Int[Tensor, "x y z"]: ...
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, from which ``from_json`` makes an equal preparation."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
-    def undo(self, scores: Float[Tensor, "c x y z"], prepared: Prepared) -> Float[Tensor, "c i j k"]: ...
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Preparation":
+        """The preparation that ``to_json`` described."""
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            raise SettingsError(f"preparation: unknown setting {', '.join(sorted(unknown))}")
+        settings: dict[str, Any] = {
+            k: tuple(value) if isinstance(value, list) else value for k, value in values.items()
+        }
+        return cls(**settings)
+
+    def apply(self, scan: Scan) -> Prepared:
+        """The scan's voxels as float32 on the prepared grid."""
+        box = _foreground_box(scan) if self.crop == "foreground" else _everything(scan.grid.shape)
+        sizes = None if isinstance(self.crop, str) else self.crop
+        axis_map = _axis_map(scan.grid, self._orientation(scan.grid), self._spacing(scan), box, sizes)
+        channels = [self._channel(image, axis_map) for image in scan.voxels]
+        grid = Grid(axis_map.shape, scan.affine @ axis_map.matrix())
+        return Prepared(scan.name, torch.stack(channels), grid, scan.grid, axis_map, scan.spacing_known)
+
+    def apply_labels(
+        self,
+        labels: Int[Tensor, "i j k"],
+        prepared: Prepared,
+        known: Bool[Tensor, "i j k"] | None = None,
+    ) -> Int[Tensor, "x y z"]:
+        """The label map on the prepared grid: each voxel gets the class with the largest share of it.
+
+        Voxels where ``known`` is False count for no class. Outside of the scan is background.
+        """
+        weight = None if known is None else known.float()
+        return _largest_class(labels, weight, prepared.axis_map)
+
+    def apply_mask(self, known: Bool[Tensor, "i j k"], prepared: Prepared) -> Bool[Tensor, "x y z"]:
+        """The mask on the prepared grid; False outside of the scan.
+
+        A prepared voxel is True where a True voxel's centre lies in it, or where it lies in a True voxel. So one
+        annotated slice stays at least one slice, at any spacing.
+        """
+        return prepared.axis_map.cover(known)
+
+    def undo(self, scores: Float[Tensor, "c x y z"], prepared: Prepared) -> Float[Tensor, "c i j k"]:
+        """Scores on the scan's own grid, by linear interpolation; 0 outside of the crop."""
+        return prepared.axis_map.backward(scores)
+
+    def undo_labels(
+        self,
+        labels: Int[Tensor, "x y z"],
+        prepared: Prepared,
+        margin: Float[Tensor, "x y z"] | None = None,
+    ) -> Int[Tensor, "i j k"]:
+        """The label map on the scan's own grid, class by class, in the memory of a few volumes; background outside.
+
+        Each class is interpolated as ``(label == c) · margin`` and the largest wins. With the margin = probability of
+        the winner minus that of the second, this equals interpolating the probabilities themselves wherever two
+        classes meet: the sign of a·p + b·q is decided by the same number. Without a margin every voxel counts alike.
+        """
+        weight = None if margin is None else margin.float().clamp(min=_TIE)
+        return _largest_class(labels, weight, prepared.axis_map.inverse())
+
+    def _orientation(self, grid: Grid) -> Orientation:
+        if self.orientation is None or grid.shape[2] == 1:
+            return (0, 1), (1, 1), (2, 1)
+        return nearest_ras(grid.affine)
+
+    def _spacing(self, scan: Scan) -> tuple[float, float, float] | None:
+        if self.spacing is None or not scan.spacing_known:
+            return None
+        in_plane = self.spacing[:2]
+        return (*in_plane, scan.grid.spacing[2] if scan.grid.shape[2] == 1 else self.spacing[2])
+
+    def _channel(self, image: Float[Tensor, "i j k"], axis_map: AxisMap) -> Float[Tensor, "x y z"]:
+        image = image.float()
+        scale = scaling(self.intensity, image[axis_map.scan_box()].cpu().numpy())
+        return scale(axis_map.forward(image[None], fill=float(image.min()))[0])
+
+
+def nearest_ras(affine: Affine) -> Orientation:
+    """The scan axes that run nearest to right, anterior and superior, and their signs."""
+    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+
+    def agreement(order: tuple[int, ...]) -> float:
+        return sum(abs(float(directions[world, axis])) for world, axis in enumerate(order))
+
+    order = max(permutations(range(3)), key=agreement)
+    right, anterior, superior = ((axis, 1 if directions[world, axis] >= 0 else -1) for world, axis in enumerate(order))
+    return right, anterior, superior
+
+
+def _everything(shape: Sequence[int]) -> Box:
+    i, j, k = (slice(0, size) for size in shape)
+    return i, j, k
+
+
+def _foreground_box(scan: Scan) -> Box:
+    """The box that holds the largest piece of body in every channel, and a margin."""
+    boxes = [largest_component_box(foreground(image.float().cpu().numpy())) for image in scan.voxels]
+    spacing = scan.grid.spacing if scan.spacing_known else (1.0, 1.0, 1.0)
+    box = []
+    for axis, size in enumerate(scan.grid.shape):
+        margin = math.ceil(FOREGROUND_MARGIN_MM / spacing[axis])
+        first = min(each[axis].start for each in boxes) - margin
+        last = max(each[axis].stop for each in boxes) + margin
+        box.append(slice(max(first, 0), min(last, size)))
+    return box[0], box[1], box[2]
+
+
+def _axis_map(
+    grid: Grid,
+    orientation: Orientation,
+    spacing: tuple[float, float, float] | None,
+    box: Box,
+    sizes: tuple[int, int, int] | None,
+) -> AxisMap:
+    """The prepared grid around the centre of ``box``: all of the box, or ``sizes`` voxels.
+
+    Example: a box of 10 voxels of 1 mm, prepared at 3 mm, becomes 4 voxels at 0, 3, 6, 9.
+    """
+    lines = []
+    for a, (axis, sign) in enumerate(orientation):
+        step = 1.0 if spacing is None else spacing[a] / grid.spacing[axis]
+        length = box[axis].stop - box[axis].start
+        if abs(step - 1) * length <= SLACK:  # header noise must not turn a copy into an interpolation
+            step = 1.0
+        count = max(1, math.ceil(length / step - SLACK))
+        first = (box[axis].start + box[axis].stop - 1 - step * (count - 1)) / 2
+        if sizes is not None:
+            first += step * ((count - sizes[a]) // 2)
+            count = sizes[a]
+        start = first if sign > 0 else first + step * (count - 1)
+        lines.append((start, sign * step, count))
+    (x, dx, nx), (y, dy, ny), (z, dz, nz) = lines
+    axes = (orientation[0][0], orientation[1][0], orientation[2][0])
+    return AxisMap(axes, (x, y, z), (dx, dy, dz), (nx, ny, nz), grid.shape)
+
+
+def _largest_class(labels: Tensor, weight: Tensor | None, axis_map: AxisMap) -> Tensor:
+    """Labels moved by ``axis_map``: the class with the largest interpolated weight; background where none has any."""
+    if axis_map.is_exact:
+        return axis_map.forward(labels[None])[0]
+    best = torch.zeros(axis_map.shape, device=labels.device)
+    result = torch.zeros(axis_map.shape, dtype=labels.dtype, device=labels.device)
+    for label, box in _boxes(labels):
+        part, piece, target = axis_map.part(box)
+        share = (labels[piece] == label).float()
+        if weight is not None:
+            share *= weight[piece]
+        share = part.forward(share[None])[0]
+        better = share > best[target]
+        best[target] = torch.maximum(best[target], share)
+        result[target][better] = label
+    return result
+
+
+def _boxes(labels: Tensor) -> list[tuple[int, Box]]:
+    """Each index that occurs, background first, with its bounding box: most structures are small."""
+    from scipy import ndimage
+
+    boxes = ndimage.find_objects(labels.cpu().numpy())
+    found = [(index, (box[0], box[1], box[2])) for index, box in enumerate(boxes, start=1) if box is not None]
+    return [(0, _everything(labels.shape)), *found]

@@ -67,9 +67,10 @@ class LabelledScan:
     """The structures that were looked for; None: all of ``truth.names``."""
 
     def __post_init__(self) -> None:
-        if not self.scan.grid.same_as(self.truth.grid):
+        image, labels = self.scan.grid, self.truth.grid
+        if not image.same_as(labels):
             raise GridMismatch(
-                f"{self.scan.name}: the image's grid {self.scan.grid.shape} and the label map's {self.truth.grid.shape} "
-                f"differ (by {self.scan.grid.distance_mm(self.truth.grid):.3g} mm at the corners); "
+                f"{self.scan.name}: the image's grid {image.shape} and the label map's {labels.shape} differ "
+                f"(by {image.distance_mm(labels):.3g} mm at the corners); "
                 "resample the label map to the image first"
             )
