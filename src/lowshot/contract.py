@@ -4,7 +4,7 @@ Read this page before any method: everything else in the package either produces
 ``tests/contract/`` checks every entry of the catalogue, and six fakes, against it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -83,9 +83,6 @@ class Learner(Protocol):
 
 class Method(Protocol):
     """The settings of one method, as a frozen dataclass; ``fit`` is the only verb that trains."""
-
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]]
-    """Named sets of settings; ``paper`` holds the published ones, ``compact`` what two CPU cores can train."""
 
     Options: ClassVar[type]
     """Dataclass of what may be chosen at inference."""

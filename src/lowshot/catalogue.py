@@ -1,0 +1,91 @@
+"""Every method by name. Strings, so that listing them imports no torch.
+
+To add a method: its folder (or file) under ``methods/``, its tests, one entry here.
+"""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from lowshot.errors import MissingExtra, SettingsError
+from lowshot.settings import build
+
+if TYPE_CHECKING:
+    from lowshot.contract import Method
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a method is, and what it is called with."""
+
+    summary: str
+    """One line for ``lowshot methods``."""
+    method: str
+    """module:class"""
+    presets: str
+    """module:dictionary of named settings; the module imports nothing heavy."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What makes this entry of a class that serves several; presets and the user's settings go on top."""
+    extra: str | None = None
+    """The optional dependencies that it needs: ``pip install lowshot[extra]``."""
+
+
+DEFAULT_METHOD = "mre-net"
+DEFAULT_PRESET = "compact"
+
+CATALOGUE: dict[str, Entry] = {
+    "mre-net": Entry(
+        summary="MRE-Net: multi-scale embedding and prototypes; learns from one to three annotated scans alone",
+        method="lowshot.methods.mre_net.method:MRENet",
+        presets="lowshot.methods.mre_net.presets:MRE_NET",
+    ),
+    "unet": Entry(
+        summary="3-D U-Net of Luna & Park with MRE-Net's loss and tiling: its baseline, row (a) of its ablation",
+        method="lowshot.methods.mre_net.method:MRENet",
+        presets="lowshot.methods.mre_net.presets:UNET",
+        settings={"metric_learning": False, "attention": False, "coordinates": False, "mining": False},
+    ),
+}
+
+
+def entry(name: str) -> Entry:
+    """The entry of a method, or an error that suggests the nearest name."""
+    if name not in CATALOGUE:
+        close = get_close_matches(name, CATALOGUE, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(CATALOGUE)}"
+        raise SettingsError(f"no method named {name!r}; {hint}")
+    return CATALOGUE[name]
+
+
+def presets(name: str) -> Mapping[str, Mapping[str, Any]]:
+    """The named settings of a method."""
+    found: Mapping[str, Mapping[str, Any]] = _load(entry(name).presets)
+    return found
+
+
+def settings(name: str, preset: str = DEFAULT_PRESET, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a method is made with: its entry's settings, the preset's on top, then ``changes``."""
+    named = presets(name)
+    if preset not in named:
+        raise SettingsError(f"{name} has no preset named {preset!r}; there are: {', '.join(named)}")
+    return {**entry(name).settings, **named[preset], **(changes or {})}
+
+
+def create(name: str, values: Mapping[str, Any]) -> "Method":
+    """The method with these settings (see ``settings``), checked."""
+    found = entry(name)
+    try:
+        cls = _load(found.method)
+    except ModuleNotFoundError as error:
+        if found.extra is None:
+            raise
+        raise MissingExtra(f"{name} needs {error.name}: pip install 'lowshot[{found.extra}]'") from error
+    method: Method = build(cls, values, where=f"settings of {name}")
+    return method
+
+
+def _load(address: str) -> Any:
+    module, _, attribute = address.partition(":")
+    return getattr(importlib.import_module(module), attribute)

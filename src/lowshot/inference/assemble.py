@@ -1,0 +1,128 @@
+"""The one consumer of regions: from pieces of scores to a label map on the scan's own grid, in bounded memory.
+
+Whatever the number of classes, three volumes are kept on the prepared grid: the best class of every voxel, its
+probability and that of the second best. Resampling to the scan's grid needs no more (``Preparation.undo_labels``).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lowshot.contract import Quality, Region
+from lowshot.imaging.names import Names
+from lowshot.imaging.preparation import Preparation, Prepared
+
+BYTES_PER_VOXEL = 2 + 4 + 4
+"""Label as int16, two probabilities as float32."""
+
+
+@dataclass(eq=False)
+class Decision:
+    """Running argmax over classes that may come in any pieces."""
+
+    labels: Int[Tensor, "i j k"]
+    best: Float[Tensor, "i j k"]
+    second: Float[Tensor, "i j k"]
+    expected_size: Float[Tensor, " classes"]
+    """Σ p over the voxels, for every class: how large the model expects it to be."""
+    probabilistic: bool = True
+    """False once a region came as finished labels."""
+
+    @classmethod
+    def empty(cls, shape: tuple[int, int, int], classes: int) -> "Decision":
+        """Nothing decided yet."""
+        return cls(
+            labels=torch.zeros(shape, dtype=torch.int16),
+            best=torch.full(shape, -1.0),
+            second=torch.zeros(shape),
+            expected_size=torch.zeros(classes, dtype=torch.float64),
+        )
+
+    def add(self, region: Region) -> None:
+        """Take one region into account."""
+        if not region.scores.is_floating_point():
+            self.labels[region.slices] = region.scores.to(self.labels.dtype)
+            self.best[region.slices] = 1.0
+            self.probabilistic = False
+            return
+        scores = region.scores
+        self.expected_size[region.classes] += scores.sum(dim=(1, 2, 3), dtype=torch.float64)
+        top = scores.topk(min(2, len(scores)), dim=0)
+        best, second = self.best[region.slices], self.second[region.slices]
+        runner_up = top.values[1] if len(scores) > 1 else torch.zeros_like(best)
+        wins = top.values[0] > best
+        # The second best is the larger of the loser's best and the winner's own runner-up.
+        second.copy_(torch.where(wins, torch.maximum(best, runner_up), torch.maximum(second, top.values[0])))
+        offset = region.classes.start or 0
+        labels = self.labels[region.slices]
+        labels.copy_(torch.where(wins, (top.indices[0] + offset).to(labels.dtype), labels))
+        best.copy_(torch.maximum(best, top.values[0]))
+
+    def margin(self) -> Float[Tensor, "i j k"]:
+        """Probability of the winner minus that of the second best; 1 for finished labels."""
+        return (self.best - self.second.clamp_min(0)).clamp_min(0)
+
+    def quality(self, names: Names) -> dict[str, Quality | None]:
+        """Expected Dice 2 Σ p·ŷ / (Σ p + Σ ŷ) of every structure; None without probabilities, or where both are 0."""
+        if not self.probabilistic:
+            return dict.fromkeys(names.foreground)
+        flat = self.labels.flatten().long()
+        agreed = torch.bincount(flat, self.best.flatten().double(), minlength=len(names))
+        sizes = torch.bincount(flat, minlength=len(names))
+        found: dict[str, Quality | None] = {}
+        for k, name in enumerate(names.foreground, start=1):
+            total = float(self.expected_size[k] + sizes[k])
+            found[name] = Quality(expected_dice=float(2 * agreed[k]) / total) if total >= 1 else None
+        return found
+
+
+def assemble(
+    regions: Iterable[Region],
+    prepared: Prepared,
+    preparation: Preparation,
+    names: Names,
+    probabilities: "ProbabilityFile | None" = None,
+) -> tuple[Int[Tensor, "i j k"], dict[str, Quality | None]]:
+    """The label map on the scan's own grid, and how good the model expects it to be.
+
+    Args:
+        regions: pieces of scores on the prepared grid.
+        prepared: the scan as the model saw it.
+        preparation: how it came about.
+        names: the structures.
+        probabilities: where to keep every class's probabilities as well; None: nowhere.
+    """
+    decision = Decision.empty(prepared.grid.shape, len(names))
+    for region in regions:
+        decision.add(region)
+        if probabilities is not None:
+            probabilities.add(region)
+    labels = preparation.undo_labels(decision.labels, prepared, decision.margin())
+    return labels, decision.quality(names)
+
+
+class ProbabilityFile:
+    """Probabilities of all classes, streamed to a file on disk so that they never stand in memory together."""
+
+    def __init__(self, path: Path, shape: tuple[int, int, int], classes: int) -> None:
+        """Create the scratch file: float16, ``classes`` volumes one after the other."""
+        size = classes * shape[0] * shape[1] * shape[2]
+        flat = torch.from_file(str(path), shared=True, size=size, dtype=torch.float16)
+        self._volumes = flat.reshape(classes, *shape)
+
+    def add(self, region: Region) -> None:
+        """Write one region's scores; finished labels become probabilities of 0 and 1."""
+        target = (slice(None), *region.slices)
+        if region.scores.is_floating_point():
+            self._volumes[(region.classes, *region.slices)] = region.scores.half()
+            return
+        for k, volume in enumerate(self._volumes[target]):
+            volume.copy_((region.scores == k).half())
+
+    def on_scan(self, k: int, preparation: Preparation, prepared: Prepared) -> Float[Tensor, "i j k"]:
+        """Probability of structure ``k`` on the scan's own grid; 0 outside of the crop."""
+        return preparation.undo(self._volumes[k : k + 1].float(), prepared)[0]

@@ -1,0 +1,211 @@
+"""MRE-Net: one-shot segmentation by multi-scale embedding and deep metric learning. Settings, fit and restore.
+
+Read from here: ``network.py`` is the model, ``objective.py`` the loss, ``lowshot.transforms.patches`` the data, and
+``fit`` below the loop. This folder's README maps the paper's equations to functions and lists our deviations.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, Literal
+
+from torch import Generator, Tensor, nn
+from torch.optim import Adam
+
+from lowshot.contract import State
+from lowshot.errors import SettingsError
+from lowshot.imaging.names import Names
+from lowshot.imaging.preparation import Preparation
+from lowshot.inference.patch_model import PatchModel, TileOptions
+from lowshot.methods.mre_net.network import Distance, Embedding, Mixing, PrototypeClassifier
+from lowshot.methods.mre_net.objective import majority_classes, mined_loss
+from lowshot.nn.geometry import Geometry, Triple, patch_for, strides_for
+from lowshot.nn.luna_park import LunaParkUNet, Norm
+from lowshot.nn.voxelwise import Planar, VoxelwiseNetwork
+from lowshot.task import LowShotTask
+from lowshot.training.loop import Goal, train
+from lowshot.training.run import Run
+from lowshot.training.schedules import cosine, step_decay
+from lowshot.transforms.levels import AUGMENTATION, Level
+from lowshot.transforms.patches import Patches, PatchSampling, Volume, sample_patches
+from lowshot.transforms.support import class_counts, prepare_support
+
+
+@dataclass(frozen=True, kw_only=True)
+class MRENet:
+    """Multi-scale representation embedding with prototypes, from one to three annotated scans.
+
+    Defaults are the published settings for MRBrainS18; each says where it comes from (paper, code, ours).
+    """
+
+    # What the network sees
+    orientation: Literal["RAS"] | None = "RAS"  # ours
+    spacing: tuple[float, float, float] | None = None  # ours: None is the annotated scan's own
+    most_voxels: int | None = None  # ours: coarser spacing above this many voxels
+    crop: Literal["none", "foreground"] | Triple = (216, 216, 48)  # paper
+    intensity: str = "zscore"  # paper
+
+    # Patches and tiles
+    patch: Triple | None = (36, 36, 12)  # paper; None follows from the scan and patch_voxels
+    margin: Triple = (4, 4, 2)  # paper: 28×28×8 tiles
+    patch_voxels: int = 64**3  # ours
+    batch: int = 24  # paper
+    balanced: float = 0.0  # ours: share of patches centred on a class drawn uniformly
+    augmentation: Level = "none"  # paper: optional
+    mirror: bool = False  # paper: left-right, brain only
+
+    # Backbone
+    dimensions: Literal[2, 3] | None = 3  # paper: 2 for ultrasound; None follows from the scan
+    widths: tuple[int, ...] = (64, 128, 256)  # paper
+    convolutions: tuple[int, ...] = (3, 4, 5)  # paper
+    strides: tuple[Triple, ...] | None = ((2, 2, 2), (2, 2, 1))  # paper; None follows from the scan
+    norm: Norm = "batch"  # paper; the backbone's public code has affine-free instance norm
+
+    # Attentional multi-scale embedding (AMS)
+    attention: bool = True  # paper; off in rows a to c
+    coordinates: bool = True  # paper; off in rows a, b and g
+    level_width: int | None = None  # ours: narrow the deep maps before they are brought to full size
+    pyramid_width: int = 256  # ours: the paper is silent
+    pyramid_rates: Triple = (6, 12, 18)  # paper
+    pyramid_stride: int = 1  # ours
+    embedding_size: int = 2048  # paper: Ne
+
+    # Deep metric learning (DML)
+    metric_learning: bool = True  # paper; off in rows a and f
+    modes: int = 3  # paper: M
+    mixing: Mixing = "adaptive"  # paper
+    mixer_width: int = 512  # paper
+    distance: Distance = "cosine"  # paper
+    scale: float = 10.0  # ours: initial ξ
+
+    # Loss
+    mining: bool = True  # paper: OHEM; off in rows a to d
+    majority: tuple[str, ...] | None = None  # paper: named per data set; None follows from the label counts
+    hard_multiple: float = 6.0  # paper: N_Lg
+    balance: float = 1.0  # paper: 1, every category counts alike
+
+    # Training
+    steps: int = 3000  # paper
+    learning_rate: float = 1e-3  # paper
+    decay_at: tuple[float, ...] | None = (0.5,)  # paper: ×0.1 every 1500 iterations, that is once; None: cosine (ours)
+    clip_norm: float | None = None  # ours
+
+    Options: ClassVar[type] = TileOptions
+
+    def __post_init__(self) -> None:
+        if not len(self.widths) == len(self.convolutions):
+            raise SettingsError(f"widths and convolutions: {len(self.widths)} and {len(self.convolutions)} levels")
+        if self.strides is not None and len(self.strides) != len(self.widths) - 1:
+            raise SettingsError(f"strides: {len(self.widths)} levels need {len(self.widths) - 1}, got {self.strides}")
+
+    def problems(self, task: LowShotTask) -> list[str]:
+        """Needs a support; names in the settings must be structures of the task."""
+        found = []
+        if not task.support:
+            found.append("MRE-Net learns from annotated scans of the structures themselves; give at least one")
+        unknown = set(self.majority or ()) - set(task.names.names)
+        if unknown:
+            found.append(f"majority names unknown structures: {', '.join(sorted(unknown))}")
+        if self.mirror and task.mirror_pairs is None:
+            found.append("mirroring needs to know which structures are left and right twins; turn mirror off")
+        return found
+
+    def fit(self, task: LowShotTask, run: Run) -> PatchModel:
+        """Train on random patches of the annotated scans."""
+        preparation, volumes = prepare_support(task.support, self._preparation(), self.most_voxels)
+        geometry = self._geometry(volumes[0])
+        with run.seeded("weights"):
+            network = self._network(len(task.channels), len(task.names), geometry)
+        spatial, intensity = AUGMENTATION[self.augmentation]
+        mirror_pairs = task.mirror_pairs if self.mirror else None
+        sampling = PatchSampling(geometry.patch, self.batch, self.balanced, spatial, intensity, mirror_pairs)
+        goal = Goal(
+            loss=partial(self._loss, network, self._majority(task.names, volumes)),
+            module=network,
+            optimiser=Adam(network.parameters(), self.learning_rate),
+            schedule=cosine(warmup=0.05) if self.decay_at is None else step_decay(self.decay_at),
+            clip_norm=self.clip_norm,
+        )
+        train([goal], partial(_batch, volumes, sampling, run), steps=self.steps, run=run)
+        return PatchModel(network, task.names, task.channels, preparation, geometry)
+
+    def restore(self, state: State) -> PatchModel:
+        """The network's architecture follows from the settings and the stored geometry."""
+        geometry = Geometry.from_json(state.header["geometry"])
+        network = self._network(len(state.header["channels"]), len(state.header["names"]), geometry)
+        return PatchModel.restore(network, state)
+
+    def _preparation(self) -> Preparation:
+        return Preparation(self.orientation, self.spacing, self.crop, self.intensity)
+
+    def _geometry(self, volume: Volume) -> Geometry:
+        x, y, z = volume.labels.shape
+        dimensions = self.dimensions or (2 if z == 1 else 3)
+        seen = (x, y, 1 if dimensions == 2 else z)
+        strides = self.strides or strides_for(volume.spacing, seen, len(self.widths))
+        if self.patch is not None:
+            return Geometry(dimensions, strides, self.patch, self.margin)
+        return Geometry(dimensions, strides, *patch_for(volume.spacing, seen, self.patch_voxels, strides))
+
+    def _network(self, channels: int, classes: int, geometry: Geometry) -> VoxelwiseNetwork:
+        dimensions = geometry.dimensions
+        backbone = LunaParkUNet(
+            channels,
+            widths=self.widths,
+            convolutions=self.convolutions,
+            strides=geometry.strides,
+            norm=self.norm,
+            dimensions=dimensions,
+        )
+        embedding = Embedding(
+            backbone,
+            attention=self.attention,
+            coordinates=self.coordinates,
+            level_width=self.level_width,
+            pyramid_width=self.pyramid_width,
+            pyramid_rates=self.pyramid_rates,
+            stride=self.pyramid_stride,
+            norm=self.norm,
+            dimensions=dimensions,
+        )
+        head: nn.Module = nn.Linear(embedding.outputs, classes)
+        if self.metric_learning:
+            classifier = PrototypeClassifier(
+                self.embedding_size,
+                classes,
+                modes=self.modes,
+                mixing=self.mixing,
+                distance=self.distance,
+                scale=self.scale,
+                hidden=self.mixer_width,
+            )
+            head = nn.Sequential(nn.Linear(embedding.outputs, self.embedding_size), classifier)
+        return VoxelwiseNetwork(Planar(embedding) if dimensions == 2 else embedding, head)
+
+    def _majority(self, names: Names, volumes: Sequence[Volume]) -> tuple[int, ...] | None:
+        if not self.mining:
+            return None
+        if self.majority is None:
+            return majority_classes(class_counts(volumes, len(names)).tolist())
+        return (0, *(names.index(name) for name in self.majority))
+
+    def _loss(
+        self, network: VoxelwiseNetwork, majority: tuple[int, ...] | None, batch: Patches
+    ) -> Mapping[str, Tensor]:
+        features = network.features(batch.image, batch.coordinates)
+        loss = mined_loss(
+            network.head,
+            features,
+            batch.labels,
+            batch.known,
+            majority=majority,
+            multiple=self.hard_multiple,
+            balance=self.balance,
+        )
+        return {"cross_entropy": loss}
+
+
+def _batch(
+    volumes: Sequence[Volume], sampling: PatchSampling, run: Run, step: int, generator: Generator
+) -> Patches:
+    return Patches(*map(run.tensor, sample_patches(volumes, sampling, generator)))

@@ -1,0 +1,44 @@
+"""Settings and options: dataclasses filled from presets and ``key=value`` words, checked by pydantic."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+from lowshot.errors import SettingsError
+
+T = TypeVar("T")
+
+
+def parse_words(words: Sequence[str]) -> dict[str, Any]:
+    """``["modes=1", "patch=[48,48,48]", "mining=false"]`` to a dictionary; values are JSON, or else plain text."""
+    values: dict[str, Any] = {}
+    for word in words:
+        key, separator, text = word.partition("=")
+        if not separator or not key.strip():
+            raise SettingsError(f"expected key=value, got {word!r}")
+        try:
+            values[key.strip().replace("-", "_")] = json.loads(text)
+        except json.JSONDecodeError:
+            # "none" reads better on a command line than JSON's null, but some settings have it as a word of theirs.
+            values[key.strip().replace("-", "_")] = text.strip()
+    return values
+
+
+def build(cls: type[T], values: Mapping[str, Any], where: str = "settings") -> T:
+    """An instance of a settings dataclass; unknown keys and wrong values are errors that say what was expected."""
+    from pydantic import TypeAdapter, ValidationError
+
+    known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            close = get_close_matches(key, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(known)}"
+            raise SettingsError(f"{where}: no setting named {key}{hint}")
+    try:
+        return TypeAdapter(cls).validate_python(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise SettingsError(f"{where}: {name}: {first['msg']}, got {first['input']!r}") from error

@@ -1,0 +1,74 @@
+"""Random intensity transforms of normalised patches (mean about 0, deviation about 1), batched in torch."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+
+@dataclass(frozen=True)
+class IntensityRanges:
+    """How far to transform; all zero is the identity."""
+
+    contrast: float = 0.0
+    """Factor between 1/(1+c) and 1+c."""
+    brightness: float = 0.0
+    """Largest shift, in standard deviations of the scan."""
+    gamma: float = 0.0
+    """Exponent between 1/(1+g) and 1+g, on the patch scaled to [0, 1]."""
+    bias: float = 0.0
+    """Largest logarithm of a smooth multiplicative field over the patch."""
+    noise: float = 0.0
+    """Largest standard deviation of white noise."""
+    blur_voxels: float = 0.0
+    """Largest standard deviation of a Gaussian, in voxels; half of the patches stay sharp."""
+
+
+def transform_intensity(
+    patches: Float[Tensor, "b c x y z"], ranges: IntensityRanges, generator: Generator
+) -> Float[Tensor, "b c x y z"]:
+    """Apply one random draw per patch and channel (gamma, bias, blur, contrast, brightness, noise, in this order)."""
+    if ranges == IntensityRanges():
+        return patches
+    each = (*patches.shape[:2], 1, 1, 1)
+
+    def uniform(*shape: int) -> Tensor:
+        return (torch.rand(shape, generator=generator) * 2 - 1).to(patches)
+
+    x = patches
+    low, high = x.amin((2, 3, 4), keepdim=True), x.amax((2, 3, 4), keepdim=True)
+    if ranges.gamma > 0:
+        exponent = torch.exp(uniform(*each) * math.log1p(ranges.gamma))
+        x = ((x - low) / (high - low).clamp_min(1e-6)).clamp_min(1e-6) ** exponent * (high - low) + low
+    if ranges.bias > 0:
+        field = F.interpolate(uniform(*patches.shape[:2], 3, 3, 3), size=x.shape[2:], mode="trilinear")
+        # Relative to the darkest value, so that what is black stays black.
+        x = (x - low) * torch.exp(field * ranges.bias) + low
+    if ranges.blur_voxels > 0:
+        x = blur(x, uniform(patches.shape[0]).clamp_min(0) * ranges.blur_voxels)
+    if ranges.contrast > 0 or ranges.brightness > 0:
+        x = x * torch.exp(uniform(*each) * math.log1p(ranges.contrast)) + uniform(*each) * ranges.brightness
+    if ranges.noise > 0:
+        deviation = uniform(*each).abs() * ranges.noise
+        x = x + torch.randn(x.shape, generator=generator).to(x) * deviation
+    return x
+
+
+def blur(patches: Float[Tensor, "b c x y z"], deviation: Float[Tensor, " b"]) -> Float[Tensor, "b c x y z"]:
+    """Gaussian blur with one standard deviation (voxels) per patch; 0 leaves the patch as it is."""
+    radius = max(1, math.ceil(2 * float(deviation.max())))
+    offsets = torch.arange(-radius, radius + 1, device=patches.device, dtype=torch.float32)
+    kernel = torch.exp(-0.5 * (offsets / deviation.float().clamp_min(1e-3)[:, None]) ** 2)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).to(patches)
+    b, c = patches.shape[:2]
+    x = patches.reshape(1, b * c, *patches.shape[2:])
+    for axis in range(3):
+        size, pad = [1, 1, 1], [0] * 6
+        size[axis] = 2 * radius + 1
+        pad[2 * (2 - axis)] = pad[2 * (2 - axis) + 1] = radius
+        weight = kernel.repeat_interleave(c, 0).reshape(b * c, 1, *size)
+        x = F.conv3d(F.pad(x, pad, mode="replicate"), weight, groups=b * c)
+    return x.reshape(patches.shape)

@@ -1,0 +1,55 @@
+"""From annotated scans to volumes that patches are drawn from."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from lowshot.imaging.preparation import Preparation
+from lowshot.imaging.scan import LabelledScan
+from lowshot.nn.geometry import working_spacing
+from lowshot.transforms.patches import Volume
+
+
+def prepare_support(
+    support: Sequence[LabelledScan], preparation: Preparation, most_voxels: int | None
+) -> tuple[Preparation, list[Volume]]:
+    """Prepare each annotated scan with its labels; what is not known stays unknown.
+
+    The preparation comes back with its spacing filled in: the first scan's own, or a coarser one where a scan would
+    have more than ``most_voxels`` voxels. Every scan to be segmented is then brought to that spacing.
+    """
+    if preparation.spacing is None:
+        grids = [preparation.apply(labelled.scan).grid for labelled in support]
+        extent = [max(grid.shape[axis] * grid.spacing[axis] for grid in grids) for axis in range(3)]
+        preparation = replace(preparation, spacing=working_spacing(extent, grids[0].spacing, most_voxels))
+    return preparation, [_volume(labelled, preparation) for labelled in support]
+
+
+def _volume(labelled: LabelledScan, preparation: Preparation) -> Volume:
+    prepared = preparation.apply(labelled.scan)
+    known = known_voxels(labelled)
+    labels = preparation.apply_labels(labelled.truth.labels, prepared, known)
+    everywhere = torch.ones_like(labelled.truth.labels, dtype=torch.bool)
+    mask = preparation.apply_mask(everywhere if known is None else known, prepared)
+    return Volume(prepared.voxels, labels, mask, prepared.grid.spacing)
+
+
+def known_voxels(labelled: LabelledScan) -> Bool[Tensor, "i j k"] | None:
+    """Where a label can be trusted; None: everywhere.
+
+    Where only some structures were looked for, background may hide one of the others, so it counts as unknown.
+    """
+    known, annotated = labelled.known, labelled.annotated
+    if annotated is None or annotated >= set(labelled.truth.names.foreground):
+        return known
+    looked_for = labelled.truth.labels > 0
+    return looked_for if known is None else known & looked_for
+
+
+def class_counts(volumes: Sequence[Volume], classes: int) -> Int[Tensor, " k"]:
+    """Known voxels of every class, over all volumes."""
+    counts = [torch.bincount(volume.labels[volume.known].long(), minlength=classes) for volume in volumes]
+    return torch.stack(counts).sum(dim=0)
