@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from lowshot.errors import GridMismatch, InputError, UnknownLabel
-from lowshot.evaluation.evaluate import evaluate, evaluate_case, with_blank_scan
+from lowshot.evaluation.comparable import with_blank_scan
+from lowshot.evaluation.evaluate import evaluate, evaluate_case
 from lowshot.evaluation.scores import Pair
 from lowshot.evaluation.surface import image_diagonal
 from lowshot.imaging.names import Names

@@ -30,6 +30,8 @@ def test_rank_correlation_sees_order_alone():
     assert rank_correlation([1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 1.0, 2.0]) == pytest.approx(-0.8)
 
 
-@pytest.mark.parametrize(("x", "y"), [([1.0, 2.0], [1.0, 2.0]), ([1.0] * 3, [1.0, 2.0, 3.0]), ([NAN] * 3, [1.0, 2.0, 3.0])])
+@pytest.mark.parametrize(
+    ("x", "y"), [([1.0, 2.0], [1.0, 2.0]), ([1.0] * 3, [1.0, 2.0, 3.0]), ([NAN] * 3, [1.0, 2.0, 3.0])]
+)
 def test_rank_correlation_of_too_little_is_not_defined(x, y):
     assert math.isnan(rank_correlation(x, y))

@@ -10,14 +10,14 @@ The definitions are in ``overlap.py`` and ``surface.py``. Here is what they are 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Integer
+from jaxtyping import Bool
 
-from lowshot.errors import GridMismatch, InputError, UnknownLabel
+from lowshot.errors import InputError
+from lowshot.evaluation.comparable import comparable_labels, looked_for_structures, with_blank_scan
 from lowshot.evaluation.overlap import dice
 from lowshot.evaluation.scores import CaseScores, Empty, Evaluation, Pairs, Score
 from lowshot.evaluation.surface import VOXELS, hd95, hd95_in_plane, hd95_pooled_voxels
-from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
+from lowshot.imaging.scan import LabelledScan, Segmentation
 from lowshot.progress import Progress, Silent
 
 
@@ -78,18 +78,13 @@ def evaluate_case(
         UnknownLabel: they have no structure name in common.
     """
     labelled = truth if isinstance(truth, LabelledScan) else with_blank_scan(truth, case)
-    true_labels = labelled.truth.labels.cpu().numpy()
-    predicted_labels = _matched(prediction, labelled, case) if prediction is not None else np.zeros_like(true_labels)
-    if labelled.known is not None:
-        unknown = ~labelled.known.cpu().numpy()
-        true_labels, predicted_labels = (np.where(unknown, 0, labels) for labels in (true_labels, predicted_labels))
+    predicted, true = comparable_labels(prediction, labelled, case)
     names = labelled.truth.names
-    looked_for = [name for name in names.foreground if labelled.annotated is None or name in labelled.annotated]
     expected = expected_dice or {}
     return tuple(
         _score(
-            predicted_labels == names.index(name),
-            true_labels == names.index(name),
+            predicted == names.index(name),
+            true == names.index(name),
             labelled,
             case=case,
             structure=name,
@@ -97,32 +92,8 @@ def evaluate_case(
             expected_dice=float("nan") if (estimate := expected.get(name)) is None else estimate,
             variants=variants,
         )
-        for name in looked_for
+        for name in looked_for_structures(labelled)
     )
-
-
-def with_blank_scan(truth: Segmentation, case: str, spacing_known: bool = True) -> LabelledScan:
-    """Truth whose image nobody gave: the image is black everywhere, and takes no memory."""
-    black = torch.zeros(1, 1, 1, 1).expand(1, *truth.labels.shape)
-    return LabelledScan(Scan(case, black, truth.affine, spacing_known=spacing_known), truth)
-
-
-def _matched(prediction: Segmentation, truth: LabelledScan, case: str) -> Integer[np.ndarray, "i j k"]:
-    """Predicted labels as indices of the truth's table, matched by name; what the truth does not know is background."""
-    if not truth.truth.grid.same_as(prediction.grid):
-        raise GridMismatch(
-            f"{case}: the prediction's grid {prediction.grid.shape} and the truth's {truth.truth.grid.shape} differ "
-            f"(by {truth.truth.grid.distance_mm(prediction.grid):.3g} mm at the corners); "
-            "resample one to the other first"
-        )
-    names = truth.truth.names
-    if not set(prediction.names.foreground) & set(names.foreground):
-        raise UnknownLabel(
-            f"{case}: no structure in common: the prediction has {', '.join(prediction.names.foreground)}, "
-            f"the truth {', '.join(names.foreground)}. Read both with the same names file"
-        )
-    indices = [names.index(name) if name in names.foreground else 0 for name in prediction.names.foreground]
-    return np.asarray(np.array([0, *indices], dtype=np.int16)[prediction.labels.cpu().numpy()])
 
 
 _EMPTY: dict[tuple[bool, bool], Empty] = {

@@ -1,0 +1,137 @@
+"""Which prediction belongs to which truth, told by file names alone."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from lowshot.errors import InputError, UnreadableFile
+
+_EXTENSION = re.compile(r"(\.seg)?\.(nii|nii\.gz|mgz|mgh|nrrd|nhdr|mha|mhd|png|tif|tiff)$", re.IGNORECASE)
+_DECORATION = re.compile(
+    r"(?<![a-z])(segmentations?|segm?|labels?|lbl|masks?|ground ?truth|truth|gt|manual|annotations?|predictions?|pred"
+    r"|images?|img|scans?)(?![a-z])|\b0000$"
+)
+
+
+@dataclass(frozen=True)
+class PairedFiles:
+    """The files of one case."""
+
+    case: str
+    prediction: Path | None
+    """None: no prediction fits this truth."""
+    truth: Path
+    image: Path | None = None
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """The cases of two folders, in the truth's order, and the predictions that fit no truth."""
+
+    files: tuple[PairedFiles, ...]
+    surplus: tuple[Path, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """One sentence for each file that was left alone, with the name it was perhaps meant to have."""
+        left = {case_name(path): path.name for path in self.surplus}
+        missing = [files.case for files in self.files if files.prediction is None]
+        return (
+            *(f"{case}: no prediction{_did_you_mean(case, left)}" for case in missing),
+            *(f"{path.name}: no truth{_did_you_mean(case_name(path), missing)}" for path in self.surplus),
+        )
+
+
+def pair_files(predictions: Path, truth: Path, images: Path | None = None) -> Pairing:
+    """Pair the label maps of two folders by name; also one file with one file, whatever their names.
+
+    Extensions do not count. Equal names are paired first; then names that are equal but for words like ``seg``,
+    ``label``, ``_gt`` or ``image`` (``patient1.png`` and ``patient1_seg.nii.gz``, ``image_12`` and ``label_12``).
+
+    Raises:
+        UnreadableFile: a folder or file does not exist, or holds no label map.
+        InputError: nothing fits, or one name fits several files.
+    """
+    predicted, true = _label_maps(predictions), _label_maps(truth)
+    pictures = _label_maps(images) if images else []
+    if predictions.is_file() and truth.is_file():
+        image = images if images and images.is_file() else _match(true, pictures).get(truth)
+        return Pairing((PairedFiles(case_name(truth), predictions, truth, image),))
+    of_truth, picture_of_truth = _match(true, predicted), _match(true, pictures)
+    if not of_truth:
+        raise InputError(_nothing_fits(predictions, truth, predicted, true))
+    files = (PairedFiles(case_name(path), of_truth.get(path), path, picture_of_truth.get(path)) for path in true)
+    used = set(of_truth.values())
+    return Pairing(tuple(files), tuple(path for path in predicted if path not in used))
+
+
+def case_name(path: Path) -> str:
+    """The file's name without its extension: ``ann.nii.gz`` and ``ann.seg.nrrd`` are both ``ann``."""
+    return _EXTENSION.sub("", path.name)
+
+
+def _match(true: Sequence[Path], others: Sequence[Path]) -> dict[Path, Path]:
+    """The other file of each truth: the one of equal name, else of equal name without decoration."""
+    found = _match_by(case_name, true, others)
+    left_true = [path for path in true if path not in found]
+    left_others = [path for path in others if path not in found.values()]
+    return found | _match_by(_bare_name, left_true, left_others)
+
+
+def _match_by(key: Callable[[Path], str], true: Sequence[Path], others: Sequence[Path]) -> dict[Path, Path]:
+    found = {}
+    candidates = _grouped(key, others)
+    for name, here in _grouped(key, true).items():
+        there = candidates.get(name, [])
+        if there and len(here) + len(there) > 2:
+            files = ", ".join(str(path) for path in [*here, *there])
+            raise InputError(f"{name!r} fits several files: {files}; keep one prediction and one truth per case")
+        if there:
+            found[here[0]] = there[0]
+    return found
+
+
+def _grouped(key: Callable[[Path], str], paths: Sequence[Path]) -> dict[str, list[Path]]:
+    groups: dict[str, list[Path]] = {}
+    for path in paths:
+        groups.setdefault(key(path), []).append(path)
+    return groups
+
+
+def _bare_name(path: Path) -> str:
+    """The case name in lower case, without separators and without words that say what kind of file it is."""
+    words = re.sub(r"[\W_]+", " ", case_name(path).lower()).strip()
+    return " ".join(_DECORATION.sub(" ", words).split()) or words
+
+
+def _label_maps(where: Path) -> list[Path]:
+    """The files of a folder that may be label maps, in the order of their names; or the one file."""
+    if where.is_file():
+        return [where]
+    if not where.is_dir():
+        siblings = [path.name for path in where.parent.iterdir()] if where.parent.is_dir() else []
+        raise UnreadableFile(f"{where}: there is no such folder or file{_did_you_mean(where.name, siblings)}")
+    found = sorted(path for path in where.iterdir() if _EXTENSION.search(path.name) and not path.name.startswith("."))
+    if not found:
+        raise UnreadableFile(f"{where}: there is no label map in this folder (.nii.gz, .mgz, .nrrd, .mha, .png, .tif)")
+    return found
+
+
+def _nothing_fits(predictions: Path, truth: Path, predicted: Sequence[Path], true: Sequence[Path]) -> str:
+    closest = _did_you_mean(case_name(predicted[0]), [case_name(path) for path in true])
+    return (
+        f"no file of {predictions} ({_some(predicted)}) has the name of a file of {truth} ({_some(true)}); "
+        f"name predictions like their truth, except for the extension or words like 'seg'. "
+        f"First prediction: {case_name(predicted[0])}{closest}"
+    )
+
+
+def _some(paths: Sequence[Path]) -> str:
+    return ", ".join(path.name for path in paths[:3]) + (", …" if len(paths) > 3 else "")
+
+
+def _did_you_mean(name: str, names: Iterable[str]) -> str:
+    closest = get_close_matches(name, list(names), n=1)
+    return f"; did you mean {closest[0]}?" if closest else ""
