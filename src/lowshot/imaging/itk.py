@@ -1,0 +1,122 @@
+"""NRRD, MetaImage, PNG and TIFF by SimpleITK, which keeps sheared grids in NRRD and MetaImage (measured).
+
+ITK counts millimetres towards left, posterior, superior; everything else in this package towards right, anterior,
+superior.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lowshot.errors import OutputError, UnreadableFile
+from lowshot.imaging.grid import Affine
+from lowshot.imaging.scan import Source
+from lowshot.imaging.stored import Stored, reading, require_geometry, require_size
+
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_DETACHED = (".nhdr", ".mhd")
+"""Headers whose voxels lie in another file."""
+
+
+def read_volume(path: Path) -> Stored:
+    """An NRRD or MetaImage file; several numbers per voxel, or a fourth axis, come last."""
+    image, array = _read(
+        path, "NRRD" if "nrrd" in path.suffix.lower() or path.suffix.lower() == ".nhdr" else "MetaImage"
+    )
+    header = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys() if not key.startswith(("ITK_", "NRRD_"))}
+    affine = _affine(image)
+    require_geometry(path, affine)
+    return Stored(array, affine, header)
+
+
+def read_picture(path: Path) -> Stored:
+    """A PNG or TIFF file, several pages as slices. Dots per inch say nothing about the body: no spacing is known."""
+    image, array = _read(path, "PNG" if path.suffix.lower() == ".png" else "TIFF")
+    return Stored(array, _LPS_TO_RAS.copy(), colour=image.GetNumberOfComponentsPerPixel() > 1, spacing_known=False)
+
+
+def write(array: npt.NDArray[Any], affine: Affine, path: Path, source: Source | None, labels: bool) -> None:
+    """Write (i, j, k) or (i, j, k, c) as NRRD or MetaImage, with the source's own keys if it had any."""
+    del labels  # neither format says what its numbers mean
+    import SimpleITK
+
+    image = SimpleITK.GetImageFromArray(array.swapaxes(0, 2), isVector=array.ndim == 4)
+    lps = _LPS_TO_RAS @ affine
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    if source is not None and isinstance(source.header, dict):
+        for key, value in source.header.items():
+            image.SetMetaData(key, value)
+    _write(image, path)
+
+
+def write_picture(array: npt.NDArray[Any], affine: Affine, path: Path, source: Source | None, labels: bool) -> None:
+    """Write one slice as PNG, which holds whole numbers from 0 to 65,535."""
+    del affine, source
+    import SimpleITK
+
+    if not labels or array.ndim != 3 or array.shape[2] != 1:
+        raise OutputError(f"{path}: PNG holds one slice of labels, got {array.shape}; choose .nii.gz, .nrrd or .mha")
+    if array.min() < 0 or array.max() > np.iinfo(np.uint16).max:
+        raise OutputError(
+            f"{path}: PNG holds values from 0 to 65,535, got {array.min()} to {array.max()}; choose .nii.gz"
+        )
+    small = array.astype(np.uint8 if array.max() <= np.iinfo(np.uint8).max else np.uint16)
+    _write(SimpleITK.GetImageFromArray(small[:, :, 0].T), path)
+
+
+def _read(path: Path, what: str) -> tuple[Any, npt.NDArray[Any]]:
+    """The SimpleITK image and its voxels as (i, j, k) or (i, j, k, c)."""
+    import SimpleITK
+
+    reader = SimpleITK.ImageFileReader()
+    reader.SetImageIO({"NRRD": "NrrdImageIO", "MetaImage": "MetaImageIO"}.get(what, f"{what}ImageIO"))
+    reader.SetFileName(str(path))
+    with reading(path, what, RuntimeError):
+        reader.ReadImageInformation()
+        if path.suffix.lower() not in _DETACHED:
+            require_size(path, _claimed_bytes(reader), compressed=True)
+        image = reader.Execute()
+    array = SimpleITK.GetArrayViewFromImage(image)
+    components = image.GetNumberOfComponentsPerPixel() > 1
+    if array.ndim - components not in (2, 3, 4) or (array.ndim - components == 4 and components):
+        raise UnreadableFile(f"{path}: expected two or three axes, or four with channels, got {array.shape[::-1]}")
+    # ITK's axes run k, j, i (and a fourth axis before, the numbers of a voxel behind them).
+    spatial = array.ndim - components
+    axes = [*range(spatial - 1, -1, -1), *([spatial] if components else [])]
+    array = array.transpose(axes).copy()
+    return image, array[:, :, None] if spatial == 2 else array
+
+
+def _claimed_bytes(reader: Any) -> int:
+    import SimpleITK
+
+    one = SimpleITK.Image([1, 1], reader.GetPixelID(), reader.GetNumberOfComponents())
+    size = one.GetSizeOfPixelComponent() * reader.GetNumberOfComponents()
+    for length in reader.GetSize():
+        size *= length
+    return int(size)
+
+
+def _affine(image: Any) -> Affine:
+    """RAS+ affine of a SimpleITK image with two, three or four axes."""
+    axes = image.GetDimension()
+    spatial = min(axes, 3)
+    directions = np.array(image.GetDirection()).reshape(axes, axes)[:spatial, :spatial]
+    lps = np.eye(4)
+    lps[:spatial, :spatial] = directions * np.array(image.GetSpacing()[:spatial])
+    lps[:spatial, 3] = image.GetOrigin()[:spatial]
+    return np.asarray(_LPS_TO_RAS @ lps, dtype=np.float64)
+
+
+def _write(image: Any, path: Path) -> None:
+    import SimpleITK
+
+    try:
+        SimpleITK.WriteImage(image, str(path), useCompression=True)
+    except RuntimeError as error:  # ITK reports a full disk like any other failure
+        raise OSError(str(error).strip().splitlines()[-1]) from error

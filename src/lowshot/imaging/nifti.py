@@ -1,0 +1,119 @@
+"""NIfTI (both ways) and MGZ (in) by nibabel.
+
+SimpleITK is not used here: it makes sheared affines orthogonal, and keeps neither of the two forms' codes (measured).
+"""
+
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lowshot.errors import UnreadableFile
+from lowshot.imaging.grid import Affine
+from lowshot.imaging.scan import Source
+from lowshot.imaging.stored import Stored, reading, require_geometry, require_size
+
+if TYPE_CHECKING:
+    from nibabel.nifti1 import Nifti1Header
+
+_GZIP = b"\x1f\x8b"
+_LABEL_INTENT = "label"
+_SCANNER = 1
+
+
+def read(path: Path) -> Stored:
+    """A NIfTI-1, NIfTI-2, MGH or MGZ file. Where sform and qform are both set, the sform is the affine."""
+    import nibabel
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+
+    what = "MGZ" if path.suffix.lower() in (".mgz", ".mgh") else "NIfTI"
+    compressed = _check_compression(path, what)
+    with reading(path, what, ImageFileError, HeaderDataError, zlib.error, ValueError, OverflowError):
+        image: Any = nibabel.load(path)
+        shape = tuple(int(size) for size in image.shape)
+        stored_type = np.dtype(image.get_data_dtype())
+        if not shape or min(shape) < 1:
+            raise UnreadableFile(f"{path}: expected positive sizes in its header, got {shape}")
+        require_size(path, int(np.prod([float(n) for n in shape])) * stored_type.itemsize, compressed)
+        require_geometry(path, image.affine)
+        array = np.asanyarray(image.dataobj)
+    if stored_type.fields is not None:  # RGB24 and RGBA32 are records
+        array = np.stack([array[field] for field in stored_type.fields], axis=-1)
+    shaped = _four_axes(path, array, colour=stored_type.fields is not None)
+    header = image.header.copy() if what == "NIfTI" else None
+    return Stored(shaped, np.asarray(image.affine, dtype=np.float64), header, colour=stored_type.fields is not None)
+
+
+def write(array: npt.NDArray[Any], affine: Affine, path: Path, source: Source | None, labels: bool) -> None:
+    """Write (i, j, k) or (i, j, k, c) with the source's header, if it has a NIfTI header for this very grid.
+
+    Kept: both forms and their codes, units, description. Reset, because they describe the image's values and not
+    these: data type, scaling, display range, intent, extensions.
+    """
+    import nibabel
+
+    header = _header_for(affine, source)
+    if header is not None and len(header.get_data_shape()) == 2 and array.shape[2:] == (1,):
+        array = array[:, :, 0]
+    make: Any = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
+    image = make(array, affine, header, dtype=array.dtype)
+    if header is None:
+        _set_forms(image, affine, in_mm=source is None or source.format not in ("png", "tiff"))
+    image.header.extensions.clear()
+    image.header["cal_min"] = image.header["cal_max"] = 0
+    image.header.set_intent(_LABEL_INTENT if labels else "none")
+    image.set_data_dtype(array.dtype)
+    image.to_filename(path)
+
+
+def _check_compression(path: Path, what: str) -> bool:
+    """Whether the file is compressed; refused if its name says otherwise."""
+    named = path.suffix.lower() in (".gz", ".mgz")
+    with path.open("rb") as file:
+        compressed = file.read(2) == _GZIP
+    if named and not compressed:
+        plain = path.name[:-3] if path.suffix.lower() == ".gz" else f"{path.stem}.mgh"
+        raise UnreadableFile(
+            f"{path}: not a {what} file: the name says gzip, the content is not. "
+            f"If it is an uncompressed image, rename it to {plain}; if not, export it again"
+        )
+    if compressed and not named:
+        right = f"{path.name}.gz" if what == "NIfTI" else f"{path.stem}.mgz"
+        raise UnreadableFile(f"{path}: the content is gzip, the name says it is not; rename it to {right}")
+    return compressed
+
+
+def _four_axes(path: Path, array: npt.NDArray[Any], colour: bool) -> npt.NDArray[Any]:
+    """(i, j, k) or (i, j, k, c): a 2-D image gets one slice, axes of size 1 behind the third are dropped."""
+    spatial = array.ndim - colour
+    if spatial < 2:
+        raise UnreadableFile(f"{path}: expected an image with two or three axes, got shape {array.shape}")
+    if spatial == 2:
+        array = array[:, :, None]
+    extra = [size for size in array.shape[3:] if size != 1]
+    if len(extra) > 1:
+        raise UnreadableFile(f"{path}: expected three axes, or four with channels, got shape {array.shape}")
+    return array.reshape(*array.shape[:3], *extra) if extra or array.ndim > 3 else array
+
+
+def _header_for(affine: Affine, source: Source | None) -> "Nifti1Header | None":
+    from nibabel import Nifti1Header
+
+    header = source.header if source is not None else None
+    if not isinstance(header, Nifti1Header) or not np.allclose(header.get_best_affine(), affine):
+        return None
+    own: Nifti1Header = header.copy()
+    return own
+
+
+def _set_forms(image: Any, affine: Affine, in_mm: bool) -> None:
+    """Both forms; the sform alone where the affine is sheared, which a qform cannot say."""
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    orthogonal = np.allclose(axes.T @ axes, np.eye(3), atol=1e-5)
+    image.set_sform(affine, code=_SCANNER)
+    image.set_qform(affine, code=_SCANNER if orthogonal else 0)
+    if in_mm:
+        image.header.set_xyzt_units("mm")
