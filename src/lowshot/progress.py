@@ -13,12 +13,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Protocol, TextIO, runtime_checkable
+from typing import IO, TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 
+@runtime_checkable
 @runtime_checkable
 class Task(Protocol):
     """One piece of work in progress."""
@@ -27,6 +28,7 @@ class Task(Protocol):
         """``n`` more units are done; ``figures`` (a loss, a Dice) are shown beside the count."""
 
 
+@runtime_checkable
 @runtime_checkable
 class Progress(Protocol):
     """Where messages and progress go."""
@@ -41,7 +43,21 @@ class Progress(Protocol):
         """Say one sentence that the user should act on."""
 
 
-def progress_for(stream: TextIO, json_events: bool = False) -> Progress:
+@runtime_checkable
+class Stream(Protocol):
+    """Where text goes: standard error, a file, a StringIO."""
+
+    def write(self, text: str, /) -> object:
+        """Write."""
+
+    def flush(self) -> object:
+        """Let it be seen."""
+
+    def isatty(self) -> bool:
+        """Whether a person looks at it."""
+
+
+def progress_for(stream: Stream, json_events: bool = False) -> Progress:
     """What suits the stream: events if asked for, bars on a terminal, lines elsewhere."""
     if json_events:
         return Events(stream)
@@ -97,7 +113,7 @@ class Counted:
 class Lines:
     """Plain lines: ``training 120/3000, 4 min left, loss 0.41``."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: Stream | None = None) -> None:
         self._stream = stream or sys.stderr
 
     @contextmanager
@@ -119,7 +135,7 @@ class Lines:
 class Events:
     """JSON lines for programs; every object has ``event``: "progress", "note" or "warning"."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: Stream | None = None) -> None:
         self._stream = stream or sys.stderr
 
     @contextmanager
@@ -149,10 +165,10 @@ class Events:
 class Bars:
     """Bars for a terminal, by rich."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: Stream | None = None) -> None:
         from rich.console import Console
 
-        self._console = Console(file=stream or sys.stderr)
+        self._console = Console(file=cast(IO[str], stream or sys.stderr))
 
     @contextmanager
     def task(self, name: str, total: int, done: int = 0) -> Iterator[Task]:

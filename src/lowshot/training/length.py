@@ -29,6 +29,9 @@ def planned_steps(run: Run, stage: str, steps: int, share: float, probe: Callabl
     """
     planned = run.plan.stages.get(stage)
     if planned is not None:
+        wanted = None if run.budget.steps is None else max(1, round(run.budget.steps * share))
+        if wanted not in (None, planned.steps):
+            run.progress.warn(f"{stage}: {planned.steps} steps, as planned when it was begun, not {wanted}")
         return planned.steps
     if run.budget.minutes is not None:
         seconds_per_step = probe(PART_OF_BUDGET * run.seconds_left(share))

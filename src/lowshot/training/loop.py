@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
+from lowshot.training.allocator import freed_memory_kept
 from lowshot.training.interruption import Interruption, Stopped
 from lowshot.training.journal import Journal
 from lowshot.training.length import planned_steps, seconds_per_step
@@ -59,7 +60,7 @@ def train(
     """Train the goals' modules in place; they come back in evaluation mode.
 
     In a folder that holds a checkpoint of this stage it goes on from there, and ends with the same weights, bit for
-    bit, as if it had never stopped (same device, same plan).
+    bit, as if it had never stopped (same device, same plan; on a GPU as far as PyTorch's operations repeat themselves).
 
     Args:
         goals: each takes a step, in this order, on every batch.
@@ -78,13 +79,16 @@ def train(
         Diverged: a loss or a weight is no longer finite; the last checkpoint stays.
         Stopped: Ctrl-C or SIGTERM; a checkpoint was written.
     """
+    run.begin_stage(stage)
     modules = [run.place(goal.module).train() for goal in goals]
-    share_initial_values([*modules, *(part for part in state.values() if isinstance(part, nn.Module))], run)
+    networks = [*modules, *(part for part in state.values() if isinstance(part, nn.Module))]
+    share_initial_values(networks, run)
     parts = _parts(goals, state)
 
     def take_step(step: int, steps: int) -> dict[str, Tensor]:
         with run.seeded(f"{stage}, process {run.rank}", step):
             terms = _take_step(goals, batch(step, run.generator(stage, step)), step / steps, run)
+            average_buffers(networks, run)
             if after_step is not None:
                 after_step(step)
         return terms
@@ -93,7 +97,7 @@ def train(
     steps = planned_steps(run, stage, steps, share, probe)
     checkpoint = Checkpoint(stage, parts, _fingerprint(goals, run, steps), run, checkpoint_every_seconds)
     first = checkpoint.restore()
-    with Journal(run, stage, first, steps) as journal, Interruption() as interruption:
+    with Journal(run, stage, first, steps) as journal, Interruption() as interruption, freed_memory_kept():
         for step in range(first, steps):
             journal.add(take_step(step, steps))
             stop, due = any_process([interruption.wanted, checkpoint.due()], run)
@@ -121,7 +125,6 @@ def _take_step(goals: Sequence[Goal[Batch]], batch: Batch, fraction: float, run:
             group["lr"] = group.setdefault("initial_lr", group["lr"]) * goal.schedule(fraction)
         goal.optimiser.step()
         figures |= {f"{goal.name}/{name}": term.detach() for name, term in terms.items()}
-    average_buffers([goal.module for goal in goals], run)
     return figures
 
 

@@ -1,20 +1,19 @@
 """Checkpoints: all that changes while training, so that a killed one goes on as if nothing had happened."""
 
-import pickle
 import re
 import time
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from lowshot.atomic import atomic_path
-from lowshot.errors import Diverged, SettingsError, UnreadableFile
+from lowshot.errors import Diverged, SettingsError
+from lowshot.training.archive import read_archive, write_archive
 from lowshot.training.run import Run
 
 
+@runtime_checkable
 class Stateful(Protocol):
     """Something with a state that can be taken out and put back: a module, an optimiser, a queue.
 
@@ -64,15 +63,14 @@ class Checkpoint:
         if self.path is not None and self._writes:
             parts = {name: part.state_dict() for name, part in self._parts.items()}
             content = {"step": step, "fingerprint": self._fingerprint, "parts": parts}
-            with atomic_path(self.path) as temporary, temporary.open("wb") as file:
-                torch.save(content, file)
+            write_archive(self.path, content)
         self._last = time.monotonic()
 
     def restore(self) -> int:
         """Put back what is in the file and return the number of steps done; 0 if there is no file."""
         if self.path is None or not self.path.exists():
             return 0
-        content = _read(self.path)
+        content = read_archive(self.path, "a training checkpoint")
         for name, value in self._fingerprint.items():
             if content["fingerprint"].get(name) != value:
                 raise SettingsError(
@@ -91,19 +89,6 @@ class Checkpoint:
 
 
 ADVICE = "Lower the learning rate or clip the gradient; the last checkpoint, if there is one, is from before"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        if not {"step", "fingerprint", "parts"} <= content.keys():
-            raise ValueError("entries are missing")
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, AttributeError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UnreadableFile(
-            f"{path}: expected a training checkpoint, but it is damaged ({reason}). Delete it to train this stage again"
-        ) from error
-    return dict(content)
 
 
 def _file_name(stage: str) -> str:

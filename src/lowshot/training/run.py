@@ -1,6 +1,7 @@
 """Where, how and for how long a method works: device, precision, memory format, seed, folder and budget."""
 
 import hashlib
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -15,10 +16,10 @@ from torch import Tensor, nn
 
 from lowshot.errors import SettingsError
 from lowshot.progress import Progress, Silent
+from lowshot.training.archive import read_archive, write_archive
 from lowshot.training.layout import arrange, arrange_weights
 from lowshot.training.measure import fastest
 from lowshot.training.plan import MemoryFormat, Plan, Precision, StagePlan
-from lowshot.training.stages import read_stage, stage_path, write_stage
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -88,6 +89,7 @@ class Run:
         self._device, self._precision, self._memory_format = device, precision, memory_format
         self._given_plan = plan
         self._settled_plan: Plan | None = None
+        self._begun: set[str] = set()
         self._started = time.monotonic()
 
     @cached_property
@@ -132,6 +134,12 @@ class Run:
             self._settled_plan = self._settle()
             torch.set_num_threads(self._settled_plan.threads)
         return self._settled_plan
+
+    def begin_stage(self, name: str) -> None:
+        """Refuse a second training of the same name: it would find the first one's checkpoint and do nothing."""
+        if self.folder is not None and name in self._begun:
+            raise ValueError(f"two trainings named {name!r} in one folder; give each its own `stage`")
+        self._begun.add(name)
 
     def plan_stage(self, name: str, stage: StagePlan) -> None:
         """Fix the length of a stage, before its step 0."""
@@ -183,13 +191,13 @@ class Run:
         """
         if self.folder is None:
             return compute()
-        path = stage_path(self.folder, name, [self.key, self.seed, key])
+        identity = json.dumps([self.key, self.seed, key], sort_keys=True)
+        path = self.folder / "stages" / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}.pt"
         if self.broadcast(path.exists()):
-            result: T = read_stage(path)
-            return result
+            return cast(T, read_archive(path, f"the result of the stage {name!r}"))
         result = compute()
         if self.rank == 0:
-            write_stage(path, result)
+            write_archive(path, result)
         return result
 
     def seconds_left(self, share: float = 1.0) -> float:
@@ -213,6 +221,9 @@ class Run:
         if path is not None and path.exists():
             plan = Plan.read(path)
             self._check(plan, f"{path} was made")
+            if (plan.torch, plan.device) != (torch.__version__, self._device_name()):
+                was = f"PyTorch {plan.torch} on {plan.device}"
+                self.progress.warn(f"{path} was made with {was}; the weights will not be the same bit for bit")
         elif self._given_plan is not None:
             plan = replace(self._given_plan, key=self.key)
             self._check(plan, "the given plan was made")
@@ -225,22 +236,24 @@ class Run:
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         choice = fastest(self.device, self._precision, self._memory_format, torch.get_num_threads())
-        device = self.device.type if self.device.type != "cuda" else torch.cuda.get_device_name(self.device)
         return Plan(
             precision=choice.precision,
             memory_format=choice.memory_format,
             threads=torch.get_num_threads(),
-            device=device,
+            device=self._device_name(),
             torch=torch.__version__,
             key=self.key,
             measured_ms=choice.measured_ms,
         )
 
+    def _device_name(self) -> str:
+        return self.device.type if self.device.type != "cuda" else torch.cuda.get_device_name(self.device)
+
     def _check(self, plan: Plan, origin: str) -> None:
-        wanted = {"precision": self._precision, "memory_format": self._memory_format, "key": self.key}
-        for name, value in wanted.items():
+        wanted = {"precision": self._precision, "memory_format": self._memory_format, "threads": self.threads}
+        for name, value in {**wanted, "key": self.key}.items():
             planned = getattr(plan, name)
-            if value not in ("auto", planned):
+            if value not in ("auto", None, planned):
                 raise SettingsError(
                     f"{origin} for {name} {planned!r}, not {value!r}; choose another folder, or remove that one"
                 )

@@ -1,0 +1,53 @@
+import time
+
+import pytest
+import torch
+
+from lowshot.training.length import planned_steps, seconds_per_step
+from lowshot.training.plan import Plan
+from lowshot.training.run import Budget
+from training.toy import Toy, same, toy_run
+
+
+def no_probe(limit_seconds):
+    raise AssertionError("nothing to find out")
+
+
+def test_steps_come_from_the_budget_or_else_from_the_method():
+    assert planned_steps(toy_run(None), "a", 100, 1.0, no_probe) == 100
+    assert planned_steps(toy_run(None), "a", 100, 0.4, no_probe) == 100
+    assert planned_steps(toy_run(None, budget=Budget(steps=50)), "a", 100, 0.4, no_probe) == 20
+
+
+def test_minutes_become_steps_once(tmp_path):
+    run = toy_run(tmp_path, budget=Budget(minutes=1.0))
+    steps = planned_steps(run, "a", 100, 0.5, lambda limit_seconds: 0.1)
+    assert steps == pytest.approx(300, abs=20)
+    stage = Plan.read(tmp_path / "plan.json").stages["a"]
+    assert (stage.steps, stage.share) == (steps, 0.5)
+    assert stage.seconds == pytest.approx(30, abs=2)
+    assert planned_steps(toy_run(tmp_path, budget=Budget(minutes=9.0)), "a", 100, 0.5, no_probe) == steps
+
+
+def test_a_step_is_timed_by_the_median(monkeypatch):
+    lengths = iter([0.5, 0.02, 0.02, 0.02, 0.3, 0.02, 0.02])  # two to warm up, then five, one of them disturbed
+
+    def take_step(step):
+        time.sleep(next(lengths))
+        return {"loss": torch.zeros(())}
+
+    assert seconds_per_step(take_step, {}, toy_run(None), 0.0) == pytest.approx(0.02, abs=0.015)
+
+
+def test_probing_leaves_no_trace(tmp_path):
+    probed = Toy(toy_run(tmp_path, budget=Budget(minutes=0.005)))
+    steps = []
+    probed.train(25, on_step=steps.append)
+    plan = Plan.read(tmp_path / "plan.json")
+    planned = plan.stages["training"].steps
+    assert steps == [*range(len(steps) - planned), *range(planned)]
+    assert len(steps) - planned >= 7  # what the probe took
+
+    unprobed = Toy(toy_run(None, plan=plan))
+    unprobed.train(25)
+    assert same(unprobed.weights(), probed.weights())
