@@ -88,7 +88,8 @@ def _chosen(folder: Path, found: dict[str, Series], series: str | None) -> Serie
         matches = {uid: found[uid] for uid in numbered or (uid for uid in found if uid.endswith(series))}
     if len(matches) == 1:
         return next(iter(matches.values()))
-    listed = "; ".join(_described(uid, slices) for uid, slices in found.items())
+    in_order = sorted(found.items(), key=lambda each: int(each[1][0][1].get("SeriesNumber") or 0))
+    listed = "; ".join(_described(uid, slices) for uid, slices in in_order)
     wanted = "one series" if series is None else f"one series with number {series} or ending in it"
     raise UnreadableFile(
         f"{folder}: expected {wanted}, found {len(matches)} among {len(found)}: {listed}. "

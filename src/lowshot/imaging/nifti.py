@@ -3,6 +3,7 @@
 SimpleITK is not used here: it makes sheared affines orthogonal, and keeps neither of the two forms' codes (measured).
 """
 
+import gzip
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,7 @@ def read(path: Path) -> Stored:
             raise UnreadableFile(f"{path}: expected positive sizes in its header, got {shape}")
         require_size(path, int(np.prod([float(n) for n in shape])) * stored_type.itemsize, compressed)
         require_geometry(path, image.affine)
-        array = np.asanyarray(image.dataobj)
+        array = _checked_voxels(path, type(image)) if compressed else np.asanyarray(image.dataobj)
     if stored_type.fields is not None:  # RGB24 and RGBA32 are records
         array = np.stack([array[field] for field in stored_type.fields], axis=-1)
     shaped = _four_axes(path, array, colour=stored_type.fields is not None)
@@ -84,6 +85,15 @@ def _check_compression(path: Path, what: str) -> bool:
         right = f"{path.name}.gz" if what == "NIfTI" else f"{path.stem}.mgz"
         raise UnreadableFile(f"{path}: the content is gzip, the name says it is not; rename it to {right}")
     return compressed
+
+
+def _checked_voxels(path: Path, image_class: Any) -> npt.NDArray[Any]:
+    """The voxels of a compressed file, read to its very end, where the checksum is."""
+    with gzip.open(path) as stream:
+        array: npt.NDArray[Any] = np.asanyarray(image_class.from_stream(stream).dataobj)
+        while stream.read(1 << 20):
+            continue
+    return array
 
 
 def _four_axes(path: Path, array: npt.NDArray[Any], colour: bool) -> npt.NDArray[Any]:

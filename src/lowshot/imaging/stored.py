@@ -16,7 +16,7 @@ from lowshot.imaging.grid import Affine
 
 _SYSTEM_ERRORS: tuple[type[Exception], ...] = (OSError, EOFError, MemoryError)
 _SAYS_NOTHING = re.compile(
-    r"Reason: (Success|No such file)|- could|.*(Cannot work out|cannot be read|Error while reading)"
+    r"Reason: (Success|No such file)|- could|Exception thrown|.*(Cannot work out|cannot be read|Error while reading)"
 )
 """Lines of nibabel and ITK that only repeat the file's name, guess, or quote an older error of the system."""
 

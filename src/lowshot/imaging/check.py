@@ -1,0 +1,120 @@
+"""What is wrong, or worth knowing, with one scan, before hours are spent on it.
+
+``lowshot doctor`` prints it for files; ``lowshot fit`` asks the same before it trains. One scan is looked at at a time.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from lowshot.imaging.grid import Grid
+from lowshot.imaging.scan import LabelledScan, Scan
+
+ANISOTROPIC = 8.0
+"""Longest over shortest side of a voxel from which 3-D methods see little along the long one."""
+
+PLAUSIBLE_MM = (0.02, 20.0)
+"""Voxel sides outside of this are more often a wrong unit than a microscope."""
+
+TINY_VOXELS = 10
+
+CT_BELOW = -500.0
+"""Magnitudes of MR and ultrasound are not negative; air in CT is."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence about one scan."""
+
+    severity: Literal["error", "warning", "note"]
+    """error: do not go on with this scan; warning: look at it first; note: good to know."""
+    message: str
+
+
+def check(subject: Scan | LabelledScan) -> list[Finding]:
+    """Findings about a scan and, if it is a labelled one, its label map; the most severe first."""
+    if isinstance(subject, LabelledScan):
+        findings = [*_image(subject.scan), *_label_map(subject)]
+    else:
+        findings = list(_image(subject))
+    return sorted(findings, key=lambda finding: ("error", "warning", "note").index(finding.severity))
+
+
+def _image(scan: Scan) -> Iterator[Finding]:
+    for channel, image in zip(scan.channels, scan.voxels, strict=True):
+        where = scan.name if len(scan.channels) == 1 else f"{scan.name}, {channel}"
+        bad = int((~torch.isfinite(image)).sum())
+        low, high = float(image.min()), float(image.max())
+        if bad:
+            yield Finding("error", f"{where}: {bad:,} of {image.numel():,} voxels are NaN or infinite")
+        elif low == high:
+            yield Finding("error", f"{where}: every voxel is {low:g}; there is nothing to see")
+        elif low < CT_BELOW:
+            yield Finding("note", f"{where}: values from {low:g} to {high:g} look like CT in HU; a window suits it")
+    if scan.spacing_known:
+        yield from _grid(scan.name, scan.grid)
+    else:
+        yield Finding("note", f"{scan.name}: the file says nothing about millimetres; distances are counted in voxels")
+
+
+def _grid(name: str, grid: Grid) -> Iterator[Finding]:
+    sides = grid.spacing[: 2 if grid.shape[2] == 1 else 3]
+    listed = " × ".join(f"{side:.3g}" for side in sides)
+    if min(sides) < PLAUSIBLE_MM[0] or max(sides) > PLAUSIBLE_MM[1]:
+        yield Finding("warning", f"{name}: voxels of {listed} mm; are these millimetres?")
+    if max(sides) > ANISOTROPIC * min(sides):
+        yield Finding(
+            "warning", f"{name}: voxels of {listed} mm are far longer than wide; a 2-D method may suit it better"
+        )
+    axes = grid.affine[:3, :3] / grid.spacing
+    shear = np.degrees(np.arcsin(abs(axes.T @ axes - np.eye(3)).max().clip(0, 1)))
+    if shear > 0.1:
+        yield Finding("note", f"{name}: the grid is sheared by {shear:.1f}° (a tilted gantry?); it is kept so")
+
+
+def _label_map(labelled: LabelledScan) -> Iterator[Finding]:
+    name, truth, names = labelled.scan.name, labelled.truth, labelled.truth.names
+    counts = torch.bincount(truth.labels.flatten().long().clamp(0, len(names)), minlength=len(names) + 1)
+    if counts[len(names)] or int(truth.labels.min()) < 0:
+        yield Finding("error", f"{name}: labels outside of the table of {len(names)} names")
+    if labelled.known is not None and not labelled.known.any():
+        yield Finding(
+            "error", f"{name}: no voxel of its label map is known; check the annotated slice and ignored value"
+        )
+    sizes = dict(zip(names.foreground, counts[1 : len(names)].tolist(), strict=True))
+    if not any(sizes.values()):
+        yield Finding("error", f"{name}: its label map is empty: no structure is annotated")
+        return
+    if not counts[0]:
+        yield Finding("warning", f"{name}: no voxel is background; is the background's value right?")
+    tiny = [f"{structure} ({size})" for structure, size in sizes.items() if 0 < size < TINY_VOXELS]
+    if tiny:
+        yield Finding("warning", f"{name}: fewer than {TINY_VOXELS} voxels of {_listed(tiny)}")
+    absent = [structure for structure, size in sizes.items() if not size]
+    if absent:
+        yield Finding("note", f"{name}: nothing labelled as {_listed(absent)}")
+    surplus = [structure for structure, size in sizes.items() if size and structure not in _annotated(labelled)]
+    if surplus:
+        yield Finding("warning", f"{name}: labelled, though not declared as annotated: {_listed(surplus)}")
+    yield from _overlap(labelled)
+
+
+def _overlap(labelled: LabelledScan) -> Iterator[Finding]:
+    """Labels on empty image, as when the label map of another scan, or a mirrored one, was given."""
+    image = labelled.scan.voxels[0]
+    structure = labelled.truth.labels > 0
+    on_empty = float((image[structure] == image.min()).float().mean())
+    if on_empty > 0.5 and image.min() < image.max():
+        message = f"{labelled.scan.name}: {on_empty:.0%} of its labelled voxels lie where the image is empty"
+        yield Finding("warning", f"{message}; do image and label map belong together?")
+
+
+def _annotated(labelled: LabelledScan) -> frozenset[str]:
+    return frozenset(labelled.truth.names.names) if labelled.annotated is None else labelled.annotated
+
+
+def _listed(items: list[str]) -> str:
+    return ", ".join(items[:10]) + (f" and {len(items) - 10} more" if len(items) > 10 else "")

@@ -1,0 +1,104 @@
+"""Reading the table of label values and structure names, in the forms that people have it."""
+
+import csv
+import json
+from pathlib import Path
+
+from lowshot.errors import UnknownLabel
+from lowshot.imaging.names import Names
+from lowshot.imaging.stored import require_file
+
+BACKGROUND = ("background", "unknown", "clear label")
+"""Names (in lower case) that other programs give to what is no structure."""
+
+
+def read_names(path: Path | str) -> Names:
+    """The table of one of these files; a structure named "background" gives the background's value, else it is 0.
+
+    - text: one ``value name`` per line, a tab, comma, semicolon or space between them; ``#`` begins a comment;
+    - CSV with the headings ``value`` and ``name``, in any order, beside any others;
+    - JSON: nnU-Net's ``dataset.json`` (``"labels"``: names to values, or values to names), or that object alone.
+
+    Raises:
+        UnreadableFile: there is no such file.
+        UnknownLabel: it is in none of these forms, or a name or value occurs twice.
+    """
+    path = Path(path)
+    require_file(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (UnicodeDecodeError, OSError) as error:
+        raise UnknownLabel(
+            f"{path}: expected a text file of label values and names, could not read it ({error})"
+        ) from None
+    rows = _json_rows(path, text) if path.suffix.lower() == ".json" else _text_rows(path, text)
+    structures: dict[int, str] = {}
+    for value, name in rows:
+        if value in structures:
+            raise UnknownLabel(f"{path}: label value {value} has two names, {structures[value]!r} and {name!r}")
+        structures[value] = name
+    if not structures:
+        raise UnknownLabel(f"{path}: expected one line per structure such as '1<TAB>liver', the file has none")
+    return Names.of(structures, background=_background(structures))
+
+
+def _background(structures: dict[int, str]) -> int:
+    """The value named background; otherwise 0, unless that is the name of a structure."""
+    named = [value for value, name in structures.items() if name.lower() in BACKGROUND]
+    return named[0] if named else 0
+
+
+def _json_rows(path: Path, text: str) -> list[tuple[int, str]]:
+    try:
+        content = json.loads(text)
+        labels = content.get("labels", content)
+        return [_row(path, key, value) for key, value in labels.items()]
+    except (ValueError, AttributeError, TypeError):
+        raise UnknownLabel(f'{path}: expected JSON such as {{"labels": {{"background": 0, "liver": 1}}}}') from None
+
+
+def _text_rows(path: Path, text: str) -> list[tuple[int, str]]:
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    headings = [cell.strip().lower() for cell in _cells(lines[0])] if lines else []
+    if {"value", "name"} <= set(headings):
+        value, name = headings.index("value"), headings.index("name")
+        table = [cells for line in lines[1:] if len(cells := _cells(line)) > max(value, name)]
+        if len(table) != len(lines) - 1:
+            raise UnknownLabel(f"{path}: expected a value and a name in every row below the headings")
+        return [_row(path, cells[value], cells[name]) for cells in table]
+    return [_row(path, *_value_and_name(path, line)) for line in lines]
+
+
+def _cells(line: str) -> list[str]:
+    return next(csv.reader([line], delimiter=_delimiter(line)))
+
+
+def _delimiter(line: str) -> str:
+    return next((mark for mark in "\t;," if mark in line), ",")
+
+
+def _value_and_name(path: Path, line: str) -> tuple[str, str]:
+    """``3<TAB>left kidney``, ``3 left kidney``, ``3;left kidney``: only the first separator counts."""
+    value, name = line, ""
+    for mark in ("\t", ";", ",", None):
+        parts = line.split(mark, 1)
+        if len(parts) == 2 and parts[0].strip().lstrip("-").isdecimal():
+            value, name = parts
+            break
+    if not name.strip():
+        raise UnknownLabel(f"{path}: expected 'value<TAB>name' such as '1<TAB>liver', got {line!r}")
+    return value, name
+
+
+def _row(path: Path, one: object, other: object) -> tuple[int, str]:
+    """(value, name), whichever of the two comes first."""
+    for value, name in ((one, other), (other, one)):
+        try:
+            number = int(str(value))
+        except ValueError:
+            continue
+        text = str(name).strip()
+        if text:
+            return number, text
+    raise UnknownLabel(f"{path}: expected an integer label value and a name, got {one!r} and {other!r}")

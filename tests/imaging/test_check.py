@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+import torch
+
+from lowshot.imaging.check import check
+from lowshot.imaging.names import Names
+from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
+
+SHAPE = (12, 12, 8)
+
+
+def scan(voxels=None, affine=None, **more):
+    image = torch.rand(1, *SHAPE, generator=torch.Generator().manual_seed(0)) if voxels is None else voxels
+    return Scan("case", image, np.diag([1.0, 1.0, 2.0, 1.0]) if affine is None else affine, **more)
+
+
+def labelled(labels=None, image=None, **more):
+    if labels is None:
+        labels = torch.zeros(SHAPE, dtype=torch.long)
+        labels[2:6, 2:6, 2:6], labels[8:11, 8:11, 2:6] = 1, 2
+    image = image or scan()
+    return LabelledScan(image, Segmentation(labels, Names.of({1: "liver", 2: "spleen"}), image.affine), **more)
+
+
+def found(subject):
+    return [(finding.severity, finding.message) for finding in check(subject)]
+
+
+def only(subject):
+    ((severity, message),) = found(subject)
+    assert message.startswith("case")
+    return severity, message
+
+
+def test_a_sound_scan_has_no_findings():
+    assert found(scan()) == []
+    assert found(labelled()) == []
+
+
+def with_nan():
+    voxels = torch.rand(1, *SHAPE)
+    voxels[0, 0, 0, :3] = torch.nan
+    return voxels
+
+
+@pytest.mark.parametrize(
+    ("subject", "severity", "part"),
+    [
+        (scan(with_nan()), "error", "3 of 1,152 voxels are NaN"),
+        (scan(torch.full((1, *SHAPE), 7.0)), "error", "every voxel is 7"),
+        (scan(torch.linspace(-1000, 500, 1152).reshape(1, *SHAPE)), "note", "CT in HU"),
+        (scan(spacing_known=False), "note", "says nothing about millimetres"),
+        (scan(affine=np.diag([0.5, 0.5, 6.0, 1.0])), "warning", "0.5 × 0.5 × 6 mm are far longer"),
+        (scan(affine=np.diag([0.001, 0.001, 0.001, 1.0])), "warning", "are these millimetres"),
+        (scan(affine=np.array([[1, 0, 0, 0], [0, 1, 0.5, 0], [0, 0, 2, 0], [0, 0, 0, 1.0]])), "note", "by 14.0°"),
+    ],
+)
+def test_images(subject, severity, part):
+    assert only(subject)[0] == severity
+    assert part in only(subject)[1]
+
+
+def test_the_channel_is_named():
+    voxels = torch.stack([torch.rand(SHAPE), torch.zeros(SHAPE)])
+    assert only(scan(voxels, channels=("T1", "FLAIR")))[1].startswith("case, FLAIR: every voxel is 0")
+
+
+def test_one_slice_is_not_called_anisotropic():
+    assert found(scan(torch.rand(1, 12, 12, 1), np.diag([0.5, 0.5, 8.0, 1.0]))) == []
+
+
+def labels_with(index, count):
+    labels = torch.zeros(SHAPE, dtype=torch.long)
+    labels[2:6, 2:6, 2:6] = 1
+    labels[8, 8, :count] = index
+    return labels
+
+
+def padded_image():
+    voxels = torch.rand(1, *SHAPE) + 1
+    voxels[:, :6] = 0
+    return scan(voxels)
+
+
+@pytest.mark.parametrize(
+    ("subject", "severity", "part"),
+    [
+        (labelled(torch.zeros(SHAPE, dtype=torch.long)), "error", "is empty"),
+        (labelled(labels_with(2, 3)), "warning", "fewer than 10 voxels of spleen (3)"),
+        (labelled(labels_with(2, 0)), "note", "nothing labelled as spleen"),
+        (labelled(torch.randint(1, 3, SHAPE)), "warning", "no voxel is background"),
+        (labelled(known=torch.zeros(SHAPE, dtype=torch.bool)), "error", "no voxel of its label map is known"),
+        (labelled(annotated=frozenset(["liver"])), "warning", "not declared as annotated: spleen"),
+        (labelled(image=padded_image()), "warning", "64% of its labelled voxels lie where the image is empty"),
+    ],
+)
+def test_label_maps(subject, severity, part):
+    assert only(subject)[0] == severity
+    assert part in only(subject)[1]
+
+
+@pytest.mark.parametrize("index", [3, -1])
+def test_labels_outside_of_the_table(index):
+    labels = labels_with(2, 8)
+    labels[9, 9] = 2
+    labels[0, 0, 0] = index
+    assert ("error", "case: labels outside of the table of 3 names") in found(labelled(labels))
+
+
+def test_the_most_severe_comes_first():
+    severities = [severity for severity, _ in found(labelled(labels_with(2, 3), scan(torch.ones(1, *SHAPE))))]
+    assert severities == ["error", "warning"]

@@ -1,0 +1,226 @@
+import numpy as np
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RLELossless, generate_uid
+from scipy.spatial.transform import Rotation
+
+from lowshot.errors import BadVoxels, UnreadableFile
+from lowshot.imaging.files import read_scan, scan_format, write_segmentation
+from lowshot.imaging.names import Names
+from lowshot.imaging.scan import Segmentation
+
+ROWS, COLUMNS, SLICES = 5, 7, 6
+TILT = Rotation.from_euler("xyz", (10, -20, 5), degrees=True).as_matrix()
+
+
+def raw_slice(k, pixels=None):
+    """One slice with everything but its place."""
+    if pixels is None:
+        pixels = np.arange(ROWS * COLUMNS, dtype=np.uint16).reshape(ROWS, COLUMNS) + 100 * k
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = CTImageStorage
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = generate_uid()
+    dataset.Modality = "CT"
+    dataset.Rows, dataset.Columns = pixels.shape[:2]
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.BitsAllocated = dataset.BitsStored = 16
+    dataset.HighBit = 15
+    dataset.PixelRepresentation = 0
+    dataset.PixelData = pixels.tobytes()
+    return dataset
+
+
+def write_series(folder, *, positions=None, directions=TILT, number=1, uid=None, change=lambda k, dataset: None):
+    """A CT series whose slices lie at ``positions`` (LPS mm); file names do not sort by position."""
+    folder.mkdir(exist_ok=True)
+    if positions is None:
+        positions = np.array([-20, 30, 40]) + 2.5 * np.arange(SLICES)[:, None] * directions[:, 2]
+    uid = uid or generate_uid()
+    for k, position in enumerate(positions):
+        dataset = raw_slice(k)
+        dataset.SeriesInstanceUID, dataset.SeriesNumber, dataset.SeriesDescription = uid, number, f"series {number}"
+        dataset.ImageOrientationPatient = directions[:, :2].T.ravel().tolist()
+        dataset.ImagePositionPatient = np.asarray(position).tolist()
+        dataset.PixelSpacing = [0.75, 0.5]  # between rows, between columns
+        dataset.SliceThickness = 2.5
+        dataset.RescaleSlope, dataset.RescaleIntercept = 2, -1000
+        change(k, dataset)
+        dataset.save_as(folder / f"{(k * 37) % 101}-{number}.dcm", enforce_file_format=True)
+    return folder
+
+
+def test_a_series_is_sorted_rescaled_and_placed(tmp_path):
+    folder = write_series(tmp_path / "ct")
+    (folder / "notes.txt").write_text("not DICOM")
+    scan = read_scan(folder)
+    assert scan_format(folder) == "dicom"
+    assert scan.name == "ct"
+    assert scan.voxels.shape == (1, COLUMNS, ROWS, SLICES)
+    assert scan.grid.spacing == pytest.approx((0.5, 0.75, 2.5))
+    for i, j, k in ((0, 0, 0), (3, 1, 0), (6, 4, 5), (0, 2, 3)):
+        assert scan.voxels[0, i, j, k] == 2 * (100 * k + COLUMNS * j + i) - 1000
+        lps = np.array([-20, 30, 40]) + TILT @ (0.5 * i, 0.75 * j, 2.5 * k)
+        np.testing.assert_allclose((scan.affine @ (i, j, k, 1))[:3], lps * (-1, -1, 1), atol=1e-6)
+
+
+def test_the_order_is_the_normals(tmp_path):
+    """Slices that were acquired downwards still run along the normal; a volume is never mirrored."""
+    positions = (np.array([-20, 30, 40]) + 2.5 * np.arange(SLICES)[:, None] * TILT[:, 2])[::-1]
+    scan = read_scan(write_series(tmp_path / "ct", positions=positions))
+    assert np.linalg.det(scan.affine[:3, :3]) > 0
+    assert scan.voxels[0, 0, 0, 0] == 2 * 100 * (SLICES - 1) - 1000
+
+
+def test_a_tilted_gantry_stays_a_sheared_grid(tmp_path):
+    step = np.array([0, 0.8, 2.4])
+    scan = read_scan(write_series(tmp_path / "ct", directions=np.eye(3), positions=np.arange(SLICES)[:, None] * step))
+    np.testing.assert_allclose(scan.affine[:3, 2], step * (-1, -1, 1))
+    np.testing.assert_allclose(scan.affine[:3, :2], np.diag([-0.5, -0.75, 1])[:, :2])
+
+
+def test_labels_of_a_series_become_nifti(tmp_path):
+    scan = read_scan(write_series(tmp_path / "ct"))
+    segmentation = Segmentation(scan.voxels[0].long() % 2, Names.from_values([1]), scan.affine)
+    write_segmentation(segmentation, tmp_path / "labels.nii.gz", scan.source)
+    assert read_scan(tmp_path / "labels.nii.gz").grid.distance_mm(scan.grid) < 1e-4
+
+
+def test_several_series_are_listed_and_chosen(tmp_path):
+    write_series(tmp_path / "study", number=3, uid="1.2.826.0.1.77")
+    write_series(tmp_path / "study", number=12, uid="1.2.826.0.1.4242", positions=np.arange(4)[:, None] * TILT[:, 2])
+    with pytest.raises(UnreadableFile, match=r"found 2 among 2: number 3, 'series 3', 6 files.*number 12, 'series 12'"):
+        read_scan(tmp_path / "study")
+    assert read_scan(tmp_path / "study#3").voxels.shape[3] == 6
+    assert read_scan(str(tmp_path / "study#12")).voxels.shape[3] == 4
+    assert read_scan(tmp_path / "study#.4242").voxels.shape[3] == 4
+    with pytest.raises(UnreadableFile, match="with number 9 or ending in it, found 0 among 2"):
+        read_scan(tmp_path / "study#9")
+
+
+def regular():
+    return np.arange(SLICES)[:, None] * 2.5 * TILT[:, 2]
+
+
+@pytest.mark.parametrize(
+    ("positions", "message"),
+    [
+        (np.delete(regular(), 2, axis=0), r"got 5\.00 mm between slices 2 and 3 where 2\.50 mm are usual"),
+        (np.concatenate([regular(), regular()]), "6 slices lie where another one lies"),
+        (np.cumsum([1, 2, 3, 2, 1, 2])[:, None] * TILT[:, 2], "expected evenly spaced slices"),
+    ],
+    ids=["missing", "repeated", "uneven"],
+)
+def test_irregular_slices_are_refused(tmp_path, positions, message):
+    with pytest.raises(UnreadableFile, match=message):
+        read_scan(write_series(tmp_path / "ct", positions=positions))
+
+
+def test_rounded_positions_are_regular(tmp_path):
+    positions = np.round(np.arange(40)[:, None] * 0.625 * TILT[:, 2], 2)
+    assert read_scan(write_series(tmp_path / "ct", positions=positions)).voxels.shape[3] == 40
+
+
+def test_a_localiser_is_refused(tmp_path):
+    def turn(k, dataset):
+        if k == 2:
+            dataset.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
+
+    with pytest.raises(UnreadableFile, match="different directions"):
+        read_scan(write_series(tmp_path / "ct", change=turn))
+
+
+def test_slices_of_two_sizes_are_refused(tmp_path):
+    def shrink(k, dataset):
+        if k == 2:
+            dataset.Rows, dataset.PixelData = ROWS - 1, dataset.PixelData[: -2 * COLUMNS]
+
+    with pytest.raises(UnreadableFile, match=r"slices of one size, got \(4, 7\), \(5, 7\)"):
+        read_scan(write_series(tmp_path / "ct", change=shrink))
+
+
+def test_slices_without_a_place_make_no_volume(tmp_path):
+    def forget(k, dataset):
+        del dataset.ImagePositionPatient
+
+    with pytest.raises(UnreadableFile, match="6 images without position"):
+        read_scan(write_series(tmp_path / "ct", change=forget))
+
+
+def test_one_slice_is_a_2d_image(tmp_path):
+    scan = read_scan(write_series(tmp_path / "ct", positions=[(0, 0, 0)]))
+    assert scan.voxels.shape == (1, COLUMNS, ROWS, 1)
+    assert scan.grid.spacing == pytest.approx((0.5, 0.75, 2.5))
+
+
+def test_a_projection_without_a_place_is_read(tmp_path):
+    folder = tmp_path / "xray"
+    folder.mkdir()
+    dataset = raw_slice(0)
+    dataset.SeriesInstanceUID = generate_uid()
+    dataset.save_as(folder / "x.dcm", enforce_file_format=True)
+    assert not read_scan(folder).spacing_known
+    dataset.PixelSpacing = [0.75, 0.5]
+    dataset.save_as(folder / "x.dcm", enforce_file_format=True)
+    scan = read_scan(folder)
+    assert scan.spacing_known
+    assert scan.grid.spacing[:2] == pytest.approx((0.5, 0.75))
+
+
+def test_enhanced_files_are_refused(tmp_path):
+    def enhance(k, dataset):
+        dataset.NumberOfFrames = 20
+
+    with pytest.raises(UnreadableFile, match="got 20 images in one"):
+        read_scan(write_series(tmp_path / "ct", positions=[(0, 0, 0)], change=enhance))
+
+
+def test_truncated_pixels_are_refused(tmp_path):
+    def cut(k, dataset):
+        dataset.PixelData = dataset.PixelData[:-10]
+
+    with pytest.raises(UnreadableFile, match="cannot be read as DICOM"):
+        read_scan(write_series(tmp_path / "ct", change=cut))
+
+
+def test_lossless_compression_that_pydicom_knows_is_read(tmp_path):
+    def compress(k, dataset):
+        dataset.compress(RLELossless)
+
+    folder = write_series(tmp_path / "rle", change=compress)
+    expected = read_scan(write_series(tmp_path / "plain"))
+    np.testing.assert_array_equal(read_scan(folder).voxels, expected.voxels)
+
+
+def test_colour_is_refused(tmp_path):
+    folder = tmp_path / "us"
+    folder.mkdir()
+    dataset = raw_slice(0, np.random.default_rng(0).integers(0, 255, (5, 7, 3)).astype(np.uint8))
+    dataset.SeriesInstanceUID = generate_uid()
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PlanarConfiguration = 3, "RGB", 0
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit = 7
+    dataset.PixelData = dataset.PixelData + b"\0"
+    dataset.save_as(folder / "x.dcm", enforce_file_format=True)
+    with pytest.raises(BadVoxels, match="got colour"):
+        read_scan(folder)
+    assert read_scan(folder, colour=True).voxels.shape == (3, 7, 5, 1)
+
+
+def test_a_folder_without_dicom_names_its_folders(tmp_path):
+    (tmp_path / "study" / "SE01").mkdir(parents=True)
+    (tmp_path / "study" / "notes.txt").write_text("hello")
+    with pytest.raises(UnreadableFile, match=r"found none; give one of its folders \(SE01\)"):
+        read_scan(tmp_path / "study")
+
+
+def test_a_real_file_of_pydicom(tmp_path):
+    source = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+    source.save_as(tmp_path / "slice.dcm")
+    scan = read_scan(tmp_path)
+    expected = source.pixel_array.T * float(source.RescaleSlope) + float(source.RescaleIntercept)
+    np.testing.assert_allclose(scan.voxels[0, :, :, 0], expected)
