@@ -7,8 +7,10 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from lowshot.errors import InputError, UnreadableFile
+from lowshot.imaging.files import FORMATS, scan_name
+from lowshot.imaging.stored import require_file
 
-_EXTENSION = re.compile(r"(\.seg)?\.(nii|nii\.gz|mgz|mgh|nrrd|nhdr|mha|mhd|png|tif|tiff)$", re.IGNORECASE)
+_SUFFIXES = tuple(suffix for each in FORMATS.values() for suffix in each.suffixes)
 _DECORATION = re.compile(
     r"(?<![a-z])(segmentations?|segm?|labels?|lbl|masks?|ground ?truth|truth|gt|manual|annotations?|predictions?|pred"
     r"|images?|img|scans?)(?![a-z])|\b0000$"
@@ -35,12 +37,11 @@ class Pairing:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """One sentence for each file that was left alone, with the name it was perhaps meant to have."""
-        left = {case_name(path): path.name for path in self.surplus}
+        """One sentence for each prediction that was left alone, with the truth it was perhaps meant for."""
         missing = [files.case for files in self.files if files.prediction is None]
-        return (
-            *(f"{case}: no prediction{_did_you_mean(case, left)}" for case in missing),
-            *(f"{path.name}: no truth{_did_you_mean(case_name(path), missing)}" for path in self.surplus),
+        return tuple(
+            f"{path.name}: no truth of this name{_did_you_mean(scan_name(path), missing)}; not scored"
+            for path in self.surplus
         )
 
 
@@ -57,24 +58,19 @@ def pair_files(predictions: Path, truth: Path, images: Path | None = None) -> Pa
     predicted, true = _label_maps(predictions), _label_maps(truth)
     pictures = _label_maps(images) if images else []
     if predictions.is_file() and truth.is_file():
-        image = images if images and images.is_file() else _match(true, pictures).get(truth)
-        return Pairing((PairedFiles(case_name(truth), predictions, truth, image),))
-    of_truth, picture_of_truth = _match(true, predicted), _match(true, pictures)
+        image = images if images and images.is_file() else match_files(true, pictures).get(truth)
+        return Pairing((PairedFiles(scan_name(truth), predictions, truth, image),))
+    of_truth, picture_of_truth = match_files(true, predicted), match_files(true, pictures)
     if not of_truth:
         raise InputError(_nothing_fits(predictions, truth, predicted, true))
-    files = (PairedFiles(case_name(path), of_truth.get(path), path, picture_of_truth.get(path)) for path in true)
+    files = (PairedFiles(scan_name(path), of_truth.get(path), path, picture_of_truth.get(path)) for path in true)
     used = set(of_truth.values())
     return Pairing(tuple(files), tuple(path for path in predicted if path not in used))
 
 
-def case_name(path: Path) -> str:
-    """The file's name without its extension: ``ann.nii.gz`` and ``ann.seg.nrrd`` are both ``ann``."""
-    return _EXTENSION.sub("", path.name)
-
-
-def _match(true: Sequence[Path], others: Sequence[Path]) -> dict[Path, Path]:
+def match_files(true: Sequence[Path], others: Sequence[Path]) -> dict[Path, Path]:
     """The other file of each truth: the one of equal name, else of equal name without decoration."""
-    found = _match_by(case_name, true, others)
+    found = _match_by(scan_name, true, others)
     left_true = [path for path in true if path not in found]
     left_others = [path for path in others if path not in found.values()]
     return found | _match_by(_bare_name, left_true, left_others)
@@ -102,7 +98,7 @@ def _grouped(key: Callable[[Path], str], paths: Sequence[Path]) -> dict[str, lis
 
 def _bare_name(path: Path) -> str:
     """The case name in lower case, without separators and without words that say what kind of file it is."""
-    words = re.sub(r"[\W_]+", " ", case_name(path).lower()).strip()
+    words = re.sub(r"[\W_]+", " ", scan_name(path).lower()).strip()
     return " ".join(_DECORATION.sub(" ", words).split()) or words
 
 
@@ -110,21 +106,20 @@ def _label_maps(where: Path) -> list[Path]:
     """The files of a folder that may be label maps, in the order of their names; or the one file."""
     if where.is_file():
         return [where]
-    if not where.is_dir():
-        siblings = [path.name for path in where.parent.iterdir()] if where.parent.is_dir() else []
-        raise UnreadableFile(f"{where}: there is no such folder or file{_did_you_mean(where.name, siblings)}")
-    found = sorted(path for path in where.iterdir() if _EXTENSION.search(path.name) and not path.name.startswith("."))
-    if not found:
-        raise UnreadableFile(f"{where}: there is no label map in this folder (.nii.gz, .mgz, .nrrd, .mha, .png, .tif)")
-    return found
+    require_file(where)
+    found = sorted(path for path in where.iterdir() if path.name.lower().endswith(_SUFFIXES))
+    visible = [path for path in found if not path.name.startswith(".")]
+    if not visible:
+        raise UnreadableFile(f"{where}: there is no label map in this folder ({', '.join(_SUFFIXES)})")
+    return visible
 
 
 def _nothing_fits(predictions: Path, truth: Path, predicted: Sequence[Path], true: Sequence[Path]) -> str:
-    closest = _did_you_mean(case_name(predicted[0]), [case_name(path) for path in true])
+    closest = _did_you_mean(scan_name(predicted[0]), [scan_name(path) for path in true])
     return (
         f"no file of {predictions} ({_some(predicted)}) has the name of a file of {truth} ({_some(true)}); "
         f"name predictions like their truth, except for the extension or words like 'seg'. "
-        f"First prediction: {case_name(predicted[0])}{closest}"
+        f"First prediction: {scan_name(predicted[0])}{closest}"
     )
 
 
@@ -134,4 +129,4 @@ def _some(paths: Sequence[Path]) -> str:
 
 def _did_you_mean(name: str, names: Iterable[str]) -> str:
     closest = get_close_matches(name, list(names), n=1)
-    return f"; did you mean {closest[0]}?" if closest else ""
+    return f" (did you mean {closest[0]}?)" if closest else ""

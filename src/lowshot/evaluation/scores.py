@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -89,6 +89,10 @@ class Evaluation:
     pairs: Pairs
     failed: tuple[str, ...] = ()
     """One message for each pair that could not be scored. No mean counts them."""
+    notes: tuple[str, ...] = ()
+    """What the reader should know about the choice of pairs, one sentence each."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What was evaluated, and the model that made it where that is known: plain JSON values."""
 
     @property
     def scores(self) -> tuple[Score, ...]:

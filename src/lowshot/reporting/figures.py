@@ -14,7 +14,9 @@ from lowshot.imaging.scan import LabelledScan, Segmentation
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LARGEST_PIXELS = 420
+LARGEST_PIXELS = {1: 640, 3: 400}
+"""Longest side of the largest picture, by how many stand side by side."""
+
 LineStyle = str | tuple[float, tuple[float, float]]
 SOLID: LineStyle = "solid"
 DASHED: LineStyle = (0, (3, 1.5))
@@ -56,7 +58,7 @@ def overlays(
     """
     planes = list(_planes(truth, prediction))
     widest, tallest = (max(sizes) for sizes in zip(*(plane.size_mm for plane in planes), strict=True))
-    pixels_per_mm = min(LARGEST_PIXELS / widest, LARGEST_PIXELS / tallest)
+    pixels_per_mm = LARGEST_PIXELS[len(planes)] / max(widest, tallest)
     window, marked = _window(planes), truth.scan.spacing_known
     return [_picture(plane, pixels_per_mm, window, marked, format) for plane in planes]
 
@@ -111,13 +113,13 @@ def _middle(mask: Bool[np.ndarray, "i j k"]) -> tuple[int, ...]:
 def _window(planes: Sequence[_Plane]) -> tuple[float, float]:
     """Grey values shown as black and white.
 
-    Two interquartile ranges around the median, near the structures, keep soft tissue apart in CT, where air and bone
+    Three interquartile ranges around the median, near the structures, keep soft tissue apart in CT, where air and bone
     would flatten it; the 0.5th and 99.5th percentile of the planes keep dark and bright images within their range.
     """
     near = np.concatenate([plane.image[_neighbourhood((plane.truth > 0) | (plane.prediction > 0))] for plane in planes])
     lowest, highest = np.percentile(np.concatenate([plane.image.ravel() for plane in planes]), [0.5, 99.5])
     first, median, third = np.percentile(near, [25, 50, 75])
-    low, high = max(lowest, median - 2 * (third - first)), min(highest, median + 2 * (third - first))
+    low, high = max(lowest, median - 3 * (third - first)), min(highest, median + 3 * (third - first))
     if low < high:
         return float(low), float(high)
     return float(lowest), float(max(highest, lowest + 1))
@@ -149,6 +151,8 @@ def _picture(
 
 
 def _draw(axes: "Axes", plane: _Plane, window: tuple[float, float], marked: bool) -> None:
+    from matplotlib.patheffects import withStroke
+
     low, high = window
     width, height = plane.size_mm
     extent = (0.0, width, 0.0, height)
@@ -161,7 +165,8 @@ def _draw(axes: "Axes", plane: _Plane, window: tuple[float, float], marked: bool
     if marked:
         places = [(0.04, 0.5), (0.96, 0.5)] + [(0.5, 0.05), (0.5, 0.95)] * (height > width / 4)
         for letter, (x, y) in zip(plane.letters, places, strict=False):
-            axes.text(x, y, letter, color="white", fontsize=10, ha="center", va="center", transform=axes.transAxes)
+            text = axes.text(x, y, letter, color="white", fontsize=10, ha="center", va="center")
+            text.set(transform=axes.transAxes, path_effects=[withStroke(linewidth=2, foreground="black")])
 
 
 def _outline(

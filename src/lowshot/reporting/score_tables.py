@@ -1,23 +1,34 @@
 """The tables of an evaluation: every row, one line per structure, and one case."""
 
 import math
-from dataclasses import fields
 
-from lowshot.evaluation.scores import CaseScores, Empty, Evaluation, Score
+from lowshot.evaluation.scores import CaseScores, Empty, Evaluation
 from lowshot.evaluation.statistics import Summary
 from lowshot.evaluation.summary import summarise, units
 from lowshot.reporting.tables import Cell, Column, Table, mean_and_spread
 
-VARIANTS = ("hd95_pooled_voxels", "hd95_in_plane")
+ROW_COLUMNS = (
+    "case",
+    "structure",
+    "dice",
+    "hd95",
+    "hd95_unit",
+    "volume_prediction",
+    "volume_truth",
+    "volume_difference",
+    "volume_unit",
+    "empty",
+    "missing",
+    "expected_dice",
+    "hd95_pooled_voxels",
+    "hd95_in_plane",
+)
 
 
 def rows_table(evaluation: Evaluation) -> Table:
-    """One row per case and structure, headed by the field names of ``Score``. Variants stand in it when computed."""
-    rows = evaluation.scores
-    empty = {name for name in VARIANTS if all(math.isnan(getattr(row, name)) for row in rows)}
-    names = [field.name for field in fields(Score) if field.name not in empty]
-    columns = tuple(Column(name) for name in names)
-    return Table(columns, tuple(tuple(getattr(row, name) for name in names) for row in rows))
+    """One row per case and structure, by the names of ``Score``; the variants of HD95 when they were computed."""
+    rows = tuple(tuple(getattr(score, name) for name in ROW_COLUMNS) for score in evaluation.scores)
+    return Table(tuple(map(Column, ROW_COLUMNS)), rows).without_empty("hd95_pooled_voxels", "hd95_in_plane")
 
 
 def summary_table(evaluation: Evaluation) -> Table:
@@ -26,9 +37,9 @@ def summary_table(evaluation: Evaluation) -> Table:
     columns = (
         Column("structure", numeric=False),
         Column("Dice"),
-        Column("lowest Dice"),
         Column(f"HD95 ({distance})"),
         Column(f"volume difference ({volume})"),
+        Column("lowest Dice"),
         Column("n"),
         Column("left out"),
         Column("empty prediction"),
@@ -39,9 +50,9 @@ def summary_table(evaluation: Evaluation) -> Table:
         (
             line.structure,
             _spread(line.dice, 3),
-            line.dice.minimum,
             _spread(line.hd95, 2),
             _spread(line.volume_difference, 2),
+            line.dice.minimum,
             line.dice.n,
             line.dice.left_out,
             line.empty_predictions,
@@ -53,20 +64,52 @@ def summary_table(evaluation: Evaluation) -> Table:
     return Table(columns, rows)
 
 
+def cases_table(evaluation: Evaluation) -> Table:
+    """One line per case, the worst first."""
+    distance, _ = units(evaluation.scores)
+    columns = (
+        Column("case", numeric=False),
+        Column("mean Dice"),
+        Column("lowest Dice"),
+        Column("of", numeric=False),
+        Column(f"mean HD95 ({distance})", digits=2),
+    )
+    return Table(columns, tuple(_line(case, distance) for case in evaluation.worst_first()))
+
+
+def _line(case: CaseScores, distance: str) -> tuple[Cell, ...]:
+    scored = [score for score in case.scores if not math.isnan(score.dice)]
+    lowest = min(scored, key=lambda score: score.dice, default=None)
+    hd95 = Summary.of([score.hd95 for score in scored]).mean if distance != "mixed" else None
+    return case.case, case.mean_dice, *((lowest.dice, lowest.structure) if lowest else (None, None)), hd95
+
+
 def case_table(case: CaseScores) -> Table:
-    """One line per structure of one case; the model's own expectation stands in it where there is any."""
+    """One line per structure of one case; what the model expected, and remarks, where there are any."""
     distance, volume = units(case.scores)
-    expected = any(not math.isnan(score.expected_dice) for score in case.scores)
+    digits = 2 if volume == "ml" else 0
     columns = (
         Column("structure", numeric=False),
         Column("Dice"),
-        *([Column("expected Dice")] if expected else []),
+        Column("expected Dice"),
         Column(f"HD95 ({distance})", digits=2),
-        Column(f"predicted ({volume})", digits=2 if volume == "ml" else 0),
-        Column(f"true ({volume})", digits=2 if volume == "ml" else 0),
+        Column(f"predicted ({volume})", digits=digits),
+        Column(f"true ({volume})", digits=digits),
         Column("remark", numeric=False),
     )
-    return Table(columns, tuple(_case_row(score, expected) for score in case.scores))
+    rows = tuple(
+        (
+            score.structure,
+            score.dice,
+            score.expected_dice,
+            score.hd95,
+            score.volume_prediction,
+            score.volume_truth,
+            "no prediction" if score.missing and score.empty == "prediction" else REMARKS[score.empty],
+        )
+        for score in case.scores
+    )
+    return Table(columns, rows).without_empty("expected Dice", "remark")
 
 
 REMARKS: dict[Empty, str] = {
@@ -75,19 +118,6 @@ REMARKS: dict[Empty, str] = {
     "truth": "truth is empty",
     "both": "both empty: left out",
 }
-
-
-def _case_row(score: Score, expected: bool) -> tuple[Cell, ...]:
-    remark = "no prediction" if score.missing and score.empty == "prediction" else REMARKS[score.empty]
-    return (
-        score.structure,
-        score.dice,
-        *([score.expected_dice] if expected else []),
-        score.hd95,
-        score.volume_prediction,
-        score.volume_truth,
-        remark,
-    )
 
 
 def _spread(summary: Summary | None, digits: int) -> Cell:

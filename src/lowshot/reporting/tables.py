@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Cell = str | int | float | None
 NOTHING = "–"
-"""Shown for None and NaN."""
+"""Shown for None and NaN in a column of numbers."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,17 @@ class Table:
     def text(self) -> tuple[tuple[str, ...], ...]:
         """The cells as a reader sees them."""
         return tuple(tuple(map(_shown, row, self.columns)) for row in self.rows)
+
+    def without_empty(self, *headings: str) -> "Table":
+        """The table without those of the named columns that say nothing in any row."""
+        cells = [[row[at] for row in self.rows] for at in range(len(self.columns))]
+        kept = [
+            at
+            for at, column in enumerate(self.columns)
+            if column.heading not in headings or not all(_is_nothing(cell) for cell in cells[at])
+        ]
+        rows = tuple(tuple(row[at] for at in kept) for row in self.rows)
+        return Table(tuple(self.columns[at] for at in kept), rows, self.title)
 
 
 def mean_and_spread(mean: float, std: float, digits: int = 3) -> str:
@@ -85,12 +96,12 @@ def to_terminal(table: Table) -> "RichTable":
 
 def _shown(cell: Cell, column: Column) -> str:
     if _is_nothing(cell):
-        return NOTHING
+        return NOTHING if column.numeric else ""
     return f"{cell:.{column.digits}f}" if isinstance(cell, float) else str(cell)
 
 
 def _is_nothing(cell: Cell) -> bool:
-    return cell is None or (isinstance(cell, float) and math.isnan(cell))
+    return cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell))
 
 
 def _markdown(text: str) -> str:

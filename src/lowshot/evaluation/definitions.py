@@ -1,0 +1,24 @@
+"""What each figure of an evaluation means, in words. Printed with every result, so that none travels without them."""
+
+DEFINITIONS: dict[str, str] = {
+    "Dice": (
+        "2|X∩Y| / (|X|+|Y|) over voxels: 1 is perfect. Where prediction and truth are both empty the pair is left out "
+        "of every mean and counted; where one is empty it is 0."
+    ),
+    "HD95": (
+        "The larger of the two directed 95th percentiles of the distance between borders. A border is the mask minus "
+        "its 6-connected erosion (4-connected in a 2-D image). In millimetres where the file tells the spacing, else "
+        "in voxels. Where one of the two is empty it is the diagonal of the image, and counted."
+    ),
+    "volume difference": "Predicted minus true volume: positive means too large.",
+    "all structures": "The mean over structures within each case first, then over cases.",
+    "±": "Sample standard deviation over cases.",
+    "missing": "There was no prediction for the case. It is scored as an empty one.",
+    "unknown": "Voxels marked as unknown, and structures nobody looked for, are not scored.",
+    "expected Dice": (
+        "What the model itself expected, without truth, from its own probabilities. "
+        "The correlation is Spearman's, over pairs of case and structure."
+    ),
+    "hd95_pooled_voxels": "The 95th percentile of both directions pooled, always in voxels (medpy's form).",
+    "hd95_in_plane": "HD95 over borders drawn slice by slice with a 3×3 erosion (the MRBrainS18 scorer's form).",
+}

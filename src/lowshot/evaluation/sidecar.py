@@ -1,0 +1,74 @@
+"""The JSON file beside each segmentation: volumes, how good the model expects it to be, and which model it was.
+
+    {"case": "1003",
+     "structures": {"liver": {"expected_dice": 0.93, "volume_ml": 1412.5, "voxels": 706250}},
+     "notes": ["..."],
+     "model": {"file": "model.safetensors", "method": "mre-net", "support": ["1000"], ...}}
+
+``expected_dice`` is null where the method makes no estimate, ``volume_ml`` where the spacing is not known.
+``model.support`` names the scans that the model had as examples.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lowshot.atomic import atomic_path
+from lowshot.contract import Result
+from lowshot.imaging.files import scan_name
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """What stands beside one segmentation; empty where there is no such file."""
+
+    expected_dice: Mapping[str, float | None] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    model: Mapping[str, Any] = field(default_factory=dict)
+
+
+def sidecar_path(segmentation: Path) -> Path:
+    """``out/1003.json`` for ``out/1003.nii.gz``."""
+    return segmentation.with_name(f"{scan_name(segmentation)}.json")
+
+
+def write_sidecar(segmentation: Path, result: Result, model: Mapping[str, Any], spacing_known: bool = True) -> None:
+    """Write the sidecar of a segmentation file.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    labels, names = result.segmentation.labels, result.segmentation.names
+    voxels = labels.flatten().long().bincount(minlength=len(names)).tolist()
+    millilitres = result.segmentation.grid.voxel_volume_mm3 / 1000
+    structures = {}
+    for name in names.foreground:
+        quality, count = result.quality.get(name), voxels[names.index(name)]
+        structures[name] = {
+            "expected_dice": quality.expected_dice if quality else None,
+            "volume_ml": count * millilitres if spacing_known else None,
+            "voxels": count,
+        }
+    content = {"case": scan_name(segmentation), "structures": structures, "notes": [*result.notes], "model": {**model}}
+    with atomic_path(sidecar_path(segmentation)) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_sidecar(segmentation: Path) -> Sidecar:
+    """Read the sidecar of a segmentation file. One that is damaged is a note, not an error: scores do not need it."""
+    path = sidecar_path(segmentation)
+    if not path.is_file():
+        return Sidecar()
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        expected = {str(name): _expectation(entry) for name, entry in content["structures"].items()}
+        return Sidecar(expected, tuple(map(str, content.get("notes", ()))), dict(content.get("model", {})))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return Sidecar(notes=(f"{path.name} does not hold what lowshot writes beside a segmentation; not used",))
+
+
+def _expectation(entry: Mapping[str, Any]) -> float | None:
+    value = entry.get("expected_dice")
+    return None if value is None else float(value)
