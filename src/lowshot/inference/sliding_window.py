@@ -37,9 +37,7 @@ def tiles(shape: Triple, patch: Triple, margin: Triple) -> list[Tile]:
 
 def _tile(start: Sequence[int], shape: Triple, inner: Sequence[int], margin: Triple) -> Tile:
     i, j, k = (first - edge for first, edge in zip(start, margin, strict=True))
-    a, b, c = (
-        slice(first, min(first + step, size)) for first, step, size in zip(start, inner, shape, strict=True)
-    )
+    a, b, c = (slice(first, min(first + step, size)) for first, step, size in zip(start, inner, shape, strict=True))
     return Tile((i, j, k), (a, b, c))
 
 

@@ -13,9 +13,7 @@ def voxel_cross_entropy(
     return F.cross_entropy(logits.float(), labels.long(), reduction="none")
 
 
-def category_mean(
-    values: Float[Tensor, " n"], labels: Int[Tensor, " n"], balance: float = 1.0
-) -> Float[Tensor, ""]:
+def category_mean(values: Float[Tensor, " n"], labels: Int[Tensor, " n"], balance: float = 1.0) -> Float[Tensor, ""]:
     """Σ_k w_k mean of ``values`` over the voxels of category k; zero when there are none.
 
     ``balance`` = 1 is MRE-Net's Eq. 5, w_k = 1: each category present counts the same whatever its size N_k.

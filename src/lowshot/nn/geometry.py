@@ -45,7 +45,7 @@ def working_spacing(
 
     finest = 0.0
     if most_voxels is not None and voxels(0.0) > most_voxels:
-        low, high = min(spacing), max(max(extent_mm), max(spacing))
+        low, high = min(spacing), max(*extent_mm, *spacing)
         for _ in range(60):
             finest = (low + high) / 2
             low, high = (finest, high) if voxels(finest) > most_voxels else (low, finest)
@@ -55,7 +55,7 @@ def working_spacing(
 
 
 def strides_for(spacing: Sequence[float], shape: Sequence[int], levels: int) -> tuple[Triple, ...]:
-    """Which axes to halve between ``levels`` levels: those whose voxels are less than twice the finest, and long enough.
+    """Which axes to halve between levels: those whose voxels are less than twice the finest, and long enough.
 
     Example: 1.25 × 1.25 × 7.7 mm with three levels gives (2, 2, 1), (2, 2, 1): in plane, until voxels are cubic.
     """
@@ -92,4 +92,3 @@ def patch_for(
     i, j, k = sizes(side)
     a, b, c = (0 if size == 1 else min(size // 6, (size - 1) // 2) for size in (i, j, k))
     return (i, j, k), (a, b, c)
-

@@ -5,20 +5,18 @@ Layout and widths: the paper and its authors' public code; BatchNorm in place of
 norm is ours, because MRE-Net's paper says batch normalisation. ``dimensions=2`` gives the planar form.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
-TRANSPOSED: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
-    2: nn.ConvTranspose2d,
-    3: nn.ConvTranspose3d,
-}
-POOLING: dict[int, type[nn.AvgPool2d] | type[nn.AvgPool3d]] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
-NORM = {
+Layer = Callable[..., nn.Module]
+CONVOLUTION: dict[int, Layer] = {2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED: dict[int, Layer] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+POOLING: dict[int, Layer] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
+NORM: dict[tuple[str, int], Layer] = {
     ("batch", 2): nn.BatchNorm2d,
     ("batch", 3): nn.BatchNorm3d,
     ("instance", 2): nn.InstanceNorm2d,
@@ -84,17 +82,3 @@ class LunaParkUNet(nn.Module):
         for up, transition, decode in zip(self.ups, self.transitions, self.decoder, strict=True):
             maps.append(decode(torch.cat([up(maps[-1]), transition(skips.pop())], dim=1)))
         return maps
-
-
-class LastMap(nn.Module):
-    """The U-Net as its authors use it: the last map alone, and no coordinates."""
-
-    def __init__(self, backbone: LunaParkUNet) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(
-        self, image: Float[Tensor, "b c *space"], coordinates: Float[Tensor, "b d *space"]
-    ) -> Float[Tensor, "b w *space"]:
-        last: Tensor = self.backbone(image)[-1]
-        return last

@@ -37,7 +37,7 @@ class Volume:
     def voxels_by_class(self) -> list[Int[Tensor, " n"]]:
         """Flat indices of every class that occurs where labels are known; the pools for balanced patch centres."""
         flat = torch.where(self.known, self.labels, -1).flatten()
-        return [(flat == k).nonzero().squeeze(1) for k in flat.unique().tolist() if k >= 0]
+        return [(flat == k).nonzero().squeeze(1) for k in torch.unique(flat).tolist() if k >= 0]
 
 
 @dataclass(frozen=True)
@@ -122,4 +122,4 @@ def sample_volume(
     # One volume, many patches: stacked along the first axis, so that the volume is not repeated per patch.
     stacked = grid.reshape(1, b * i, *indices.shape[2:]).to(volume)
     values = F.grid_sample(volume[None], stacked, mode=mode, padding_mode="reflection", align_corners=True)
-    return values[0].unflatten(1, (b, i)).movedim(1, 0)
+    return values.reshape(-1, *indices.shape[:-1]).movedim(1, 0)

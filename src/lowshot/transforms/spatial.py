@@ -76,9 +76,7 @@ def rotation_matrices(angles: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3 3"]:
     return z @ y @ x
 
 
-def apply_spatial(
-    transform: SpatialTransform, positions_mm: Float[Tensor, "b x y z 3"]
-) -> Float[Tensor, "b x y z 3"]:
+def apply_spatial(transform: SpatialTransform, positions_mm: Float[Tensor, "b x y z 3"]) -> Float[Tensor, "b x y z 3"]:
     """T(p) for every voxel position p of every patch."""
     moved = positions_mm.flatten(1, 3) @ transform.matrix.mT + transform.shift_mm[:, None]
     moved = moved.reshape(positions_mm.shape)

@@ -205,7 +205,5 @@ class MRENet:
         return {"cross_entropy": loss}
 
 
-def _batch(
-    volumes: Sequence[Volume], sampling: PatchSampling, run: Run, step: int, generator: Generator
-) -> Patches:
+def _batch(volumes: Sequence[Volume], sampling: PatchSampling, run: Run, step: int, generator: Generator) -> Patches:
     return Patches(*map(run.tensor, sample_patches(volumes, sampling, generator)))

@@ -5,8 +5,8 @@ leaves open and how it is filled here stands in this folder's README.
 """
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -67,8 +67,8 @@ def resize(x: Float[Tensor, "b c *space"], space: Sequence[int]) -> Float[Tensor
     if tuple(x.shape[2:]) == tuple(space):
         return x
     if any(new < old for new, old in zip(space, x.shape[2:], strict=True)):
-        pool = F.adaptive_avg_pool3d if len(space) == 3 else F.adaptive_avg_pool2d
-        return pool(x, list(space))
+        pool: Callable[[Tensor, Any], Tensor] = F.adaptive_avg_pool3d if len(space) == 3 else F.adaptive_avg_pool2d
+        return pool(x, space)
     mode = "trilinear" if len(space) == 3 else "bilinear"
     return F.interpolate(x, size=list(space), mode=mode, align_corners=False)
 
@@ -171,10 +171,10 @@ class PrototypeClassifier(nn.Module):
         length = torch.linalg.vector_norm(e, dim=-1, keepdim=True, dtype=torch.float32)
         cosine = F.linear(e, c).float() / length.clamp_min(1e-6)
         similarity = 2 * cosine - 2 if self.distance == "euclidean" else cosine
-        exponent = (self.scale * similarity).unflatten(-1, (self.classes, self.modes))
+        exponent: Tensor = (self.scale * similarity).unflatten(-1, (self.classes, self.modes))
         if self.mixing == "one-hot":
             return exponent.amax(dim=-1)
         if self.mixer is None:
             return exponent.logsumexp(dim=-1) - math.log(self.modes)
-        beta = self.mixer(e).float().unflatten(-1, (self.classes, self.modes))
+        beta: Tensor = self.mixer(e).float().unflatten(-1, (self.classes, self.modes))
         return (beta.log_softmax(dim=-1) + exponent).logsumexp(dim=-1)

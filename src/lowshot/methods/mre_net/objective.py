@@ -13,6 +13,7 @@ def hard_examples(
     cross_entropy: Float[Tensor, "*any"],
     labels: Int[Tensor, "*any"],
     known: Bool[Tensor, "*any"],
+    *,
     majority: Sequence[int],
     multiple: float,
     floor: float = 0.01,
@@ -61,7 +62,9 @@ def mined_loss(
     if majority is not None:
         with torch.no_grad():
             hardness = voxel_cross_entropy(head(voxels).movedim(-1, 1), labels)
-        kept = hard_examples(hardness, labels, known, majority, multiple)
+        # Before pytorch#165068 autocast kept the weights it cast here, and the second pass found them without gradient.
+        torch.clear_autocast_cache()
+        kept = hard_examples(hardness, labels, known, majority=majority, multiple=multiple)
     chosen = labels[kept]
     cross_entropy = voxel_cross_entropy(head(voxels[kept]), chosen)
     return category_mean(cross_entropy, chosen, balance)
