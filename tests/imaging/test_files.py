@@ -378,7 +378,7 @@ def test_grey_in_colour_is_grey_and_colour_must_be_declared(tmp_path):
     colour = grey.copy()
     colour[0, 0] = (255, 0, 7)
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(colour, isVector=True), tmp_path / "colour.png")
-    with pytest.raises(BadVoxels, match=r"colour\.png: expected grey values, got colour"):
+    with pytest.raises(BadVoxels, match=r"colour\.png: expected grey values, got colour in 1\.59% of"):
         read_scan(tmp_path / "colour.png")
     scan = read_scan(tmp_path / "colour.png", colour=True)
     assert scan.channels == ("red", "green", "blue")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lowshot.imaging.foreground import foreground, largest_component_box
+from lowshot.imaging.foreground import foreground, body_box, otsu
 
 SHAPE = (48, 48, 24)
 
@@ -115,12 +115,26 @@ def test_two_values_are_background_and_body():
     np.testing.assert_array_equal(foreground(image), ball(0.5))
 
 
-def test_the_box_holds_the_largest_piece_only():
+def test_the_box_holds_both_legs_and_no_speck():
     mask = np.zeros((20, 20, 20), dtype=bool)
-    mask[3:12, 4:9, 5:16] = True
+    mask[3:6, 4:9, 5:16] = True
+    mask[10:12, 5:9, 6:16] = True
     mask[18, 18, 18] = True
-    assert largest_component_box(mask) == (slice(3, 12), slice(4, 9), slice(5, 16))
+    assert body_box(mask) == (slice(3, 12), slice(4, 9), slice(5, 16))
 
 
 def test_an_empty_mask_has_the_whole_box():
-    assert largest_component_box(np.zeros((2, 3, 4), dtype=bool)) == (slice(0, 2), slice(0, 3), slice(0, 4))
+    assert body_box(np.zeros((2, 3, 4), dtype=bool)) == (slice(0, 2), slice(0, 3), slice(0, 4))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_otsu_is_simpleitks(seed):
+    import SimpleITK
+
+    random = np.random.default_rng(seed)
+    values = np.concatenate([random.normal(0, 1, 5000 * (seed + 1)), random.normal(4 - seed, 1.5, 4000)])
+    reference = SimpleITK.OtsuThresholdImageFilter()
+    reference.SetNumberOfHistogramBins(256)
+    reference.Execute(SimpleITK.GetImageFromArray(values[None]))
+    bin_width = (values.max() - values.min()) / 256
+    assert otsu(values) == pytest.approx(reference.GetThreshold(), abs=0.1 * bin_width)

@@ -20,6 +20,13 @@ def test_zscore():
     assert result.std() == pytest.approx(1, rel=1e-5)
 
 
+def test_moments_are_exact_far_from_zero():
+    voxels = (np.random.default_rng(0).normal(0, 1, (128, 128, 64)) + 30_000).astype(np.float32)
+    scale = scaling("zscore", voxels)
+    assert scale.shift == pytest.approx(voxels.mean(dtype=np.float64), abs=1e-2)
+    assert scale.scale == pytest.approx(voxels.std(dtype=np.float64), rel=1e-3)
+
+
 def test_percentiles_span_zero_to_one():
     voxels = image()
     result = scaled("percentiles", voxels)

@@ -244,8 +244,12 @@ def _read_channels(paths: Mapping[str, Path | str], name: str | None) -> Scan:
 
 def _grey(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The one channel of an image whose red, green and blue are equal."""
-    if not all(np.array_equal(array[..., 0], array[..., c]) for c in range(1, array.shape[-1])):
-        raise BadVoxels(f"{path}: expected grey values, got colour; convert it to grey, or declare it as colour")
+    coloured = (array != array[..., :1]).any(axis=-1)
+    if coloured.any():
+        raise BadVoxels(
+            f"{path}: expected grey values, got colour in {coloured.mean():.2%} of its pixels; convert it to grey, or "
+            "declare it as colour"
+        )
     return array[..., 0]
 
 

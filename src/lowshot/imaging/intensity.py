@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -79,8 +80,7 @@ def _percentiles(values: Image) -> tuple[float, float]:
 
 
 def _zscore(values: Image, low: float, high: float) -> Scaling:
-    clipped = values.clip(low, high)
-    mean = float(clipped.mean(dtype=np.float64))
-    if clipped.min() == clipped.max():
-        return Scaling(low, high, mean, 1.0)
-    return Scaling(low, high, mean, float(clipped.std(dtype=np.float64)))
+    clipped = torch.from_numpy(values).clamp(low, high)
+    # torch sums in float64 without making a float64 copy of the volume.
+    deviation, mean = (float(moment) for moment in torch.std_mean(clipped, correction=0))
+    return Scaling(low, high, mean, deviation if clipped.min() < clipped.max() else 1.0)

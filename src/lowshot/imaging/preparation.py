@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lowshot.errors import SettingsError
 from lowshot.imaging.axis_map import SLACK, AxisMap, Box
-from lowshot.imaging.foreground import foreground, largest_component_box
+from lowshot.imaging.foreground import foreground, body_box
 from lowshot.imaging.grid import Affine, Grid
 from lowshot.imaging.intensity import scaling, window
 from lowshot.imaging.scan import Scan
@@ -170,8 +170,8 @@ def _everything(shape: Sequence[int]) -> Box:
 
 
 def _foreground_box(scan: Scan) -> Box:
-    """The box that holds the largest piece of body in every channel, and a margin."""
-    boxes = [largest_component_box(foreground(image.float().cpu().numpy())) for image in scan.voxels]
+    """The box that holds the body in every channel, and a margin."""
+    boxes = [body_box(foreground(image.float().cpu().numpy())) for image in scan.voxels]
     spacing = scan.grid.spacing if scan.spacing_known else (1.0, 1.0, 1.0)
     box = []
     for axis, size in enumerate(scan.grid.shape):

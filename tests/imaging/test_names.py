@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lowshot.errors import UnknownLabel
+from lowshot.imaging.names import Names, lateral_pairs
+
+
+@given(values=st.lists(st.integers(-(2**40), 2**40), min_size=1, max_size=40, unique=True), seed=st.integers(0, 99))
+def test_any_integers_become_indices_and_come_back(values, seed):
+    names = Names.from_values(values, background=values[0])
+    voxels = np.random.default_rng(seed).choice(np.array(values), (3, 4, 5))
+    indices = names.encode(voxels)
+    assert names.values[0] == values[0]
+    assert indices.dtype == np.int16
+    assert indices.min() >= 0
+    assert (indices == 0).sum() == (voxels == values[0]).sum()
+    np.testing.assert_array_equal(names.decode(indices), voxels)
+
+
+def test_the_table_is_ordered_by_value_behind_the_background():
+    names = Names.of({600: "atrium", 200: "myocardium", 500: "ventricle"})
+    assert names.names == ("background", "myocardium", "ventricle", "atrium")
+    assert names.values == (0, 200, 500, 600)
+    assert names.foreground == ("myocardium", "ventricle", "atrium")
+    assert names.index("atrium") == 3
+    assert len(names) == 4
+    assert Names.of({1: "air", 7: "body"}, background=1).names == ("air", "body")
+
+
+def test_unknown_values_are_listed_with_the_file():
+    with pytest.raises(UnknownLabel, match=r"case\.nii: label value 4, 9 has no name; the table knows 0, 1"):
+        Names.of({1: "liver"}).encode(np.array([0, 1, 9, 4]), "case.nii")
+
+
+def test_unknown_names_are_refused_with_the_known_ones():
+    with pytest.raises(UnknownLabel, match="no structure named 'lever'; there are: liver"):
+        Names.of({1: "liver"}).index("lever")
+
+
+@pytest.mark.parametrize(
+    ("names", "values", "message"),
+    [
+        (("background", "liver"), (0,), "2 names for 1 label values"),
+        (("background", "liver", "liver"), (0, 1, 2), "name liver occurs twice"),
+        (("background", "liver", "spleen"), (0, 1, 1), "value 1 occurs twice"),
+    ],
+)
+def test_tables_that_contradict_themselves_are_refused(names, values, message):
+    with pytest.raises(UnknownLabel, match=message):
+        Names(names, values)
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("left kidney", "right kidney"),
+        ("Left-Thalamus-Proper", "Right-Thalamus-Proper"),
+        ("ctx-lh-insula", "ctx-rh-insula"),
+        ("lung_upper_L", "lung_upper_R"),
+        ("kidney (left)", "kidney (right)"),
+    ],
+)
+def test_sides_are_paired(left, right):
+    names = Names.of({1: right, 2: "liver", 3: left})
+    assert lateral_pairs(names) == ((3, 1),)
+
+
+@pytest.mark.parametrize("name", ["liver", "colon", "aorta", "bladder", "lateral ventricle", "rib"])
+def test_other_names_are_not(name):
+    assert lateral_pairs(Names.of({1: name, 2: "left kidney", 3: "right lung"})) == ()

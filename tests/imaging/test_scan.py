@@ -1,0 +1,28 @@
+import numpy as np
+import pytest
+import torch
+
+from lowshot.errors import GridMismatch
+from lowshot.imaging.names import Names
+from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
+
+
+def labelled(shape=(4, 5, 6), shift_mm=0.0):
+    affine = np.diag([1.0, 1.0, 2.0, 1.0])
+    moved = affine.copy()
+    moved[0, 3] = shift_mm
+    scan = Scan("case", torch.zeros(2, 4, 5, 6), affine, channels=("T1", "T2"))
+    return LabelledScan(scan, Segmentation(torch.zeros(shape, dtype=torch.int16), Names.from_values([1]), moved))
+
+
+def test_grids():
+    example = labelled(shift_mm=1e-6)
+    assert example.scan.grid.shape == example.truth.grid.shape == (4, 5, 6)
+    assert example.scan.grid.spacing == (1, 1, 2)
+
+
+def test_image_and_label_map_must_share_a_grid():
+    with pytest.raises(GridMismatch, match=r"case: the image's grid \(4, 5, 6\).*by 3 mm at the corners"):
+        labelled(shift_mm=3)
+    with pytest.raises(GridMismatch, match=r"label map's \(4, 5, 7\) differ"):
+        labelled(shape=(4, 5, 7))
