@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lowshot.imaging.names import Names
-from lowshot.imaging.preparation import Prepared, Preparation
+from lowshot.imaging.preparation import Preparation, Prepared
 from lowshot.imaging.scan import LabelledScan, Segmentation
 from lowshot.task import LowShotTask
 from lowshot.training.run import Run
@@ -81,6 +81,7 @@ class Learner(Protocol):
         """What ``Method.restore`` rebuilds this learner from."""
 
 
+@runtime_checkable
 class Method(Protocol):
     """The settings of one method, as a frozen dataclass; ``fit`` is the only verb that trains."""
 

@@ -22,7 +22,13 @@ AUGMENTATION: dict[Level, Augmentation] = {
     # Ours: what people and scanners differ in, when there is a single example to learn it from.
     "strong": Augmentation(
         SpatialRanges(
-            rotation_degrees=12, scale=0.15, stretch=0.1, shear=0.05, shift_mm=5, elastic_mm=1.5, elastic_spacing_mm=12
+            rotation_degrees=12.0,
+            scale=0.15,
+            stretch=0.1,
+            shear=0.05,
+            shift_mm=5.0,
+            elastic_mm=1.5,
+            elastic_spacing_mm=12.0,
         ),
         IntensityRanges(contrast=0.25, brightness=0.25, gamma=0.4, bias=0.2, noise=0.1, blur_voxels=0.7),
     ),
