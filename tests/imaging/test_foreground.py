@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lowshot.imaging.foreground import foreground, body_box, otsu
+from lowshot.imaging.foreground import body_box, foreground, otsu
 
 SHAPE = (48, 48, 24)
 

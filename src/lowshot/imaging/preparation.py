@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lowshot.errors import SettingsError
 from lowshot.imaging.axis_map import SLACK, AxisMap, Box
-from lowshot.imaging.foreground import foreground, body_box
+from lowshot.imaging.foreground import body_box, foreground
 from lowshot.imaging.grid import Affine, Grid
 from lowshot.imaging.intensity import scaling, window
 from lowshot.imaging.scan import Scan
