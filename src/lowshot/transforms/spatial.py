@@ -6,6 +6,7 @@ empty borders, and the patch's coordinates p vary against the anatomy as they do
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ class SpatialRanges:
     """How far to transform; all zero is the identity."""
 
     rotation_degrees: float = 0.0
-    """Largest angle about each axis; only about the slice axis where slices are three times thicker than wide."""
+    """Largest angle about each axis; only within slices where these are three times thicker than wide."""
     scale: float = 0.0
     """Largest relative change of size, s: a factor between 1/(1+s) and 1+s."""
     stretch: float = 0.0
@@ -53,9 +54,8 @@ def draw_spatial(
     def uniform(*shape: int) -> Tensor:
         return torch.rand(shape, generator=generator) * 2 - 1
 
-    planar = torch.tensor([min(extent_mm) <= 0 or max(spacing) > 3 * min(spacing)] * count)
-    angles = uniform(count, 3) * math.radians(ranges.rotation_degrees)
-    angles[planar, :2] = 0
+    turns = torch.tensor([_may_turn(axis, extent_mm, spacing) for axis in range(3)])
+    angles = uniform(count, 3) * math.radians(ranges.rotation_degrees) * turns
     size = torch.exp(uniform(count, 1) * math.log1p(ranges.scale) + uniform(count, 3) * math.log1p(ranges.stretch))
     shear = torch.eye(3) + torch.triu(uniform(count, 3, 3), diagonal=1) * ranges.shear
     matrix = rotation_matrices(angles) @ shear @ torch.diag_embed(size)
@@ -64,6 +64,13 @@ def draw_spatial(
         nodes = [max(2, round(extent / ranges.elastic_spacing_mm) + 1) for extent in extent_mm]
         elastic = torch.randn(count, 3, *nodes, generator=generator) * ranges.elastic_mm
     return SpatialTransform(matrix, uniform(count, 3) * ranges.shift_mm, elastic)
+
+
+def _may_turn(axis: int, extent_mm: Sequence[float], spacing: Sequence[float]) -> bool:
+    """Whether the plane that a rotation about ``axis`` turns has an extent, and voxels that are nearly square."""
+    first, second = (other for other in range(3) if other != axis)
+    small, large = sorted((spacing[first], spacing[second]))
+    return min(extent_mm[first], extent_mm[second]) > 0 and large <= 3 * small
 
 
 def rotation_matrices(angles: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3 3"]:
