@@ -27,7 +27,7 @@ def ct_noise(
     The difference of two blurs of one noise is a band-pass, close to a ramp filter times its window.
     """
     white = generator.standard_normal(shape, dtype=np.float32)
-    fine, coarse = ([width / step for step in spacing[:2]] + [width / 2 / spacing[2]] for width in (0.9, 3.0))
+    fine, coarse = ((width / spacing[0], width / spacing[1], 0.8 / spacing[2]) for width in (0.9, 3.0))
     noise: Float32[np.ndarray, "i j k"] = gaussian_filter(white, fine, truncate=3.0)
     noise -= np.float32(0.7) * gaussian_filter(white, coarse, truncate=3.0)
     noise /= noise.std()

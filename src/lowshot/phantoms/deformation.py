@@ -12,7 +12,7 @@ from lowshot.imaging.grid import Grid
 from lowshot.phantoms.noise import SmoothNoise
 from lowshot.phantoms.variability import Variability
 
-LATTICE_MM = 8.0
+LATTICE_MM = 6.0
 """The warp is evaluated this densely and interpolated, which is right to a tenth of a millimetre."""
 
 
@@ -39,7 +39,7 @@ class Deformation:
             axes=pose.axes(spread_degrees=3.0),
             shift_mm=pose.shift(8.0),
             size=np.exp([overall + size.by(0.05) for _ in range(3)]),
-            warp=(warp.noise(120, 300), warp.noise(120, 300), warp.noise(120, 300)),
+            warp=(warp.noise(120.0, 300.0), warp.noise(120.0, 300.0), warp.noise(120.0, 300.0)),
             warp_mm=4.5 * variability.amount,
         )
 

@@ -34,8 +34,8 @@ class Body:
 class Material:
     """How one tissue looks in one modality."""
 
-    mean: float
-    texture: float = 0.0
+    mean: float | int
+    texture: float | int = 0
     """Standard deviation of the coarse texture inside it, in the unit of ``mean``."""
 
 
@@ -59,11 +59,12 @@ def render(
     intensity mixes what meets in it, by the share of the voxel that each part covers.
     """
     points = body.deformation.body_points(grid)
+    neighbours_mm = max(float(np.abs(np.diff(points, axis=axis)).max(initial=0.0)) for axis in (1, 2, 3))
     labels = np.zeros(grid.shape, dtype=np.int16)
     mean = np.full(grid.shape, surroundings.mean, dtype=np.float32)
     texture = np.full(grid.shape, surroundings.texture, dtype=np.float32)
     for part in body.parts:
-        region = _region(points, part.shape.box)
+        region = _region(points, neighbours_mm, part.shape.box)
         if region is None:
             continue
         distances = part.shape.distance(points[:, *region])
@@ -78,27 +79,32 @@ def render(
 def coverage(distances: Distances, spacing: tuple[float, float, float]) -> Float32[np.ndarray, "i j k"]:
     """Share of each voxel that lies inside a surface, from the signed distances (mm) of the voxel centres.
 
-    Seen along the normal n of the surface, a voxel is Σ |n_a| spacing_a thick.
+    Along the normal n of the surface, a voxel is as thick as a slab of sqrt(Σ (n_a spacing_a)²): the volumes of both
+    are spread equally around their centres (same variance).
     """
     slope = np.zeros((3, *distances.shape), dtype=np.float32)
     for axis, (size, step) in enumerate(zip(distances.shape, spacing, strict=True)):
         if size > 1:
             slope[axis] = np.gradient(distances, step, axis=axis)
     steepness = np.maximum(np.sqrt((slope**2).sum(axis=0)), np.float32(1e-6))
-    thickness = np.tensordot(np.asarray(spacing, dtype=np.float32), np.abs(slope), axes=1) / steepness
+    steps = np.asarray(spacing, dtype=np.float32).reshape(3, 1, 1, 1)
+    thickness = np.sqrt(((slope * steps) ** 2).sum(axis=0)) / steepness
     share = 0.5 - distances / np.maximum(thickness, np.float32(min(spacing)))
     return np.asarray(np.clip(share, 0, 1), dtype=np.float32)
 
 
-def _region(points: Points, box: Box) -> tuple[slice, slice, slice] | None:
-    """The voxels around those whose positions lie in a box, found coarsely, then exactly; None: out of the field."""
+def _region(points: Points, neighbours_mm: float, box: Box) -> tuple[slice, slice, slice] | None:
+    """The voxels around those whose positions lie in a box, found coarsely, then exactly; None: out of the field.
+
+    No two neighbours are farther apart than ``neighbours_mm`` along an axis of the body. So a voxel in the box has a
+    neighbour, or at a coarser step the next voxel looked at, in a box that is wider by as much.
+    """
     low, high = (corner.reshape(3, 1, 1, 1) for corner in box.astype(np.float32))
     start, stop = [0, 0, 0], list(points.shape[1:])
     for step in (4, 1):
         sparse = points[:, *(slice(a, b, step) for a, b in zip(start, stop, strict=True))]
-        # No two neighbours lie farther apart than this, so a voxel in the box has a neighbour in the widened one.
-        reach = max(float(np.abs(np.diff(sparse, axis=axis)).max(initial=0.0)) for axis in (1, 2, 3))
-        inside = ((sparse > low - reach) & (sparse < high + reach)).all(axis=0)
+        wider = step * neighbours_mm
+        inside = ((sparse > low - wider) & (sparse < high + wider)).all(axis=0)
         if not inside.any():
             return None
         for axis, others in enumerate([(1, 2), (0, 2), (0, 1)]):

@@ -1,12 +1,11 @@
 """Smooth solid shapes in body coordinates (RAS, mm), as signed distances that can be blended.
 
-A distance is negative inside. It is exact for tubes and half-spaces and right to first order at the surface of
-the others, which is all that painting needs. Organs are put together from few of these: a kidney is a short thick
-tube with its hilum taken out, a liver two blended ellipsoids kept inside the diaphragm.
+A distance is negative inside, and right to first order at the surface, which is all that painting needs. Organs are
+put together from few of these: a kidney is a short thick tube with its hilum taken out, a liver two blended
+ellipsoids kept inside the diaphragm.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,7 +23,7 @@ Box = npt.NDArray[np.float64]
 """(2, 3): lower and upper corner in mm."""
 
 
-def mm(x: float, y: float, z: float) -> Vector:
+def mm(x: float | int, y: float | int, z: float | int) -> Vector:
     """A position or three lengths in mm, ready for arithmetic."""
     return np.array([x, y, z], dtype=np.float64)
 
@@ -85,7 +84,7 @@ class Ellipsoid(Shape):
 class Column(Shape):
     """A trunk: superelliptic cross-sections whose centre (x, y) and radii (x, y) change smoothly along z."""
 
-    def __init__(self, sections_mm: Sequence[tuple[float, ...]], exponent: float = 2.0) -> None:
+    def __init__(self, sections_mm: npt.ArrayLike, exponent: float = 2.0) -> None:
         """Cross-sections as rows (z, centre x, centre y, radius x, radius y), from below to above."""
         table = np.asarray(sections_mm, dtype=np.float64)
         every_mm = np.arange(table[0, 0], table[-1, 0] + 1.0)
@@ -100,42 +99,51 @@ class Column(Shape):
         return _superelliptic_distance(np.stack([x - cx, y - cy]), np.stack([rx, ry]), self.exponent)
 
 
+@dataclass(frozen=True, eq=False)
 class Tube(Shape):
-    """A round tube with round ends along a smooth curve through ``knots_mm``, with a radius at every knot."""
+    """A round tube with round ends, around a curve that a dense row of points stands for."""
 
-    def __init__(
-        self,
+    centreline_mm: npt.NDArray[np.float64]
+    """(n, 3)"""
+    radii_mm: npt.NDArray[np.float64]
+    """(n,)"""
+
+    @classmethod
+    def through(
+        cls,
         knots_mm: npt.ArrayLike,
-        radii_mm: npt.ArrayLike,
+        radii_mm: npt.ArrayLike | float,
         ripple: float = 0.0,
         ripple_length_mm: float = 30.0,
-    ) -> None:
-        """``ripple`` narrows and widens the tube by this share of its radius, every ``ripple_length_mm``."""
+    ) -> "Tube":
+        """Along a smooth curve through knots (n, 3), with one radius or (n,); they change smoothly in between.
+
+        ``ripple`` narrows and widens the tube by this share of its radius, once every ``ripple_length_mm``.
+        """
         knots = np.asarray(knots_mm, dtype=np.float64)
         radii = np.broadcast_to(np.asarray(radii_mm, dtype=np.float64), len(knots))
         along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(knots, axis=0), axis=1))])
-        samples = np.linspace(0.0, along[-1], int(np.ceil(along[-1])) + 1)  # one per mm
-        self.centreline = make_interp_spline(along, knots, k=min(3, len(knots) - 1))(samples)
+        # Points 2 mm apart leave the surface of a tube of radius r right to 1 / (2 r) mm.
+        samples = np.linspace(0.0, along[-1], int(np.ceil(along[-1] / 2.0)) + 1)
+        centreline = make_interp_spline(along, knots, k=min(3, len(knots) - 1))(samples)
         waves = 1.0 + ripple * np.sin(2 * np.pi * samples / ripple_length_mm)
-        self.radii = (PchipInterpolator(along, radii)(samples) * waves).astype(np.float32)
-        self._nearest = cKDTree(self.centreline)
+        return cls(centreline, PchipInterpolator(along, radii)(samples) * waves)
 
     def mirrored(self) -> "Tube":
         """The same tube on the other side of the body."""
-        return Tube(self.centreline * (-1, 1, 1), self.radii)
+        return Tube(self.centreline_mm * (-1, 1, 1), self.radii_mm)
 
     @property
     def box(self) -> Box:
-        around = self.radii[:, None]
-        return np.stack([(self.centreline - around).min(axis=0), (self.centreline + around).max(axis=0)])
+        around = self.radii_mm[:, None]
+        return np.stack([(self.centreline_mm - around).min(axis=0), (self.centreline_mm + around).max(axis=0)])
 
     def distance(self, points: Points) -> Distances:
         # Farther out nothing is painted and no blend reaches; the search is much faster for knowing it.
-        far = float(self.radii.max()) + 15.0
-        reach, nearest = self._nearest.query(points.reshape(3, -1).T, distance_upper_bound=far)
-        radii = np.append(self.radii, np.float32(0.0))[nearest]  # "none found" has the index one past the end
-        distances = np.minimum(reach, far).astype(np.float32) - radii
-        return np.asarray(distances.reshape(points.shape[1:]), dtype=np.float32)
+        far = float(self.radii_mm.max()) + 15.0
+        reach, nearest = cKDTree(self.centreline_mm).query(points.reshape(3, -1).T, distance_upper_bound=far)
+        radii = np.append(self.radii_mm, 0.0)[nearest]  # "none found" has the index one past the end
+        return np.asarray((np.minimum(reach, far) - radii).reshape(points.shape[1:]), dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,8 +252,8 @@ def _superelliptic_distance(
     offsets: npt.NDArray[np.float32], radii: npt.NDArray[np.float32], exponent: float
 ) -> Distances:
     """(f - 1) / |∇f| with f = (Σ |q_a / r_a|^n)^(1/n): the distance to first order at the surface f = 1."""
-    ratios = np.abs(offsets) / radii
-    f = np.maximum((ratios**exponent).sum(axis=0) ** np.float32(1 / exponent), np.float32(1e-3))
+    ratios = np.maximum(np.abs(offsets) / radii, np.float32(1e-4))  # the centre itself has no gradient
+    f = (ratios**exponent).sum(axis=0) ** np.float32(1 / exponent)
     gradient = (ratios / f) ** np.float32(exponent - 1) / radii
     return np.asarray((f - 1) / np.sqrt((gradient**2).sum(axis=0)), dtype=np.float32)
 

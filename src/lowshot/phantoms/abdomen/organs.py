@@ -16,18 +16,18 @@ def liver(trunk: Trunk, variability: Variability) -> list[Part]:
     own = variability.of("liver")
     origin = own.shift(5.0) + mm(0, 0, 0.8 * trunk.breath_mm)
     right = Ellipsoid(
-        origin + mm(72, 0, 42), own.factor(0.07) * mm(72, 92, 94), own.axes(0, 8, 0, spread_degrees=5), 2.3
+        origin + mm(72, 0, 42), own.factor(0.07) * mm(72, 92, 94), own.axes(0.0, 8.0, 0.0, spread_degrees=5.0), 2.3
     )
     left = Ellipsoid(
-        origin + mm(2, 40, 78), own.factor(0.16) * mm(76, 36, 40), own.axes(0, -12, -14, spread_degrees=6), 2.2
+        origin + mm(2, 40, 78), own.factor(0.16) * mm(76, 36, 40), own.axes(0.0, -12.0, -14.0, spread_degrees=6.0), 2.2
     )
-    hollow = Ellipsoid(origin - mm(6, 4, 8), own.factor(0.06) * mm(70, 66, 66), own.axes(spread_degrees=8))
+    hollow = Ellipsoid(origin - mm(6, 4, 8), own.factor(0.06) * mm(70, 66, 66), own.axes(spread_degrees=8.0))
     spine_bed = Ellipsoid(origin + mm(24, -60, 60), mm(34, 30, 200))
-    whole = right.joined(left, blend_mm=30).minus(hollow, blend_mm=18).minus(spine_bed, blend_mm=12)
-    whole = whole.uneven(own.noise(35, 90), 2.5 * own.amount)
-    whole = whole.within(trunk.dome.grown(-1), blend_mm=5).within(trunk.cavity.grown(-3), blend_mm=5)
-    fissure = Ellipsoid(origin + mm(14, 56, 50), mm(2.5, 26, 30), own.axes(spread_degrees=8))
-    inside = whole.grown(-2)
+    whole = right.joined(left, blend_mm=30.0).minus(hollow, blend_mm=18.0).minus(spine_bed, blend_mm=12.0)
+    whole = whole.uneven(own.noise(35.0, 90.0), 2.5 * own.amount)
+    whole = whole.within(trunk.dome.grown(-1.0), blend_mm=5.0).within(trunk.cavity.grown(-3.0), blend_mm=5.0)
+    fissure = Ellipsoid(origin + mm(14, 56, 50), mm(2.5, 26, 30), own.axes(spread_degrees=8.0))
+    inside = whole.grown(-2.0)
     return [
         Part("liver", whole, "liver"),
         *(Part("hepatic vein", vein.within(inside), "liver") for vein in _hepatic_veins(origin, own)),
@@ -41,7 +41,8 @@ def _hepatic_veins(origin: npt.NDArray[np.float64], own: Variability) -> list[Sh
     root = mm(24, -22, 108)
     ends = [mm(118, -20, 60), mm(78, 52, 62), mm(8, 46, 80)]
     return [
-        Tube(origin + own.moved([root, (root + end) / 2 + mm(0, 0, 6), end], 0, 6), [6.5, 4.5, 1.5]) for end in ends
+        Tube.through(origin + own.moved([root, (root + end) / 2 + mm(0, 0, 6), end], 0.0, 6.0), [6.5, 4.5, 1.5])
+        for end in ends
     ]
 
 
@@ -49,9 +50,9 @@ def _portal_branches(origin: npt.NDArray[np.float64], own: Variability) -> list[
     """The portal vein inside the liver: a right trunk with three branches, and a left one."""
     gate, fork = mm(36, 6, 42), mm(66, 2, 50)
     ends = [mm(96, 36, 74), mm(104, -38, 62), mm(108, -10, 4)]
-    right = [Tube(origin + own.moved([fork, end - mm(12, 0, 0), end], 0, 6), [5, 3.5, 1.5]) for end in ends]
-    left = Tube([origin + gate, origin + mm(20, 34, 64), origin + mm(-6, 44, 74)], [5.5, 4.5, 2])
-    return [Tube([origin + gate, origin + fork], [6.5, 5.5]), *right, left]
+    right = [Tube.through(origin + own.moved([fork, end - mm(12, 0, 0), end], 0.0, 6.0), [5, 3.5, 1.5]) for end in ends]
+    left = Tube.through([origin + gate, origin + mm(20, 34, 64), origin + mm(-6, 44, 74)], [5.5, 4.5, 2])
+    return [Tube.through([origin + gate, origin + fork], [6.5, 5.5]), *right, left]
 
 
 def spleen(trunk: Trunk, variability: Variability) -> list[Part]:
@@ -59,10 +60,10 @@ def spleen(trunk: Trunk, variability: Variability) -> list[Part]:
     own = variability.of("spleen")
     origin = own.shift(6.0) + mm(-98, -38, 62 + 0.7 * trunk.breath_mm)
     radii = own.factor(0.13) * mm(34, 54 * own.factor(0.08), 46 * own.factor(0.1))
-    body = Ellipsoid(origin, radii, own.axes(-22, 8, -12, spread_degrees=8), 2.3)
-    hollow = Ellipsoid(origin + mm(42, 18, 0), own.factor(0.08) * mm(40, 42, 60), own.axes(spread_degrees=8))
-    whole = body.minus(hollow, blend_mm=10).uneven(own.noise(30, 70), 2.2 * own.amount)
-    whole = whole.within(trunk.dome.grown(-2), blend_mm=4).within(trunk.cavity.grown(-3.5), blend_mm=4)
+    body = Ellipsoid(origin, radii, own.axes(-22.0, 8.0, -12.0, spread_degrees=8.0), 2.3)
+    hollow = Ellipsoid(origin + mm(42, 18, 0), own.factor(0.08) * mm(40, 42, 60), own.axes(spread_degrees=8.0))
+    whole = body.minus(hollow, blend_mm=10.0).uneven(own.noise(30.0, 70.0), 2.2 * own.amount)
+    whole = whole.within(trunk.dome.grown(-2.0), blend_mm=4.0).within(trunk.cavity.grown(-3.5), blend_mm=4.0)
     return [Part("spleen", whole, "spleen")]
 
 
@@ -73,19 +74,19 @@ def kidney(side: Literal["left", "right"], trunk: Trunk, variability: Variabilit
     outward, height = (1, -22) if side == "right" else (-1, -4)
     size, length = own.factor(0.08), own.factor(0.09)
     origin = own.shift(7.0) + mm(outward * 66, -38, height + 0.5 * trunk.breath_mm)
-    axes = own.axes(8, outward * 10, 0, spread_degrees=6)
+    axes = own.axes(8.0, outward * 10.0, 0.0, spread_degrees=6.0)
     bend = np.array([(-6, -6, 34), (2, 1, 16), (4, 2, 0), (2, 1, -16), (-4, 6, -34)]) * (outward, 1, length)
-    bean = Tube(origin + bend @ axes.T, size * np.array([19, 24.5, 25.5, 25, 20]))
+    bean = Tube.through(origin + bend @ axes.T, size * np.array([19, 24.5, 25.5, 25, 20]))
     medial, centre = origin - mm(outward * 34, -10, 0), origin - mm(outward * 6, -2, 0)
-    whole = bean.minus(Tube([medial, centre], [13 * size, 9 * size]), blend_mm=6)
-    whole = whole.uneven(own.noise(30, 70), 1.6 * own.amount)
+    whole = bean.minus(Tube.through([medial, centre], [13 * size, 9 * size]), blend_mm=6.0)
+    whole = whole.uneven(own.noise(30.0, 70.0), 1.6 * own.amount)
     sinus = Ellipsoid(centre, size * mm(10, 9, 20), axes)
     return [
-        Part("fat", bean.grown(7).uneven(own.noise(50, 90), 3.0).within(trunk.cavity)),
+        Part("fat", bean.grown(7.0).uneven(own.noise(50.0, 90.0), 3.0).within(trunk.cavity)),
         Part("renal cortex", whole, name),
-        Part("renal medulla", whole.grown(-8).uneven(own.noise(14, 24), 3.0), name),
-        Part("fat", sinus.within(bean.grown(-4))),
-        Part("renal pelvis", Tube([origin - mm(outward * 24, -6, 6), centre], [3.5, 5])),
+        Part("renal medulla", whole.grown(-8.0).uneven(own.noise(14.0, 24.0), 3.0), name),
+        Part("fat", sinus.within(bean.grown(-4.0))),
+        Part("renal pelvis", Tube.through([origin - mm(outward * 24, -6, 6), centre], [3.5, 5])),
     ]
 
 
@@ -93,7 +94,7 @@ def gallbladder(trunk: Trunk, variability: Variability) -> list[Part]:
     """A pear under the liver, its fundus to the front."""
     own = variability.of("gallbladder")
     neck_to_fundus = own.moved([(46, 20, 20), (54, 28, 4), (64, 50, -18)], 6.0, 3.0) + mm(0, 0, 0.7 * trunk.breath_mm)
-    whole = Tube(neck_to_fundus, own.factor(0.18) * np.array([4, 10, 13]))
+    whole = Tube.through(neck_to_fundus, own.factor(0.18) * np.array([4, 10, 13]))
     return [Part("muscle", whole.grown(1.5), "gallbladder"), Part("bile", whole, "gallbladder")]
 
 
@@ -105,9 +106,9 @@ def stomach(trunk: Trunk, variability: Variability) -> list[Part]:
     knots[:, 2] += trunk.breath_mm * np.array([0.9, 0.8, 0.6, 0.5, 0.5, 0.5])
     filling = own.factor(0.16)
     radii = np.array([27, 28, 25, 21, 17, 9]) * (filling, filling, filling * own.factor(0.1), filling, 1, 1)
-    whole = Tube(knots, radii).uneven(own.noise(35, 80), 2.5 * own.amount)
-    whole = whole.within(trunk.dome.grown(-3), blend_mm=6).within(trunk.cavity.grown(-4), blend_mm=6)
-    lumen = whole.grown(-4.5).uneven(own.noise(12, 22), 1.3)
+    whole = Tube.through(knots, radii).uneven(own.noise(35.0, 80.0), 2.5 * own.amount)
+    whole = whole.within(trunk.dome.grown(-3.0), blend_mm=6.0).within(trunk.cavity.grown(-4.0), blend_mm=6.0)
+    lumen = whole.grown(-4.5).uneven(own.noise(12.0, 22.0), 1.3)
     level = float((knots[:, 1] + radii).max()) - 20 + own.by(7.0)
     return [
         Part("gut wall", whole, "stomach"),
@@ -127,11 +128,11 @@ def oesophagus(trunk: Trunk, variability: Variability) -> list[Part]:
         (-24, -12, 108 + rise),
         (-44, -10, 90 + rise),
     ]
-    tube = Tube(own.moved(average, 2.5), own.factor(0.1) * np.array([8.5, 8.5, 9, 9.5, 9]))
+    tube = Tube.through(own.moved(average, 2.5), own.factor(0.1) * np.array([8.5, 8.5, 9, 9.5, 9]))
     return [
-        Part("fat", tube.grown(3)),
+        Part("fat", tube.grown(3.0)),
         Part("gut wall", tube, "oesophagus"),
-        Part("gas", tube.grown(-9.5).uneven(own.noise(20, 50), 1.5), "oesophagus"),
+        Part("gas", tube.grown(-9.5).uneven(own.noise(20.0, 50.0), 1.5), "oesophagus"),
     ]
 
 
@@ -141,7 +142,7 @@ def pancreas(trunk: Trunk, variability: Variability) -> list[Part]:
     average = [(32, 8, -34), (30, 12, -12), (12, 22, 4), (-22, 16, 18), (-56, -8, 32), (-82, -26, 44)]
     knots = own.moved(average, 5.0, 5.0) + mm(0, 0, 0.4 * trunk.breath_mm)
     radii = own.factor(0.12) * np.array([13, 17, 11.5, 13.5, 13, 10])
-    whole = Tube(knots, radii).uneven(own.noise(18, 45), 1.2)
+    whole = Tube.through(knots, radii).uneven(own.noise(18.0, 45.0), 1.2)
     return [Part("fat", whole.grown(2.5)), Part("pancreas", whole, "pancreas")]
 
 
@@ -151,10 +152,10 @@ def aorta(variability: Variability) -> list[Part]:
     average = [(-20, -46, 260), (-18, -44, 150), (-10, -32, 80), (-7, -24, 0), (-6, -22, -60), (-2, -22, -108)]
     knots = own.moved(average, 2.0, 2.0)
     fork = knots[-1]
-    iliac = [Tube([fork, fork + mm(side * 16, 2, -32), (side * 46, 0, -200)], [7, 6, 5.5]) for side in (-1, 1)]
-    tube = Tube(knots, own.factor(0.1) * np.array([12.5, 12, 11.5, 10, 9, 8.5]))
+    iliac = [Tube.through([fork, fork + mm(side * 16, 2, -32), (side * 46, 0, -200)], [7, 6, 5.5]) for side in (-1, 1)]
+    tube = Tube.through(knots, own.factor(0.1) * np.array([12.5, 12, 11.5, 10, 9, 8.5]))
     return [
         *(Part("arterial blood", artery) for artery in iliac),
-        Part("fat", tube.grown(2)),
+        Part("fat", tube.grown(2.0)),
         Part("arterial blood", tube, "aorta"),
     ]

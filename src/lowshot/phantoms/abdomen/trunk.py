@@ -48,7 +48,7 @@ def trunk(variability: Variability) -> Trunk:
         exponent=2.3,
     )
     breath = variability.of("breath").by(9.0)
-    return Trunk(skin.within(couch, blend_mm=35), wall, _cavity(girth), _dome(fat.factor(0.05), breath), breath)
+    return Trunk(skin.within(couch, blend_mm=35.0), wall, _cavity(girth), _dome(fat.factor(0.05), breath), breath)
 
 
 def _cavity(girth: float) -> Shape:
@@ -72,7 +72,7 @@ def _cavity(girth: float) -> Shape:
             (240, 0, -78, 28, 28),
         ]
     )
-    return whole.minus(spine_and_muscles, blend_mm=30)
+    return whole.minus(spine_and_muscles, blend_mm=30.0)
 
 
 def _dome(height: float, breath_mm: float) -> Shape:
@@ -80,7 +80,7 @@ def _dome(height: float, breath_mm: float) -> Shape:
     right = Ellipsoid(mm(66, 2, 28 + breath_mm), mm(72, 86, 100 * height), exponent=2.3)
     left = Ellipsoid(mm(-68, -2, 22 + breath_mm), mm(70, 84, 94 * height), exponent=2.3)
     below = HalfSpace(mm(0, 0, 38 + breath_mm), outward=mm(0, 0.25, 1))
-    return right.joined(left, blend_mm=35).joined(below, blend_mm=10)
+    return right.joined(left, blend_mm=35.0).joined(below, blend_mm=10.0)
 
 
 def shell(trunk: Trunk) -> list[Part]:
@@ -90,7 +90,7 @@ def shell(trunk: Trunk) -> list[Part]:
     return [
         Part("skin", trunk.skin),
         Part("fat", trunk.skin.grown(-2.5)),
-        Part("muscle", trunk.wall.within(trunk.skin.grown(-5))),
+        Part("muscle", trunk.wall.within(trunk.skin.grown(-5.0))),
         Part("visceral fat", trunk.cavity),
         Part("lung", chest.minus(diaphragm)),
         Part("muscle", chest.within(diaphragm).minus(trunk.dome)),
@@ -101,10 +101,12 @@ def muscles(trunk: Trunk, variability: Variability) -> list[Part]:
     """Psoas, quadratus lumborum and erector spinae on both sides, with the fat between the latter two."""
     own = variability.of("muscles")
     size = own.factor(0.15)
-    psoas = Tube([(24, -48, 20), (32, -48, -40), (42, -44, -100), (56, -34, -200)], size * np.array([7, 15, 20, 20]))
-    quadratus = Tube([(50, -70, 35), (64, -70, -40), (82, -66, -110)], size * np.array([8, 12, 12]))
-    erector = Tube([(26, -102, 260), (30, -99, 100), (32, -94, -40), (32, -94, -220)], [12, 15, 21, 21])
-    cleft = Tube([(56, -88, 20), (60, -84, -60), (62, -84, -200)], [2, 5, 6])
+    psoas = Tube.through(
+        [(24, -48, 20), (32, -48, -40), (42, -44, -100), (56, -34, -200)], size * np.array([7, 15, 20, 20])
+    )
+    quadratus = Tube.through([(50, -70, 35), (64, -70, -40), (82, -66, -110)], size * np.array([8, 12, 12]))
+    erector = Tube.through([(26, -102, 260), (30, -99, 100), (32, -94, -40), (32, -94, -220)], [12, 15, 21, 21])
+    cleft = Tube.through([(56, -88, 20), (60, -84, -60), (62, -84, -200)], [2, 5, 6])
     layers = [("fat", cleft), ("muscle", quadratus), ("muscle", psoas), ("muscle", erector)]
-    room = trunk.skin.grown(-6)
+    room = trunk.skin.grown(-6.0)
     return [Part(tissue, side.within(room)) for tissue, tube in layers for side in (tube, tube.mirrored())]
