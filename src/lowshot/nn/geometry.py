@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lowshot.errors import SettingsError
+
 Triple = tuple[int, int, int]
 
 
@@ -18,6 +20,16 @@ class Geometry:
     patch: Triple
     margin: Triple
     """Voxels at each end of a patch that are looked at but not predicted."""
+
+    def __post_init__(self) -> None:
+        if self.dimensions == 2 and self.patch[2] != 1:
+            raise SettingsError(f"patch: slice by slice (dimensions 2) needs a last size of 1, got {self.patch}")
+        for axis, (size, margin) in enumerate(zip(self.patch, self.margin, strict=True)):
+            multiple = math.prod(stride[axis] for stride in self.strides) if axis < self.dimensions else 1
+            if size < 1 or size % multiple:
+                raise SettingsError(f"patch: expected multiples of the strides' product {multiple}, got {self.patch}")
+            if not 0 <= margin < size / 2:
+                raise SettingsError(f"margin: nothing is left of a patch of {self.patch} inside {self.margin}")
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -55,14 +67,14 @@ def working_spacing(
 
 
 def strides_for(spacing: Sequence[float], shape: Sequence[int], levels: int) -> tuple[Triple, ...]:
-    """Which axes to halve between levels: those whose voxels are less than twice the finest, and long enough.
+    """Which axes to halve between levels: of those with at least 8 voxels, the ones finer than twice the finest.
 
     Example: 1.25 × 1.25 × 7.7 mm with three levels gives (2, 2, 1), (2, 2, 1): in plane, until voxels are cubic.
     """
     steps, sizes, strides = list(spacing), list(shape), list[Triple]()
     for _ in range(levels - 1):
-        finest = min(step for step, size in zip(steps, sizes, strict=True) if size > 1)
-        i, j, k = (2 if step < 2 * finest and size >= 8 else 1 for step, size in zip(steps, sizes, strict=True))
+        finest = min((step for step, size in zip(steps, sizes, strict=True) if size >= 8), default=math.inf)
+        i, j, k = (2 if size >= 8 and step < 2 * finest else 1 for step, size in zip(steps, sizes, strict=True))
         stride = (i, j, k)
         steps = [step * factor for step, factor in zip(steps, stride, strict=True)]
         sizes = [size // factor for size, factor in zip(sizes, stride, strict=True)]
