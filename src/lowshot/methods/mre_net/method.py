@@ -97,6 +97,13 @@ class MRENet:
             raise SettingsError(f"widths and convolutions: {len(self.widths)} and {len(self.convolutions)} levels")
         if self.strides is not None and len(self.strides) != len(self.widths) - 1:
             raise SettingsError(f"strides: {len(self.widths)} levels need {len(self.widths) - 1}, got {self.strides}")
+        if self.patch is not None and self.strides is not None:
+            Geometry(self.dimensions or (2 if self.patch[2] == 1 else 3), self.strides, self.patch, self.margin)
+        for name in ("patch_voxels", "batch", "pyramid_stride", "embedding_size", "modes", "steps", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise SettingsError(f"{name}: expected more than 0, got {getattr(self, name)}")
+        if not 0 <= self.balanced <= 1:
+            raise SettingsError(f"balanced: expected a share from 0 to 1, got {self.balanced}")
 
     def problems(self, task: LowShotTask) -> list[str]:
         """Needs a support; names in the settings must be structures of the task."""
@@ -108,6 +115,8 @@ class MRENet:
             found.append(f"majority names unknown structures: {', '.join(sorted(unknown))}")
         if self.mirror and task.mirror_pairs is None:
             found.append("mirroring needs to know which structures are left and right twins; turn mirror off")
+        if self.mirror and self.orientation is None:
+            found.append("mirroring needs to know where left is; set orientation to RAS, or turn mirror off")
         return found
 
     def fit(self, task: LowShotTask, run: Run) -> PatchModel:
@@ -168,19 +177,24 @@ class MRENet:
             norm=self.norm,
             dimensions=dimensions,
         )
-        head: nn.Module = nn.Linear(embedding.outputs, classes)
-        if self.metric_learning:
-            classifier = PrototypeClassifier(
-                self.embedding_size,
-                classes,
-                modes=self.modes,
-                mixing=self.mixing,
-                distance=self.distance,
-                scale=self.scale,
-                hidden=self.mixer_width,
-            )
-            head = nn.Sequential(nn.Linear(embedding.outputs, self.embedding_size), classifier)
-        return VoxelwiseNetwork(Planar(embedding) if dimensions == 2 else embedding, head)
+        return VoxelwiseNetwork(Planar(embedding) if dimensions == 2 else embedding, self._head(embedding, classes))
+
+    def _head(self, embedding: Embedding, classes: int) -> nn.Module:
+        if not self.metric_learning and not self.attention:
+            return nn.Linear(embedding.outputs, classes)
+        to_embedding = nn.Linear(embedding.outputs, self.embedding_size)
+        if not self.metric_learning:
+            return nn.Sequential(to_embedding, nn.Linear(self.embedding_size, classes))
+        classifier = PrototypeClassifier(
+            self.embedding_size,
+            classes,
+            modes=self.modes,
+            mixing=self.mixing,
+            distance=self.distance,
+            scale=self.scale,
+            hidden=self.mixer_width,
+        )
+        return nn.Sequential(to_embedding, classifier)
 
     def _majority(self, names: Names, volumes: Sequence[Volume]) -> tuple[int, ...] | None:
         if not self.mining:
