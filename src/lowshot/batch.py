@@ -1,0 +1,157 @@
+"""Many scans, from files to files: what ``lowshot segment`` does. A bad scan does not stop the others."""
+
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from lowshot.contract import Quality
+from lowshot.errors import LowshotError, OutputError
+from lowshot.evaluation.sidecar import write_sidecar
+from lowshot.fitting import Fitted
+from lowshot.imaging.files import FORMATS, write_segmentation, write_volume
+from lowshot.imaging.names import Names
+from lowshot.imaging.scan import Scan
+from lowshot.inference.footprint import available_bytes, gigabytes, peak_bytes_of_process, resident_bytes
+from lowshot.inference.segment import check_channels, segment
+from lowshot.inputs.scan_files import NOTHING_DECLARED, Declared, ScanFiles
+from lowshot.segmenting import options_of
+from lowshot.training.run import Run
+
+DEFAULT_SUFFIX = ".nii.gz"
+"""Where the source's own format cannot be written (DICOM, MGZ, TIFF)."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where results go, and what of them is kept."""
+
+    folder: Path
+    suffix: str | None = None
+    """Of the label maps, such as ".nrrd"; None: the scan's own where it can be written, else ".nii.gz"."""
+    probabilities: bool = False
+
+    def path(self, scan: ScanFiles) -> Path:
+        """The label map of a scan."""
+        written = (suffix for each in FORMATS.values() for suffix in each.written)
+        file = scan.all_paths[0].name.lower()
+        own = next((suffix for suffix in written if file.endswith(suffix)), DEFAULT_SUFFIX)
+        return self.folder / f"{scan.name}{self.suffix or own}"
+
+    def refuse_inputs(self, scans: Sequence[ScanFiles]) -> None:
+        """Refuse to write a result over any of the scans."""
+        inputs = {path.resolve() for scan in scans for path in scan.all_paths}
+        for scan in scans:
+            if self.path(scan).resolve() in inputs:
+                raise OutputError(f"{self.path(scan)}: this is a scan to be segmented; choose another output folder")
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """One scan that went well."""
+
+    case: str
+    path: Path
+    quality: Mapping[str, Quality | None]
+    present: tuple[str, ...]
+    """The structures that were found."""
+    notes: tuple[str, ...]
+    seconds: float
+
+    @property
+    def lowest(self) -> tuple[str, float] | None:
+        """The structure the model trusts least, and its expected Dice; None where it estimates none."""
+        known = {name: quality.expected_dice for name, quality in self.quality.items() if quality is not None}
+        return min(known.items(), key=lambda item: item[1]) if known else None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """One scan that did not."""
+
+    case: str
+    error: LowshotError
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """A model, and how it is applied to files."""
+
+    fitted: Fitted
+    outputs: Outputs
+    run: Run
+    """Device, precision, and where to tell how far the work is."""
+    declared: Declared = NOTHING_DECLARED
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What the method offers at inference, by name."""
+    source: Mapping[str, Any] = field(default_factory=dict)
+    """Which model this is, for the file beside each segmentation."""
+
+    def segment(self, scans: Sequence[ScanFiles]) -> Iterator[Segmented | Failed]:
+        """Read, segment and write scan after scan; each is read when its turn comes.
+
+        Raises:
+            ModelFileError: the model needs an example first.
+            SettingsError: no such option.
+            OutputError: a result would overwrite a scan, or cannot be written.
+        """
+        self.fitted.segmenter(), options_of(self.fitted, self.options)
+        self.outputs.refuse_inputs(scans)
+        for number, files in enumerate(scans, start=1):
+            try:
+                yield self._segment(files, f"{number} of {len(scans)}")
+            except OutputError:  # a full disk would not spare the others
+                raise
+            except Exception as error:  # whatever it is, hours of other scans must not be lost to it
+                failure = error if isinstance(error, LowshotError) else LowshotError(_described(files, error))
+                self.run.progress.warn(str(failure))
+                yield Failed(files.name, failure)
+
+    def _segment(self, files: ScanFiles, which: str) -> Segmented:
+        start = time.monotonic()
+        model, options = self.fitted.segmenter(), options_of(self.fitted, self.options)
+        scan = files.read(self.declared)
+        check_channels(model, scan)
+        _announce(scan, which, peak_bytes_of_process(model, scan, self.run, options), self.run)
+        path = self.outputs.path(files)
+        keep = _ProbabilityFiles(path, scan, model.names).write if self.outputs.probabilities else None
+        result = segment(model, scan, self.run, options, keep)
+        write_segmentation(result.segmentation, path, scan.source)
+        write_sidecar(path, result, self.source, scan.spacing_known)
+        sizes = result.segmentation.labels.flatten().bincount(minlength=len(model.names)).tolist()
+        present = [name for name, size in zip(model.names.foreground, sizes[1:], strict=True) if size]
+        return Segmented(files.name, path, result.quality, tuple(present), result.notes, time.monotonic() - start)
+
+
+def _announce(scan: Scan, which: str, needed: int, run: Run) -> None:
+    shape, free = "×".join(map(str, scan.grid.shape)), available_bytes()
+    run.progress.note(f"{scan.name} ({which}): {shape} voxels, takes {gigabytes(needed)} of memory")
+    if free is not None and needed - resident_bytes() > free:
+        run.progress.warn(f"{scan.name}: only {gigabytes(free)} are free; close other programs, or crop the scan")
+
+
+def _described(files: ScanFiles, error: Exception) -> str:
+    first = str(error).strip().partition("\n")[0]
+    if isinstance(error, MemoryError) or "memory" in first.lower():
+        return f"{files.name}: not enough memory ({first or 'MemoryError'}); close other programs, or crop the scan"
+    return f"{files.name}: {type(error).__name__}: {first}"
+
+
+@dataclass(frozen=True)
+class _ProbabilityFiles:
+    """``probabilities/CASE/VALUE-NAME.nii.gz`` beside the segmentation, one for each structure."""
+
+    segmentation: Path
+    scan: Scan
+    names: Names
+
+    def write(self, name: str, probability: Float[Tensor, "i j k"]) -> None:
+        """Write one structure. Its name may come from a stranger's model file: it is no path."""
+        value, word = self.names.values[self.names.index(name)], re.sub(r"[^\w.-]+", "-", name)
+        path = self.segmentation.parent / "probabilities" / self.scan.name / f"{value}-{word}{DEFAULT_SUFFIX}"
+        write_volume(probability[None], self.scan.affine, path, self.scan.source)

@@ -1,0 +1,45 @@
+"""The command ``lowshot``. One file per command; nothing heavy is imported before a command runs."""
+
+from typing import Annotated
+
+import typer
+
+from lowshot.cli.demo import demo
+from lowshot.cli.doctor import doctor
+from lowshot.cli.errors import reported
+from lowshot.cli.evaluate import evaluate
+from lowshot.cli.fit import fit
+from lowshot.cli.methods import methods
+from lowshot.cli.segment import segment
+
+app = typer.Typer(
+    help="Annotate one scan. Get the rest: low-shot medical image segmentation.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (fit, segment, evaluate, demo, methods, doctor):
+    app.command(no_args_is_help=command in (fit, segment, evaluate, doctor))(reported(command))
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"lowshot {version('lowshot')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Annotate one scan. Get the rest: low-shot medical image segmentation."""
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="lowshot")

@@ -1,0 +1,63 @@
+"""How a command ends: one line on standard error and an exit code, never a traceback."""
+
+import functools
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import ParamSpec
+
+import typer
+
+from lowshot.errors import LowshotError
+from lowshot.training.interruption import Stopped
+
+P = ParamSpec("P")
+DEBUG = "LOWSHOT_DEBUG"
+INTERRUPTED = 130
+
+
+def reported(command: Callable[P, None]) -> Callable[P, None]:
+    """The command, with every exception turned into a line on standard error and an exit code."""
+
+    @functools.wraps(command)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except (typer.Exit, typer.Abort, BrokenPipeError):  # typer's own way to end
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            message, code = ending(error)
+            if os.environ.get(DEBUG):
+                traceback.print_exc()
+            _print(message, code, as_json=bool(kwargs.get("as_json")))
+            raise typer.Exit(code) from error
+
+    return guarded
+
+
+def ending(error: BaseException) -> tuple[str, int]:
+    """The sentence and the exit code for an exception."""
+    if isinstance(error, LowshotError):
+        return f"error: {error}", error.exit_code
+    if isinstance(error, Stopped):
+        return str(error), error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped", INTERRUPTED
+    if isinstance(error, MemoryError):
+        return "error: not enough memory; close other programs, or use smaller scans or settings", 1
+    first = str(error).strip().partition("\n")[0]
+    return (
+        f"internal error: {type(error).__name__}: {first}. This is a bug: run it again with {DEBUG}=1 and report "
+        "what it prints",
+        1,
+    )
+
+
+def _print(message: str, code: int, as_json: bool) -> None:
+    if as_json:
+        message = json.dumps({"event": "error", "message": message, "exit_code": code})
+    else:
+        message = f"lowshot: {message}"
+    print(message, file=sys.stderr, flush=True)  # noqa: T201

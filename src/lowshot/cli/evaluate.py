@@ -1,0 +1,57 @@
+"""``lowshot evaluate``: how good predictions are, where the truth is known."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lowshot.cli.options import AsJson, IgnoreValue, NamesFile
+from lowshot.cli.terminal import Terminal
+from lowshot.errors import SomeScansFailed
+
+Predictions = Annotated[Path, typer.Argument(help="Folder of label maps, or one.")]
+Truth = Annotated[Path, typer.Argument(help="Folder of label maps of the same names, or one.")]
+Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder for report.html, scores.csv, summary.json.")]
+Images = Annotated[Path | None, typer.Option(help="Folder with the scans, for the pictures of the report.")]
+Variants = Annotated[bool, typer.Option("--variants", help="Also compute the HD95 of other scorers.")]
+
+
+def evaluate(
+    *,
+    predictions: Predictions,
+    truth: Truth,
+    output: Folder,
+    names: NamesFile = None,
+    images: Images = None,
+    ignore_value: IgnoreValue = None,
+    variants: Variants = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare predictions with the truth: Dice, HD95 and volumes, and a page to look at.
+
+    lowshot evaluate segmentations/ truth/ --names names.txt --images scans/ -o evaluation/
+    """
+    terminal = Terminal(as_json)
+
+    from lowshot.evaluation.folders import evaluate_folders
+    from lowshot.imaging.names_file import read_names
+    from lowshot.reporting.score_tables import summary_table
+    from lowshot.reporting.write import evaluation_summary, write_evaluation
+
+    evaluation = evaluate_folders(
+        predictions,
+        truth,
+        images=images,
+        names=read_names(names) if names else None,
+        ignore_value=ignore_value,
+        variants=variants,
+        progress=terminal.progress,
+    )
+    for note in evaluation.notes:
+        terminal.progress.note(note)
+    written = write_evaluation(evaluation, output, {"names": str(names)} if names else None)
+    files = {"report": str(written.report), "scores": str(written.scores), "summary": str(written.summary)}
+    summary = {**evaluation_summary(evaluation), "files": files}
+    terminal.result(summary, summary_table(evaluation), f"Report: {written.report}")
+    if evaluation.failed:
+        raise SomeScansFailed(f"{len(evaluation.failed)} cases could not be scored; the first: {evaluation.failed[0]}")

@@ -1,0 +1,176 @@
+"""``lowshot segment``: label maps for scans, with a trained model."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lowshot.cli.options import (
+    AsJson,
+    Changes,
+    Channels,
+    Colour,
+    Device,
+    Precision,
+    PrecisionOption,
+    Threads,
+    declared,
+)
+from lowshot.cli.terminal import Terminal
+from lowshot.errors import OutputError, SomeScansFailed
+from lowshot.settings import parse_words
+
+if TYPE_CHECKING:
+    from lowshot.batch import Failed, Outputs, Segmented
+    from lowshot.fitting import Fitted
+    from lowshot.inputs.scan_files import ScanFiles
+    from lowshot.reporting.tables import Table
+
+
+class Format(StrEnum):
+    """File formats that can be written."""
+
+    nifti = "nii.gz"
+    nrrd = "nrrd"
+    metaimage = "mha"
+    png = "png"
+
+
+Model = Annotated[Path, typer.Argument(help="Model file, as 'lowshot fit' writes it.")]
+Scans = Annotated[
+    list[str],
+    typer.Argument(help="Files, folders, patterns, a CSV, DICOM folders; T1=FILE,FLAIR=FILE for several channels."),
+]
+Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder for CASE.nii.gz and CASE.json.")]
+Probabilities = Annotated[bool, typer.Option("--probabilities", help="Also write each structure's probabilities.")]
+FormatOption = Annotated[
+    Format | None, typer.Option("--format", help="Of the label maps; the scan's own where it can be written.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there already.")]
+SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Leave out scans whose results are there.")]
+
+
+def segment(
+    *,
+    model: Model,
+    scans: Scans,
+    output: Folder,
+    probabilities: Probabilities = False,
+    format_: FormatOption = None,
+    changes: Changes = None,
+    overwrite: Overwrite = False,
+    skip_existing: SkipExisting = False,
+    channels: Channels = None,
+    colour: Colour = False,
+    device: Device = "auto",
+    precision: PrecisionOption = Precision.auto,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Segment scans with a trained model.
+
+    A scan that fails does not stop the others; it is listed at the end, and the exit code is 3. Example:
+
+    lowshot segment brain.safetensors scans/ -o segmentations/
+    """
+    terminal, options = Terminal(as_json), parse_words(changes or ())
+
+    from lowshot.batch import Batch, Outputs
+    from lowshot.fitting import load
+    from lowshot.inputs.words import scan_files
+    from lowshot.training.run import Run
+
+    outputs = Outputs(output, f".{format_.value}" if format_ else None, probabilities)
+    todo = _without_finished(scan_files(scans), outputs, overwrite, skip_existing, terminal)
+    fitted = load(model)
+    run = Run(device=device, precision=precision.value, threads=threads, progress=terminal.progress)
+    batch = Batch(fitted, outputs, run, declared(channels, colour), options, model_source(model, fitted))
+    done: list[Segmented | Failed] = []
+    try:
+        for outcome in batch.segment(todo):
+            done.append(outcome)
+    finally:  # also what was done before a full disk or Ctrl-C
+        if done:
+            terminal.result(_as_json(done), outcome_table(done))
+    _fail_if_any_failed(done)
+
+
+def model_source(path: Path, fitted: "Fitted") -> dict[str, Any]:
+    """Which model made a segmentation: what stands in the file beside it."""
+    from lowshot.inputs.digests import digest
+
+    about = {key: fitted.provenance.get(key) for key in ("preset", "seed", "support", "date")}
+    return {"file": path.name, "sha256": digest(path), "method": fitted.name, **about}
+
+
+def outcome_table(done: "Sequence[Segmented | Failed]") -> "Table":
+    """One line per scan; what most needs a look is the structure with the lowest expected Dice."""
+    from lowshot.batch import Segmented
+    from lowshot.reporting.tables import Column, Table
+
+    columns = (
+        Column("case", numeric=False),
+        Column("found"),
+        Column("lowest expected Dice", digits=2),
+        Column("structure", numeric=False),
+        Column("seconds", digits=1),
+        Column("result", numeric=False),
+    )
+    rows: list[tuple[str | int | float | None, ...]] = []
+    for each in done:
+        if isinstance(each, Segmented):
+            name, lowest = each.lowest or ("", None)
+            rows.append((each.case, len(each.present), lowest, name, each.seconds, str(each.path)))
+        else:
+            rows.append((each.case, None, None, "", None, f"failed: {each.error}"))
+    return Table(columns, tuple(rows))
+
+
+def _without_finished(
+    scans: "Sequence[ScanFiles]", outputs: "Outputs", overwrite: bool, skip_existing: bool, terminal: Terminal
+) -> "Sequence[ScanFiles]":
+    """The scans to do; a result that is there already may have been corrected by hand, so nothing is assumed."""
+    there = [scan for scan in scans if outputs.path(scan).exists()]
+    if not there or overwrite:
+        return scans
+    if not skip_existing:
+        raise OutputError(
+            f"{outputs.path(there[0])}: a result is there already ({len(there)} of {len(scans)}); "
+            "add --skip-existing to keep such results and do the others, or --overwrite to replace them"
+        )
+    terminal.progress.note(f"{len(there)} of {len(scans)} results are there already and are kept")
+    return [scan for scan in scans if scan not in there]
+
+
+def _as_json(done: "Sequence[Segmented | Failed]") -> dict[str, Any]:
+    from lowshot.batch import Segmented
+
+    good = [each for each in done if isinstance(each, Segmented)]
+    return {
+        "segmented": [
+            {
+                "case": each.case,
+                "file": str(each.path),
+                "structures": list(each.present),
+                "expected_dice": {k: None if v is None else v.expected_dice for k, v in each.quality.items()},
+                "notes": list(each.notes),
+                "seconds": round(each.seconds, 2),
+            }
+            for each in good
+        ],
+        "failed": [{"case": each.case, "error": str(each.error)} for each in done if not isinstance(each, Segmented)],
+    }
+
+
+def _fail_if_any_failed(done: "Sequence[Segmented | Failed]") -> None:
+    from lowshot.batch import Failed
+
+    failed = [each for each in done if isinstance(each, Failed)]
+    if failed and len(failed) == len(done):
+        raise failed[0].error
+    if failed:
+        raise SomeScansFailed(
+            f"{len(failed)} of {len(done)} scans were not segmented: {', '.join(each.case for each in failed)}"
+        )

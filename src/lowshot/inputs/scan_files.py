@@ -1,0 +1,87 @@
+"""Which files make one scan."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+from lowshot.errors import ChannelMismatch, InputError
+from lowshot.imaging.files import read_scan, scan_format, scan_name
+from lowshot.imaging.scan import Scan
+from lowshot.imaging.stored import require_file
+
+_CHANNEL = re.compile(r"(?:^|,)\s*([\w.+-]+)\s*=")
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What the user says of files that do not say it themselves."""
+
+    channels: tuple[str, ...] | None = None
+    """Names of the fourth axis."""
+    colour: bool = False
+    """Whether red, green and blue are meant as three channels."""
+
+
+NOTHING_DECLARED = Declared()
+
+
+@dataclass(frozen=True)
+class ScanFiles:
+    """One scan on disk: one file or DICOM folder, or one for each channel."""
+
+    name: str
+    paths: Path | Mapping[str, Path]
+
+    @classmethod
+    def of(cls, paths: Path | Mapping[str, Path], name: str | None = None) -> "ScanFiles":
+        """Named after its file; several channels after what their files' names begin with in common."""
+        if name is None:
+            files = list(paths.values()) if isinstance(paths, Mapping) else [paths]
+            names = [scan_name(path.absolute()) for path in files]
+            name = _common_beginning(names).rstrip("_-. ") or names[0]
+        if not name or "/" in name or "\\" in name:
+            raise InputError(f"{name!r} cannot name a scan, since its results are files of this name")
+        return cls(name, paths)
+
+    @property
+    def all_paths(self) -> tuple[Path, ...]:
+        """Every file or folder of this scan."""
+        return tuple(self.paths.values()) if isinstance(self.paths, Mapping) else (self.paths,)
+
+    def require(self) -> None:
+        """Refuse a file that does not exist, is empty or has no known format, without reading it."""
+        for path in self.all_paths:
+            if scan_format(path) != "dicom":
+                require_file(path)
+
+    def read(self, declared: Declared = NOTHING_DECLARED) -> Scan:
+        """The scan as stored; errors as ``read_scan``."""
+        if isinstance(self.paths, Mapping):
+            return read_scan(self.paths, name=self.name, colour=declared.colour)
+        return read_scan(self.paths, name=self.name, channels=declared.channels, colour=declared.colour)
+
+
+def _common_beginning(words: Sequence[str]) -> str:
+    same = (letters[0] for letters in takewhile(lambda letters: len(set(letters)) == 1, zip(*words, strict=False)))
+    return "".join(same)
+
+
+def one_scan(word: str | Path) -> ScanFiles:
+    """The one scan that a word means: a file, a DICOM folder, or several channels."""
+    channels = _channels(str(word))
+    return ScanFiles.of(channels or Path(word).expanduser())
+
+
+def _channels(word: str) -> dict[str, Path]:
+    """Channel by name of ``T1=a.nii.gz,FLAIR=b.nii.gz``; empty where the word is a path."""
+    starts = list(_CHANNEL.finditer(word))
+    if not starts or starts[0].start() > 0 or Path(word).exists():
+        return {}
+    ends = [start.start() for start in starts[1:]] + [len(word)]
+    names = [start.group(1) for start in starts]
+    if len(set(names)) < len(names):
+        raise ChannelMismatch(f"{word}: expected each channel once, got {', '.join(names)}")
+    paths = (word[start.end() : end].strip() for start, end in zip(starts, ends, strict=True))
+    return {name: Path(path).expanduser() for name, path in zip(names, paths, strict=True)}

@@ -1,0 +1,101 @@
+"""A CSV with one row for each scan.
+
+Columns: ``image``, or one column per channel, headed by its name; ``name`` (optional). Annotated scans also have
+``labels`` and, where only part of a scan is annotated, ``annotated_slice`` (``12``, or ``axis:index`` such as ``0:88``)
+or ``annotated`` (the structures that were looked for, ``liver;spleen``). Relative paths start at the table's folder.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from lowshot.errors import InputError
+from lowshot.imaging.stored import require_file
+from lowshot.inputs.scan_files import ScanFiles
+
+RESERVED = ("image", "name", "labels", "annotated_slice", "annotated")
+Slice = int | tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One scan of a table."""
+
+    scan: ScanFiles
+    labels: Path | None = None
+    annotated_slice: Slice | None = None
+    annotated: frozenset[str] | None = None
+
+
+def read_table(path: Path) -> list[Row]:
+    """The rows of a table.
+
+    Raises:
+        UnreadableFile: there is no such file.
+        InputError: a column that cannot be, a row without an image; the message names file and line.
+    """
+    require_file(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: expected a CSV in UTF-8, could not read it ({error})") from None
+    lines = text.splitlines()
+    heading = lines[0] if lines else ""
+    delimiter = next((mark for mark in "\t;," if mark in heading), ",")
+    table = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
+    columns = [(column or "").strip() for column in table.fieldnames or ()]
+    channels = _channel_columns(path, columns)
+    table.fieldnames = columns
+    rows = [_row(f"{path}, line {table.line_num}", path.parent, cells, channels) for cells in table]
+    if not rows:
+        raise InputError(f"{path}: expected one row for each scan below the headings, it has none")
+    return rows
+
+
+def _channel_columns(path: Path, columns: Sequence[str]) -> list[str]:
+    """The columns that name channels; none where there is an ``image`` column."""
+    if len(set(columns)) < len(columns) or "" in columns:
+        raise InputError(f"{path}: expected a different heading for every column, got {', '.join(columns)}")
+    others = [column for column in columns if column not in RESERVED]
+    if "image" in columns and others:
+        close = get_close_matches(others[0], RESERVED, n=1)
+        raise InputError(
+            f"{path}: beside 'image' no column {others[0]!r} is known"
+            + (f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(RESERVED)}")
+        )
+    if "image" not in columns and not others:
+        raise InputError(f"{path}: expected a column 'image', or one for each channel; got {', '.join(columns)}")
+    return others
+
+
+def _row(where: str, folder: Path, cells: Mapping[str | Any, str | Any], channels: Sequence[str]) -> Row:
+    if None in cells:  # where the reader puts what is left over
+        raise InputError(f"{where}: more cells than headings; quote paths that contain the delimiter")
+    words = {key: (value or "").strip() for key, value in cells.items()}
+    empty = [column for column in channels or ["image"] if not words[column]]
+    if empty:
+        raise InputError(f"{where}: no path in column {', '.join(empty)}")
+    paths = {channel: folder / Path(words[channel]).expanduser() for channel in channels}
+    scan = ScanFiles.of(paths or folder / Path(words["image"]).expanduser(), words.get("name") or None)
+    labels = words.get("labels")
+    looked_for = words.get("annotated", "")
+    return Row(
+        scan,
+        labels=folder / Path(labels).expanduser() if labels else None,
+        annotated_slice=parse_slice(words.get("annotated_slice", ""), where),
+        annotated=frozenset(name.strip() for name in looked_for.split(";") if name.strip()) or None,
+    )
+
+
+def parse_slice(word: str, where: str) -> Slice | None:
+    """``12`` (along the third axis) or ``0:88`` (axis, index), both from 0; None for an empty word."""
+    try:
+        numbers = [int(part) for part in word.split(":")] if word else []
+    except ValueError:
+        numbers = [0, 0, 0]
+    if len(numbers) > 2:
+        raise InputError(f"{where}: expected the annotated slice as INDEX or AXIS:INDEX, counted from 0, got {word!r}")
+    return (numbers[0], numbers[1]) if len(numbers) == 2 else numbers[0] if numbers else None

@@ -1,0 +1,91 @@
+"""Which scans the user's words mean: files, folders, patterns, tables, channels."""
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from lowshot.errors import InputError, UnreadableFile
+from lowshot.imaging.files import FORMATS, Paths
+from lowshot.inputs.scan_files import ScanFiles, one_scan
+from lowshot.inputs.table import Row, read_table
+
+_PATTERN = re.compile(r"[*?\[]")
+_SUFFIXES = tuple(suffix for each in FORMATS.values() for suffix in each.suffixes)
+
+
+def scan_files(words: Iterable[str | Path]) -> list[ScanFiles]:
+    """The scans that words mean, in their order. Each word is one of these:
+
+    - a file, or a folder with the files of one DICOM series (``folder#4`` for one of several);
+    - several channels of one scan, ``T1=a.nii.gz,FLAIR=b.nii.gz``;
+    - a folder of images, in the order of their names, or of folders with one DICOM series each;
+    - a pattern such as ``'scans/*.nii.gz'``;
+    - a CSV with a row for each scan (``lowshot.inputs.table``).
+
+    Raises:
+        UnreadableFile: there is no such file, or nothing in a folder or behind a pattern.
+        InputError: two scans have one name, so that their results would have one file.
+    """
+    return [row.scan for row in rows(words)]
+
+
+def rows(words: Iterable[str | Path]) -> list[Row]:
+    """The same, with the label maps that tables give beside scans."""
+    found = [row for word in words for row in _meant_by(str(word))]
+    _refuse_equal_names([row.scan for row in found])
+    return found
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The files of a folder that are images by their suffix, in the order of their names."""
+    entries = sorted(each for each in folder.iterdir() if not each.name.startswith("."))
+    return [each for each in entries if each.is_file() and each.name.lower().endswith(_SUFFIXES)]
+
+
+def _meant_by(word: str) -> list[Row]:
+    path = Path(word).expanduser()
+    if path.suffix.lower() == ".csv":
+        return read_table(path)
+    if path.is_dir():
+        return [Row(ScanFiles.of(each)) for each in _in_folder(path)]
+    if not path.exists() and _PATTERN.search(word) and "=" not in word:
+        return [Row(ScanFiles.of(each)) for each in _matching(word)]
+    return [Row(one_scan(word))]
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    images = image_files(folder)
+    if images:
+        return images
+    entries = sorted(each for each in folder.iterdir() if not each.name.startswith("."))
+    if not entries:
+        raise UnreadableFile(f"{folder}: expected scans in this folder, it is empty")
+    if any(each.is_file() for each in entries):
+        return [folder]  # DICOM files need no suffix; reading tells if these are none
+    return entries
+
+
+def _matching(pattern: str) -> list[Path]:
+    paths = [Path(each) for each in sorted(glob.glob(os.path.expanduser(pattern), recursive=True))]
+    images = [path for path in paths if path.is_dir() or path.name.lower().endswith(_SUFFIXES)]
+    if not images:
+        matched = f"only {paths[0].name}, which is no image" if paths else "nothing"
+        raise UnreadableFile(f"{pattern}: expected scans, this pattern matches {matched}")
+    return images
+
+
+def _refuse_equal_names(scans: Sequence[ScanFiles]) -> None:
+    seen: dict[str, ScanFiles] = {}
+    for scan in scans:
+        if scan.name in seen:
+            raise InputError(
+                f"two scans are named {scan.name}: {_shown(seen[scan.name].paths)} and {_shown(scan.paths)}; their "
+                "results would overwrite each other. Give them in two runs, or name them in a CSV (column 'name')"
+            )
+        seen[scan.name] = scan
+
+
+def _shown(paths: Paths) -> str:
+    return ",".join(f"{k}={v}" for k, v in paths.items()) if isinstance(paths, Mapping) else str(paths)
