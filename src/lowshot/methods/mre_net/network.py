@@ -6,6 +6,7 @@ leaves open and how it is filled here stands in this folder's README.
 
 import math
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any, Literal
 
 import torch
@@ -57,9 +58,11 @@ class AtrousPyramid(nn.Module):
         """``x`` feeds all branches but the 1×1, which sees ``detail``; they are one map unless strided."""
         space = detail.shape[2:]
         dilated = torch.cat([branch(x) for branch in self.dilated], dim=1)
+        point: Tensor = self.point(detail)
         pooled: Tensor = self.pooled(x.flatten(2).mean(2))
-        pooled = pooled.reshape(*pooled.shape, *[1] * len(space)).expand(-1, -1, *space)
-        return torch.cat([self.point(detail), resize(dilated, space), pooled.to(dilated.dtype)], dim=1)
+        # Spread by adding, not by ``expand``, which would lose the memory format of the concatenation.
+        spread = torch.zeros_like(point) + pooled.reshape(*pooled.shape, *[1] * len(space)).to(point.dtype)
+        return torch.cat([point, resize(dilated, space), spread], dim=1)
 
 
 def resize(x: Float[Tensor, "b c *space"], space: Sequence[int]) -> Float[Tensor, "b c *other"]:
@@ -171,10 +174,19 @@ class PrototypeClassifier(nn.Module):
         length = torch.linalg.vector_norm(e, dim=-1, keepdim=True, dtype=torch.float32)
         cosine = F.linear(e, c).float() / length.clamp_min(1e-6)
         similarity = 2 * cosine - 2 if self.distance == "euclidean" else cosine
-        exponent: Tensor = (self.scale * similarity).unflatten(-1, (self.classes, self.modes))
+        exponents = self._by_mode(self.scale * similarity)
         if self.mixing == "one-hot":
-            return exponent.amax(dim=-1)
+            return reduce(torch.maximum, exponents)
         if self.mixer is None:
-            return exponent.logsumexp(dim=-1) - math.log(self.modes)
-        beta: Tensor = self.mixer(e).float().unflatten(-1, (self.classes, self.modes))
-        return (beta.log_softmax(dim=-1) + exponent).logsumexp(dim=-1)
+            return _log_sum(exponents) - math.log(self.modes)
+        betas = self._by_mode(self.mixer(e).float())
+        # log Σ_j α_j exp(x_j) with α = softmax(β)
+        return _log_sum([beta + x for beta, x in zip(betas, exponents, strict=True)]) - _log_sum(betas)
+
+    def _by_mode(self, values: Float[Tensor, "*voxels mk"]) -> Sequence[Float[Tensor, "*voxels k"]]:
+        return values.unflatten(-1, (self.modes, self.classes)).unbind(-2)
+
+
+def _log_sum(terms: Sequence[Tensor]) -> Tensor:
+    """log Σ exp, term by term: over an axis of three, ``logsumexp`` is several times slower on a CPU."""
+    return reduce(torch.logaddexp, terms)
