@@ -26,7 +26,7 @@ class Patches(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """One prepared, annotated scan, on the training device."""
+    """One prepared, annotated scan."""
 
     image: Float[Tensor, "c x y z"]
     labels: Int[Tensor, "x y z"]
@@ -36,8 +36,13 @@ class Volume:
     @cached_property
     def voxels_by_class(self) -> list[Int[Tensor, " n"]]:
         """Flat indices of every class that occurs where labels are known; the pools for balanced patch centres."""
-        flat = torch.where(self.known, self.labels, -1).flatten()
+        flat = self.known_labels.flatten()
         return [(flat == k).nonzero().squeeze(1) for k in torch.unique(flat).tolist() if k >= 0]
+
+    @cached_property
+    def known_labels(self) -> Float[Tensor, "x y z"]:
+        """Labels, and -1 where they are not known; floating point, so that they can be sampled like the image."""
+        return torch.where(self.known, self.labels, -1).to(self.image.dtype)
 
 
 @dataclass(frozen=True)
@@ -89,8 +94,7 @@ def _patches_of(volume: Volume, count: int, sampling: PatchSampling, generator: 
     sampled = apply_spatial(transform, (positions - middle) * spacing) / spacing + middle
     coordinates = ((positions - middle) / middle.clamp_min(0.5)).movedim(-1, 1)
     image = sample_volume(volume.image, sampled, "bilinear")
-    labels = torch.where(volume.known, volume.labels, -1).to(volume.image.dtype)
-    labels = sample_volume(labels[None], sampled, "nearest")[:, 0].round().to(volume.labels.dtype)
+    labels = sample_volume(volume.known_labels[None], sampled, "nearest")[:, 0].to(volume.labels.dtype)
     known = labels >= 0
     for left, right in sampling.mirror_pairs or ():
         swapped = torch.where(labels == left, right, torch.where(labels == right, left, labels))

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from lowshot.errors import EmptySupport
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import LabelledScan
 from lowshot.nn.geometry import working_spacing
@@ -20,12 +21,22 @@ def prepare_support(
 
     The preparation comes back with its spacing filled in: the first scan's own, or a coarser one where a scan would
     have more than ``most_voxels`` voxels. Every scan to be segmented is then brought to that spacing.
+
+    Raises:
+        EmptySupport: no structure is annotated in what the preparation leaves of the scans.
     """
     if preparation.spacing is None:
         grids = [preparation.apply(labelled.scan).grid for labelled in support]
         extent = [max(grid.shape[axis] * grid.spacing[axis] for grid in grids) for axis in range(3)]
         preparation = replace(preparation, spacing=working_spacing(extent, grids[0].spacing, most_voxels))
-    return preparation, [_volume(labelled, preparation) for labelled in support]
+    volumes = [_volume(labelled, preparation) for labelled in support]
+    if not any(bool((volume.labels[volume.known] > 0).any()) for volume in volumes):
+        names = ", ".join(labelled.scan.name for labelled in support)
+        raise EmptySupport(
+            f"{names}: no annotated structure is left to learn from (crop: {preparation.crop}); "
+            "check the label map, the ignore value and the crop"
+        )
+    return preparation, volumes
 
 
 def _volume(labelled: LabelledScan, preparation: Preparation) -> Volume:
