@@ -10,7 +10,7 @@ from typing import Any
 from lowshot import catalogue
 from lowshot.atomic import atomic_path
 from lowshot.contract import Learner, Method, Model, State
-from lowshot.errors import ModelFileError
+from lowshot.errors import LowshotError, MissingExtra, ModelFileError
 
 FORMAT = "lowshot model 1"
 """Changes when files written before can no longer be read."""
@@ -49,13 +49,13 @@ def save(
 
     state = model.state()
     header = {
+        **(provenance or {}),
         "format": FORMAT,
         "method": method,
         "kind": "model" if isinstance(model, Model) else "learner",
         "settings": dict(settings),
         "state": state.header,
         "versions": {package: version(package) for package in ("lowshot", "torch")},
-        **(provenance or {}),
     }
     # safetensors refuses channels_last memory and tensors that share storage; a contiguous clone has neither.
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.tensors.items()}
@@ -77,19 +77,24 @@ def load(path: Path) -> SavedModel:
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelFileError(f"{path}: expected a lowshot model (.safetensors), could not read it: {error}") from error
     header = _header(path, metadata)
-    method = catalogue.create(header["method"], header["settings"])
+    name, settings, state = header["method"], header["settings"], header["state"]
+    if not (isinstance(name, str) and isinstance(settings, dict) and isinstance(state, dict)):
+        raise ModelFileError(f"{path}: the header is damaged")
     try:
-        model = method.restore(State(header["state"], tensors))
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelFileError(f"{path}: the stored {header['method']} model is incomplete: {error}") from error
-    return SavedModel(model, method, header["method"], header)
+        method = catalogue.create(name, settings)
+        model = method.restore(State(state, tensors))
+    except MissingExtra:
+        raise
+    except (LowshotError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelFileError(f"{path}: the stored {name} model cannot be rebuilt: {error}") from error
+    return SavedModel(model, method, name, header)
 
 
 def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
         header: dict[str, Any] = json.loads(metadata["lowshot"])
         found = header["format"]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{path}: a safetensors file, but not one that lowshot wrote") from error
     if found != FORMAT:
         raise ModelFileError(f"{path}: written as {found!r}, this version reads {FORMAT!r}")

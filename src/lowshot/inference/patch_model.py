@@ -33,9 +33,12 @@ class PatchModel:
     preparation: Preparation
     geometry: Geometry
 
+    def __post_init__(self) -> None:
+        self.network.eval()
+
     def regions(self, prepared: Prepared, run: Run, options: TileOptions) -> Iterator[Region]:
         """Tile by tile."""
-        run.place(self.network).eval()
+        run.place(self.network)
         yield from predict_tiles(
             self.network,
             prepared.voxels,
@@ -65,9 +68,9 @@ class PatchModel:
 
     @classmethod
     def restore(cls, network: nn.Module, state: State) -> "PatchModel":
-        """The model around a network of the same architecture, which takes over the stored weights."""
+        """The model around a network of the same architecture (may be on the meta device), with the stored weights."""
         header = state.header
-        network.load_state_dict(dict(state.tensors))
+        network.load_state_dict(dict(state.tensors), assign=True)
         return cls(
             network=network,
             names=Names(tuple(header["names"]), tuple(header["values"])),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
 
+import torch
 from torch import Generator, Tensor, nn
 from torch.optim import Adam
 
@@ -141,7 +142,8 @@ class MRENet:
     def restore(self, state: State) -> PatchModel:
         """The network's architecture follows from the settings and the stored geometry."""
         geometry = Geometry.from_json(state.header["geometry"])
-        network = self._network(len(state.header["channels"]), len(state.header["names"]), geometry)
+        with torch.device("meta"):  # no memory and no random numbers for weights that are about to be replaced
+            network = self._network(len(state.header["channels"]), len(state.header["names"]), geometry)
         return PatchModel.restore(network, state)
 
     def _preparation(self) -> Preparation:
