@@ -4,6 +4,7 @@ Whatever the number of classes, three volumes are kept on the prepared grid: the
 probability and that of the second best. Resampling to the scan's grid needs no more (``Preparation.undo_labels``).
 """
 
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lowshot.contract import Quality, Region
+from lowshot.errors import OutputError
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation, Prepared
 
@@ -109,8 +111,18 @@ class ProbabilityFile:
     """Probabilities of all classes, streamed to a file on disk so that they never stand in memory together."""
 
     def __init__(self, path: Path, shape: tuple[int, int, int], classes: int) -> None:
-        """Create the scratch file: float16, ``classes`` volumes one after the other."""
+        """Create the scratch file: float16, ``classes`` volumes one after the other.
+
+        Raises:
+            OutputError: the disk has not enough room for it.
+        """
         size = classes * shape[0] * shape[1] * shape[2]
+        free = shutil.disk_usage(path.parent).free
+        if 2 * size > free:  # writing to a mapped file on a full disk would kill the process without a word
+            raise OutputError(
+                f"{path}: keeping all probabilities takes {2 * size / 1e9:.1f} GB for a while, {free / 1e9:.1f} GB are "
+                "free; make room, or choose another place for temporary files with the variable TMPDIR"
+            )
         flat = torch.from_file(str(path), shared=True, size=size, dtype=torch.float16)
         self._volumes = flat.reshape(classes, *shape)
 
