@@ -7,7 +7,8 @@ CPU = torch.device("cpu")
 
 
 def with_times(monkeypatch, seconds):
-    monkeypatch.setattr(measure, "step_seconds", lambda device, p, f: seconds[p, f])
+    monkeypatch.setattr(measure, "stepper", lambda device, p, f: lambda: (p, f))
+    monkeypatch.setattr(measure, "best_times", lambda steps: [seconds[step()] for step in steps])
     fastest.cache_clear()
 
 
@@ -39,3 +40,12 @@ def test_measuring_takes_time_and_leaves_the_random_numbers_alone():
     assert len(choice.measured_ms) == 4
     assert min(choice.measured_ms.values()) > 0
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_ways_are_timed_in_turns_and_the_best_round_counts():
+    calls = []
+    ways = [lambda: calls.append("a"), lambda: calls.append("b")]
+    times = measure.best_times(ways)
+    assert calls[:4] == ["a", "b", "a", "b"]
+    assert len(times) == 2
+    assert all(0 <= seconds < 0.1 for seconds in times)
