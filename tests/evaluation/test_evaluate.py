@@ -28,13 +28,13 @@ def box(i, j, k, size=4):
     return slice(i, i + size), slice(j, j + size), slice(k, k + size)
 
 
-def by_structure(scores):
-    return {score.structure: score for score in scores}
+def by_structure(case):
+    return {score.structure: score for score in case.scores}
 
 
 def test_shifted_cube_by_hand():
     truth = segmentation({1: box(2, 2, 2)})
-    [liver, spleen] = evaluate_case(segmentation({1: box(2, 2, 4)}), truth, "a")
+    [liver, spleen] = evaluate_case(segmentation({1: box(2, 2, 4)}), truth, "a").scores
     assert liver.dice == pytest.approx(0.5)
     assert (liver.hd95, liver.hd95_unit) == (pytest.approx(6), "mm")
     assert (liver.volume_truth, liver.volume_unit) == (pytest.approx(4**3 * 3 / 1000), "ml")
@@ -54,7 +54,7 @@ def test_one_empty_is_dice_zero_and_the_image_diagonal():
 
 def test_unknown_spacing_counts_voxels():
     truth = with_blank_scan(segmentation({1: box(2, 2, 2)}), "a", spacing_known=False)
-    liver, _ = evaluate_case(segmentation({1: box(2, 2, 4)}), truth, "a")
+    liver, _ = evaluate_case(segmentation({1: box(2, 2, 4)}), truth, "a").scores
     assert (liver.hd95, liver.hd95_unit) == (pytest.approx(2), "voxels")
     assert (liver.volume_truth, liver.volume_unit) == (64, "voxels")
 
@@ -64,7 +64,7 @@ def test_structures_are_matched_by_name():
     other = Names.of({1: "spleen", 2: "liver", 3: "kidney"})
     prediction = segmentation({2: box(2, 2, 2), 1: box(7, 7, 7), 3: box(0, 8, 0)}, other)
     truth = segmentation({1: box(2, 2, 2), 2: box(7, 7, 7)})
-    assert [score.dice for score in evaluate_case(prediction, truth, "a")] == [1, 1]
+    assert [score.dice for score in evaluate_case(prediction, truth, "a").scores] == [1, 1]
 
 
 def test_nothing_in_common():
@@ -78,8 +78,8 @@ def test_unknown_voxels_count_neither_as_right_nor_as_wrong():
     known = torch.zeros(12, 12, 12, dtype=torch.bool)
     known[2:6, 2:6, 2:6] = True  # only here does anybody know
     labelled = LabelledScan(with_blank_scan(truth, "a").scan, truth, known)
-    assert evaluate_case(prediction, truth, "a")[0].dice < 0.5
-    liver = evaluate_case(prediction, labelled, "a")[0]
+    assert evaluate_case(prediction, truth, "a").scores[0].dice < 0.5
+    liver = evaluate_case(prediction, labelled, "a").scores[0]
     assert (liver.dice, liver.hd95) == (1, 0)
     assert liver.volume_prediction == liver.volume_truth == pytest.approx(4**3 * 3 / 1000)
 
@@ -87,7 +87,7 @@ def test_unknown_voxels_count_neither_as_right_nor_as_wrong():
 def test_structures_nobody_looked_for_are_not_scored():
     truth = segmentation({1: box(2, 2, 2)})
     labelled = LabelledScan(with_blank_scan(truth, "a").scan, truth, annotated=frozenset({"liver"}))
-    assert [score.structure for score in evaluate_case(truth, labelled, "a")] == ["liver"]
+    assert [score.structure for score in evaluate_case(truth, labelled, "a").scores] == ["liver"]
 
 
 def test_another_grid_is_refused_by_name():
@@ -102,14 +102,14 @@ def test_another_grid_is_refused_by_name():
 
 def test_header_noise_is_not_another_grid():
     truth = segmentation({1: box(2, 2, 2)})
-    assert evaluate_case(segmentation({1: box(2, 2, 2)}, affine=SPACED + 1e-8), truth, "a")[0].dice == 1
+    assert evaluate_case(segmentation({1: box(2, 2, 2)}, affine=SPACED + 1e-8), truth, "a").scores[0].dice == 1
 
 
 def test_a_missing_prediction_is_scored_as_empty_and_listed():
     truth = segmentation({1: box(2, 2, 2)})
     evaluation = evaluate([Pair("here", truth, truth), Pair("gone", None, truth)])
     assert evaluation.missing == ("gone",)
-    rows = by_structure(evaluation.cases[1].scores)
+    rows = by_structure(evaluation.cases[1])
     assert (rows["liver"].dice, rows["liver"].empty, rows["liver"].missing) == (0, "prediction", True)
     assert rows["liver"].hd95 == image_diagonal((12, 12, 12), SPACED)
     assert rows["spleen"].empty == "both"
@@ -118,17 +118,17 @@ def test_a_missing_prediction_is_scored_as_empty_and_listed():
 def test_variants_are_there_when_asked_for():
     truth = segmentation({1: box(2, 2, 2)})
     prediction = segmentation({1: box(2, 2, 4)})
-    plain = evaluate_case(prediction, truth, "a")[0]
+    plain = evaluate_case(prediction, truth, "a").scores[0]
     assert math.isnan(plain.hd95_pooled_voxels)
     assert math.isnan(plain.hd95_in_plane)
-    both = evaluate_case(prediction, truth, "a", variants=True)[0]
+    both = evaluate_case(prediction, truth, "a", variants=True).scores[0]
     assert both.hd95_pooled_voxels == pytest.approx(2)
     assert both.hd95_in_plane == pytest.approx(6)
 
 
 def test_expected_dice_stands_beside_the_true_one():
     truth = segmentation({1: box(2, 2, 2)})
-    liver, spleen = evaluate_case(truth, truth, "a", {"liver": 0.9, "spleen": None})
+    liver, spleen = evaluate_case(truth, truth, "a", {"liver": 0.9, "spleen": None}).scores
     assert liver.expected_dice == 0.9
     assert math.isnan(spleen.expected_dice)
 
@@ -155,7 +155,7 @@ def test_unusable_lists_of_pairs():
     nobody = LabelledScan(with_blank_scan(truth, "a").scan, truth, annotated=frozenset())
     with pytest.raises(InputError, match="no pair"):
         evaluate([])
-    with pytest.raises(InputError, match="no structure is annotated"):
+    with pytest.raises(InputError, match="a: no structure is annotated"):
         evaluate([Pair("a", truth, nobody)])
     with pytest.raises(InputError, match="called a;"):
         evaluate([Pair("a", truth, truth), Pair("a", truth, truth)])
@@ -177,5 +177,5 @@ def test_a_two_dimensional_image():
     flat = segmentation({1: (slice(2, 6), slice(2, 6))}, affine=np.eye(4), shape=(10, 10, 1))
     shifted = segmentation({1: (slice(2, 6), slice(3, 7))}, affine=np.eye(4), shape=(10, 10, 1))
     scan = Scan("a", torch.zeros(1, 10, 10, 1), np.eye(4), spacing_known=False)
-    score = evaluate_case(shifted, LabelledScan(scan, flat), "a")[0]
+    score = evaluate_case(shifted, LabelledScan(scan, flat), "a").scores[0]
     assert (score.dice, score.hd95, score.hd95_unit) == (0.75, 1, "voxels")

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from scipy.spatial.distance import cdist
@@ -144,6 +144,7 @@ def test_diagonal_is_the_longest_one_of_a_sheared_box():
     assert image_diagonal((5, 6, 7), OBLIQUE) == pytest.approx(cdist(corners, corners).max())
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 10_000))
 def test_symmetric_and_bounded_by_the_diagonal(seed):
     prediction, truth, affine = random_masks(seed)

@@ -8,6 +8,7 @@ The definitions are in ``overlap.py`` and ``surface.py``. Here is what they are 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool
@@ -30,8 +31,7 @@ def evaluate(pairs: Pairs, *, variants: bool = False, progress: Progress | None 
         progress: where to say how far the work is.
 
     Raises:
-        InputError: there are no pairs or no annotated structures, two cases share a name, or every one of them
-            failed (the first reason is raised).
+        InputError: there are no pairs, two cases share a name, or every one failed (the first reason is raised).
     """
     progress = progress or Silent()
     cases: list[CaseScores] = []
@@ -41,7 +41,7 @@ def evaluate(pairs: Pairs, *, variants: bool = False, progress: Progress | None 
             try:
                 pair = pairs[position]
                 scores = evaluate_case(pair.prediction, pair.truth, pair.case, pair.expected_dice, variants=variants)
-                cases.append(CaseScores(pair.case, scores, pair.notes, position))
+                cases.append(replace(scores, notes=pair.notes, position=position))
             except InputError as error:
                 failures.append(error)
                 progress.warn(str(error))
@@ -55,8 +55,6 @@ def evaluate(pairs: Pairs, *, variants: bool = False, progress: Progress | None 
 def _refuse_unusable(cases: Sequence[CaseScores]) -> None:
     if not cases:
         raise InputError("nothing to evaluate: there is no pair of prediction and truth")
-    if not any(case.scores for case in cases):
-        raise InputError("nothing to evaluate: no structure is annotated in any case")
     names = [case.case for case in cases]
     doubles = sorted({name for name in names if names.count(name) > 1})
     if doubles:
@@ -70,18 +68,30 @@ def evaluate_case(
     expected_dice: Mapping[str, float | None] | None = None,
     *,
     variants: bool = False,
-) -> tuple[Score, ...]:
+) -> CaseScores:
     """Score one case, one row for each annotated structure of the truth but the background.
+
+    Args:
+        prediction: on the truth's grid; None if there is none.
+        truth: with its scan it also says whether the spacing is known (else it is taken to be), what was looked for
+            and where.
+        case: its name in tables and messages.
+        expected_dice: the model's own estimate by structure name, shown beside the true Dice.
+        variants: also compute the variants of HD95 that other scorers report.
 
     Raises:
         GridMismatch: prediction and truth do not share one grid.
         UnknownLabel: they have no structure name in common.
+        InputError: no structure is annotated in the truth.
     """
     labelled = truth if isinstance(truth, LabelledScan) else with_blank_scan(truth, case)
+    structures = looked_for_structures(labelled)
+    if not structures:
+        raise InputError(f"{case}: no structure is annotated in the truth, so there is nothing to score")
     predicted, true = comparable_labels(prediction, labelled, case)
     names = labelled.truth.names
     expected = expected_dice or {}
-    return tuple(
+    rows = (
         _score(
             predicted == names.index(name),
             true == names.index(name),
@@ -92,8 +102,9 @@ def evaluate_case(
             expected_dice=float("nan") if (estimate := expected.get(name)) is None else estimate,
             variants=variants,
         )
-        for name in looked_for_structures(labelled)
+        for name in structures
     )
+    return CaseScores(case, tuple(rows))
 
 
 _EMPTY: dict[tuple[bool, bool], Empty] = {

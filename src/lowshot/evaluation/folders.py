@@ -36,7 +36,7 @@ class FilePairs:
         labelled, notes = self._labelled(files)
         if files.prediction is None:
             return Pair(files.case, None, labelled, notes=notes)
-        prediction, _ = read_labels(files.prediction, self._names, like=labelled.scan)
+        prediction, _ = read_labels(files.prediction, self._names, ignore_value=self._ignore_value, like=labelled.scan)
         sidecar = read_sidecar(files.prediction)
         return Pair(files.case, prediction, labelled, sidecar.expected_dice, (*notes, *sidecar.notes))
 
@@ -72,7 +72,7 @@ def evaluate_folders(
         truth: a folder of label maps with the same names, or one.
         images: a folder with the scans, for the pictures of the report.
         names: what the label values mean; without it each value found in any file is a structure, "label 5".
-        ignore_value: a value of the truth that marks unknown voxels.
+        ignore_value: a value of the truth that marks unknown voxels; in a prediction it is background.
         variants: also compute the variants of HD95 that other scorers report.
         progress: where to say how far the work is.
 

@@ -19,7 +19,7 @@ LARGEST_PIXELS = {1: 640, 3: 400}
 
 LineStyle = str | tuple[float, tuple[float, float]]
 SOLID: LineStyle = "solid"
-DASHED: LineStyle = (0, (3, 1.5))
+DASHED: LineStyle = (0.0, (3.0, 1.5))
 
 _HUES = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#d55e00", "#cc79a7", "#0072b2")
 """Okabe and Ito's palette (2008), told apart with any kind of colour vision, without its black."""

@@ -1,5 +1,6 @@
 """One self-contained HTML page of an evaluation: readable in a hospital without a network, and printable."""
 
+import math
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ def _section(evaluation: Evaluation, case: CaseScores, with_pictures: bool) -> C
             colours = tuple(colour(truth.truth.names.index(score.structure)) for score in case.scores)
         except InputError as error:  # the files were there when they were scored
             notes = (*notes, f"no picture: {error}")
-    shown = "not defined" if case.mean_dice != case.mean_dice else f"{case.mean_dice:.3f}"
+    shown = "not defined" if math.isnan(case.mean_dice) else f"{case.mean_dice:.3f}"
     table = None if case.case in evaluation.missing else case_table(case)
     return CaseSection(case.case, shown, table, colours, tuple(pictures), notes)
 

@@ -1,0 +1,131 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from lowshot.errors import InputError
+from lowshot.evaluation.folders import evaluate_folders
+from lowshot.imaging.files import write_segmentation, write_volume
+from lowshot.imaging.names import Names
+from lowshot.imaging.scan import Segmentation
+
+NAMES = Names.of({5: "liver", 500: "spleen"})
+SPACED = np.diag([1.0, 1.0, 3.0, 1.0])
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Three truths; predictions shifted by 1 voxel; images."""
+    for k, case in enumerate(("a", "b", "c")):
+        truth = torch.zeros(10, 10, 10, dtype=torch.int16)
+        truth[2:6, 2:6, 2:6] = 1
+        truth[7:9, 7:9, 7:9] = 2
+        prediction = truth.roll(k, dims=0)
+        write_segmentation(Segmentation(truth, NAMES, SPACED), tmp_path / "truth" / f"{case}_seg.nii.gz")
+        write_segmentation(Segmentation(prediction, NAMES, SPACED), tmp_path / "predictions" / f"{case}.nrrd")
+        write_volume(torch.rand(1, 10, 10, 10), SPACED, tmp_path / "images" / f"{case}.nii.gz")
+    return tmp_path / "predictions", tmp_path / "truth", tmp_path / "images"
+
+
+def dice_of(evaluation):
+    return {(score.case, score.structure): score.dice for score in evaluation.scores}
+
+
+def test_scores_files_of_any_format_and_label_value(folders):
+    evaluation = evaluate_folders(*folders[:2], names=NAMES)
+    assert dice_of(evaluation)["a_seg", "spleen"] == 1
+    assert dice_of(evaluation)["b_seg", "liver"] == pytest.approx(0.75)
+    assert {score.hd95_unit for score in evaluation.scores} == {"mm"}
+
+
+def test_values_nobody_named_are_structures_in_every_case(folders):
+    predictions, truth, _ = folders
+    labels = torch.zeros(10, 10, 10, dtype=torch.int16)
+    labels[0, 0, 0] = 1
+    write_segmentation(Segmentation(labels, Names.of({77: "x"}), SPACED), predictions / "c.nrrd")
+    scores = dice_of(evaluate_folders(predictions, truth))
+    assert scores["a_seg", "label 500"] == 1
+    assert scores["c_seg", "label 77"] == 0  # only the prediction has it
+
+
+def test_the_pictures_scan_is_the_image_or_else_the_truth(folders):
+    predictions, truth, images = folders
+    with_images = evaluate_folders(predictions, truth, images=images, names=NAMES)
+    assert 0 < with_images.pairs[0].truth.scan.voxels.max() <= 1
+    assert evaluate_folders(predictions, truth, names=NAMES).pairs[0].truth.scan.voxels.max() == 500
+
+
+def test_a_bad_image_does_not_spoil_the_scores(folders):
+    predictions, truth, images = folders
+    (images / "b.nii.gz").write_bytes(b"no image")
+    evaluation = evaluate_folders(predictions, truth, images=images, names=NAMES)
+    assert len(evaluation.cases) == 3
+    assert "the image is not shown" in evaluation.cases[1].notes[0]
+
+
+def test_a_bad_prediction_is_listed_and_the_others_are_scored(folders):
+    predictions, truth, _ = folders
+    (predictions / "b.nrrd").write_bytes(b"no label map")
+    evaluation = evaluate_folders(predictions, truth, names=NAMES)
+    assert [case.case for case in evaluation.cases] == ["a_seg", "c_seg"]
+    assert "b.nrrd" in evaluation.failed[0]
+
+
+def test_another_grid_is_listed_with_its_file(folders):
+    predictions, truth, _ = folders
+    labels = torch.zeros(10, 10, 9, dtype=torch.int16)
+    write_segmentation(Segmentation(labels, NAMES, SPACED), predictions / "b.nrrd")
+    assert "b.nrrd" in evaluate_folders(predictions, truth, names=NAMES).failed[0]
+
+
+def test_an_ignored_value_is_not_scored(folders):
+    predictions, truth, _ = folders
+    evaluation = evaluate_folders(predictions, truth, ignore_value=500)
+    assert evaluation.structures == ("label 5",)
+    known = evaluation.pairs[0].truth.known
+    assert (known.sum(), known[7:9, 7:9, 7:9].any()) == (1000 - 8, False)
+    assert evaluation.settings["ignore value"] == 500
+
+
+def test_missing_and_surplus_files(folders):
+    predictions, truth, _ = folders
+    (predictions / "b.nrrd").rename(predictions / "x.nrrd")
+    evaluation = evaluate_folders(predictions, truth, names=NAMES)
+    assert evaluation.missing == ("b_seg",)
+    assert "x.nrrd: no truth of this name" in evaluation.notes[0]
+
+
+def test_the_models_own_example_is_no_missing_case(folders):
+    predictions, truth, _ = folders
+    (predictions / "a.nrrd").unlink()
+    model = {"method": "mre-net", "support": ["a_seg", "c_seg"]}
+    for case in "bc":
+        structures = {"liver": {"expected_dice": 0.8}}
+        (predictions / f"{case}.json").write_text(json.dumps({"structures": structures, "model": model}))
+    evaluation = evaluate_folders(predictions, truth, names=NAMES)
+    assert evaluation.missing == ()
+    assert [case.case for case in evaluation.cases] == ["b_seg", "c_seg"]
+    assert evaluation.notes == (
+        "a_seg: the model's own example, without a prediction; not scored",
+        "c_seg: the model's own example; its score is not a test",
+    )
+    assert evaluation.settings["model"] == model
+    assert evaluation.cases[0].scores[0].expected_dice == 0.8
+
+
+def test_only_the_models_example_leaves_nothing(folders):
+    predictions, truth, _ = folders
+    with pytest.raises(InputError):
+        evaluate_folders(predictions, truth / "nothing", names=NAMES)
+
+
+def test_pictures_without_spacing_count_pixels(tmp_path):
+    labels = torch.zeros(10, 12, 1, dtype=torch.int16)
+    labels[2:6, 2:6] = 1
+    lesion = Names.of({255: "lesion"})
+    write_segmentation(Segmentation(labels, lesion, np.eye(4)), tmp_path / "truth" / "benign (1)_mask.png")
+    write_segmentation(Segmentation(labels.roll(1, 1), lesion, np.eye(4)), tmp_path / "predictions" / "benign (1).png")
+    [score] = evaluate_folders(tmp_path / "predictions", tmp_path / "truth", names=lesion).scores
+    assert (score.dice, score.hd95, score.hd95_unit) == (0.75, 1, "voxels")
+    assert (score.volume_truth, score.volume_unit) == (16, "voxels")

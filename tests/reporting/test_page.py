@@ -1,0 +1,170 @@
+import csv
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+
+from lowshot.errors import InputError, OutputError
+from lowshot.evaluation.comparable import with_blank_scan
+from lowshot.evaluation.evaluate import evaluate
+from lowshot.evaluation.scores import Pair
+from lowshot.imaging.names import Names
+from lowshot.imaging.scan import Segmentation
+from lowshot.reporting.page import evaluation_page
+from lowshot.reporting.write import write_evaluation
+
+MALICIOUS = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
+NAMES = Names.of({5: "liver", 9: MALICIOUS})
+
+
+def pair(case, shift=0, missing=False, **more):
+    labels = torch.zeros(12, 12, 12, dtype=torch.int16)
+    labels[2:6, 2:6, 2:6] = 1
+    truth = Segmentation(labels, NAMES, np.eye(4))
+    prediction = None if missing else Segmentation(labels.roll(shift, 0), NAMES, np.eye(4))
+    return Pair(case, prediction, truth, **more)
+
+
+@pytest.fixture
+def evaluation():
+    notes = (f"note {MALICIOUS}",)
+    return evaluate([pair("good"), pair(MALICIOUS, 2, notes=notes), pair("middle", 1), pair("gone", missing=True)])
+
+
+class Page(HTMLParser):
+    """What a browser would make of the page."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.text, self.unclosed, self.headings = [], [], [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in {"meta", "img", "br"}:
+            self.unclosed.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.unclosed.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+        if self.unclosed and self.unclosed[-1] == "h3":
+            self.headings.append(data.strip())
+
+    def all(self, wanted):
+        return [attrs for tag, attrs in self.tags if tag == wanted]
+
+
+def test_a_malicious_name_stays_text(evaluation):
+    page = Page(evaluation_page(evaluation, {"command": MALICIOUS}, pictured=1))
+    assert len(page.all("img")) == 3
+    assert not page.all("script")
+    assert all(image["src"].startswith("data:image/jpeg;base64,") for image in page.all("img"))
+    assert not any(key.startswith("on") for _, attrs in page.tags for key in attrs)
+    assert sum(MALICIOUS in text for text in page.text) >= 5  # case, structure, note, command
+    assert page.unclosed == []
+
+
+def test_nothing_is_fetched_from_anywhere(evaluation):
+    html = evaluation_page(evaluation, {}, pictured=1)
+    assert not re.findall(r"(?:https?:)?//[\w.]+", re.sub(r"base64,[\w+/=]+", "", html))
+    page = Page(html)
+    assert not {tag for tag, _ in page.tags} & {"link", "iframe", "object", "embed"}
+    assert all(link["href"].startswith("#") for link in page.all("a"))
+
+
+def test_worst_cases_come_first_and_their_links_lead_to_them(evaluation):
+    page = Page(evaluation_page(evaluation, {}, pictured=0))
+    order = ["gone", MALICIOUS, "middle", "good"]
+    assert page.headings == order
+    assert [link["href"] for link in page.all("a")] == [f"#case-{k}" for k in (1, 2, 3, 4)]
+    assert [section["id"] for section in page.all("section")] == [f"case-{k}" for k in (1, 2, 3, 4)]
+
+
+def test_only_the_worst_predicted_cases_have_pictures_and_each_says_what_it_shows(evaluation):
+    images = Page(evaluation_page(evaluation, {}, pictured=2)).all("img")
+    assert len(images) == 6
+    assert [image["alt"].split(", axial")[0] for image in images[::3]] == [MALICIOUS, "middle"]
+    assert len(Page(evaluation_page(evaluation, {}, pictured=0)).all("img")) == 0
+
+
+def test_what_a_reader_must_be_told(evaluation):
+    html = evaluation_page(evaluation, {"seed": "7"}, pictured=0)
+    text = " ".join(" ".join(Page(html).text).split())
+    assert "Not a medical device" in text
+    assert "No prediction was found for 1 case , scored as empty: gone." in text
+    assert "95th percentiles" in text
+    assert "seed 7" in text
+    assert "4 pairs of case and structure left out" in text
+    assert 'name="viewport"' in html
+
+
+def test_expected_dice_stands_beside_the_true_one():
+    pairs = [pair(str(k), k, expected_dice={"liver": 0.9 - k / 10}) for k in range(4)]
+    html = evaluation_page(evaluate(pairs), {}, pictured=0)
+    assert "rank correlation of 1.00 over 4 pairs" in html
+    assert "expected Dice</th>" in html
+    assert "expected Dice</th>" not in evaluation_page(evaluate([pair("a")]), {}, pictured=0)
+
+
+def test_files_that_have_gone_since_leave_a_page_without_that_picture():
+    class Gone(list):
+        def __getitem__(self, position):
+            if self.scored:
+                raise InputError("a.nii.gz: no such file")
+            return super().__getitem__(position)
+
+    pairs = Gone([pair("a")])
+    pairs.scored = False
+    evaluation = evaluate(pairs)
+    pairs.scored = True
+    assert "no picture: a.nii.gz: no such file" in evaluation_page(evaluation, {})
+
+
+def test_mixed_units_still_make_a_page():
+    one = pair("pixels")
+    pixels = with_blank_scan(one.truth, "pixels", spacing_known=False)
+    nothing = Pair("nothing", *[Segmentation(torch.zeros(12, 12, 12, dtype=torch.int16), NAMES, np.eye(4))] * 2)
+    html = evaluation_page(evaluate([pair("mm"), Pair("pixels", one.prediction, pixels), nothing]), {}, pictured=0)
+    assert "HD95 (mixed)" in html
+    assert "not defined" in html
+
+
+def test_written_files_agree(evaluation, tmp_path):
+    written = write_evaluation(evaluation, tmp_path / "out", {"command": "lowshot evaluate", "seeds": [1, 2]})
+    with written.scores.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(evaluation.scores) == 8
+    for row, score in zip(rows, evaluation.scores, strict=True):
+        assert (row["case"], row["structure"], row["empty"]) == (score.case, score.structure, score.empty)
+        assert (row["dice"] == "") == np.isnan(score.dice)
+        assert row["dice"] == "" or float(row["dice"]) == score.dice
+        assert float(row["volume_difference"]) == score.volume_difference
+    summary = json.loads(written.summary.read_text(encoding="utf-8"))
+    liver = [float(row["dice"]) for row in rows if row["structure"] == "liver"]
+    assert summary["structures"][0]["dice"]["mean"] == pytest.approx(np.mean(liver))
+    assert summary["structures"][1]["dice"] == {
+        "mean": None, "std": None, "minimum": None, "maximum": None, "n": 0, "left_out": 4,
+    }  # fmt: skip
+    assert summary["missing"] == ["gone"]
+    assert summary["made by"]["seeds"] == [1, 2]
+    assert "torch" in summary["made by"]["versions"]
+    assert "Not a medical device" in written.report.read_text(encoding="utf-8")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["report.html", "scores.csv", "summary.json"]
+
+
+def test_variants_have_their_own_columns(tmp_path):
+    header = write_evaluation(evaluate([pair("a", 1)]), tmp_path, pictured=0).scores.read_text().splitlines()[0]
+    assert "in_plane" not in header
+    with_variants = write_evaluation(evaluate([pair("a", 1)], variants=True), tmp_path, pictured=0)
+    assert with_variants.scores.read_text().splitlines()[0].endswith("hd95_pooled_voxels,hd95_in_plane")
+
+
+def test_a_folder_that_cannot_be_written(evaluation, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(OutputError, match="out"):
+        write_evaluation(evaluation, tmp_path / "out", pictured=0)
