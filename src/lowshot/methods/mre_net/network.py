@@ -184,7 +184,7 @@ class PrototypeClassifier(nn.Module):
         return _log_sum([beta + x for beta, x in zip(betas, exponents, strict=True)]) - _log_sum(betas)
 
     def _by_mode(self, values: Float[Tensor, "*voxels mk"]) -> Sequence[Float[Tensor, "*voxels k"]]:
-        return values.unflatten(-1, (self.modes, self.classes)).unbind(-2)
+        return values.reshape(*values.shape[:-1], self.modes, self.classes).unbind(-2)
 
 
 def _log_sum(terms: Sequence[Tensor]) -> Tensor:
