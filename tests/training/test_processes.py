@@ -21,7 +21,7 @@ def folder(tmp_path_factory):
     command = [*torchrun, TESTS / "training" / "pair.py", folder]
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
-    assert finished.stdout == ""
+    assert finished.stdout + finished.stderr == ""
     return folder
 
 

@@ -68,7 +68,12 @@ class Checkpoint:
 
     def restore(self) -> int:
         """Put back what is in the file and return the number of steps done; 0 if there is no file."""
-        if self.path is None or not self.path.exists():
+        if self.path is None:
+            return 0
+        if self._writes:  # what a process left that was killed while it wrote
+            for left in self.path.parent.glob(f".part-*-{self.path.name}"):
+                left.unlink(missing_ok=True)
+        if not self.path.exists():
             return 0
         content = read_archive(self.path, "a training checkpoint")
         for name, value in self._fingerprint.items():
