@@ -9,7 +9,8 @@ from lowshot.catalogue import CATALOGUE
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(page for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("src/**/*.md")])
-PATH = re.compile(r"`((?:[\w.-]+/)+(?:[\w.-]+\.\w+)?)`")
+PATH = re.compile(r"`((?!demo/)(?:[a-z_\d.-]+/)+(?:[\w.-]+\.\w+)?)`")
+"""In backquotes, with a slash; not what the demo makes, and not what has a place in capitals (``methods/NAME/``)."""
 LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#]+)")
 
 

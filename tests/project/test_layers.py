@@ -51,5 +51,5 @@ def test_a_planted_violation_is_refused(copy, path, line, broken):
     (copy / "src" / "lowshot" / path).write_text(f"{line}\n")
     done = lint_imports(copy)
     assert done.returncode == 1
-    assert any(row.startswith(broken) and row.endswith("BROKEN") for row in done.stdout.splitlines())
+    assert any(row.startswith(broken) and "BROKEN" in row for row in done.stdout.splitlines())
     assert Path(path).stem in done.stdout

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SCREEN = 50
+SCREEN = 60
 LONGEST_FILE = 400
 SAY_NOTHING = {"util", "utils", "helper", "helpers", "common", "misc", "base", "core", "tools", "stuff"}
 
