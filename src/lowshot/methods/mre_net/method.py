@@ -85,6 +85,8 @@ class MRENet:
     hard_multiple: float = 6.0  # paper: N_Lg
     balance: float = 1.0  # paper: 1, every category counts alike
 
+    loss_share: float = 1.0  # ours: part of the voxels that the loss looks at in each step
+
     # Training
     steps: int = 3000  # paper
     learning_rate: float = 1e-3  # paper
@@ -217,6 +219,7 @@ class MRENet:
             majority=majority,
             multiple=self.hard_multiple,
             balance=self.balance,
+            share=self.loss_share,
         )
         return {"cross_entropy": loss}
 

@@ -51,13 +51,22 @@ def mined_loss(
     majority: Sequence[int] | None,
     multiple: float = 6.0,
     balance: float = 1.0,
+    share: float = 1.0,
 ) -> Float[Tensor, ""]:
     """Eq. 5 over the voxels that OHEM keeps; over every known voxel when ``majority`` is None (rows a to d).
 
     The head is voxel-wise, so the dense pass that ranks the voxels needs no gradient, and only the kept voxels
     are classified again with one: the same loss at a fraction of the memory traffic.
+
+    ``share`` < 1 (ours) looks at that part of the known voxels, drawn anew with PyTorch's global generator: neighbours
+    tell nearly the same, and the head, which has the widest maps of the network, is spared the others.
     """
     voxels = embedding.movedim(1, -1)
+    if share < 1:
+        known = known & (torch.rand(known.shape, device=known.device) < share)
+    elif majority is None:
+        cross_entropy = voxel_cross_entropy(head(voxels).movedim(-1, 1), labels)
+        return category_mean(cross_entropy[known], labels[known], balance)
     kept = known
     if majority is not None:
         with torch.no_grad():
