@@ -99,7 +99,7 @@ def test_missing_and_surplus_files(folders):
 def test_the_models_own_example_is_no_missing_case(folders):
     predictions, truth, _ = folders
     (predictions / "a.nrrd").unlink()
-    model = {"method": "mre-net", "support": ["a_seg", "c_seg"]}
+    model = {"method": "mre-net", "support": ["a", "c"]}
     for case in "bc":
         structures = {"liver": {"expected_dice": 0.8}}
         (predictions / f"{case}.json").write_text(json.dumps({"structures": structures, "model": model}))

@@ -95,3 +95,8 @@ def test_single_files_and_images(folders):
     alone = pair_files(predictions / "out.nii", truth / "a_seg.nii").files
     assert [(each.case, each.prediction.name) for each in alone] == [("a_seg", "out.nii")]
     assert pair_files(predictions, truth, images).files[0].image == images / "a.nii.gz"
+
+
+def test_one_prediction_against_a_folder_is_one_case(folders):
+    predictions, truth, _ = folders(["a.nii", "b.nii"], ["a.nii", "b.nii", "c.nii"])
+    assert pairs(predictions / "b.nii", truth) == {"b": "b.nii"}

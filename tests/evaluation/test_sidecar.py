@@ -54,3 +54,8 @@ def test_a_damaged_sidecar_is_a_note(tmp_path, text):
     sidecar = read_sidecar(tmp_path / "a.nii.gz")
     assert sidecar.expected_dice == {}
     assert "a.json" in sidecar.notes[0]
+
+
+@pytest.mark.parametrize(("model", "support"), [({"support": ["1000"]}, ("1000",)), ({"support": None}, ()), ({}, ())])
+def test_examples_of_the_model(model, support):
+    assert Sidecar(model=model).support == support

@@ -14,7 +14,7 @@ from lowshot.evaluation.scores import Pair
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import Segmentation
 from lowshot.reporting.page import evaluation_page
-from lowshot.reporting.write import write_evaluation
+from lowshot.reporting.write import evaluation_summary, write_evaluation
 
 MALICIOUS = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
 NAMES = Names.of({5: "liver", 9: MALICIOUS})
@@ -145,6 +145,7 @@ def test_written_files_agree(evaluation, tmp_path):
         assert row["dice"] == "" or float(row["dice"]) == score.dice
         assert float(row["volume_difference"]) == score.volume_difference
     summary = json.loads(written.summary.read_text(encoding="utf-8"))
+    assert {key: summary[key] for key in summary if key != "made by"} == evaluation_summary(evaluation)
     liver = [float(row["dice"]) for row in rows if row["structure"] == "liver"]
     assert summary["structures"][0]["dice"]["mean"] == pytest.approx(np.mean(liver))
     assert summary["structures"][1]["dice"] == {

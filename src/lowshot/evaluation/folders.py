@@ -8,7 +8,7 @@ from typing import Any
 
 from lowshot.errors import InputError
 from lowshot.evaluation.evaluate import evaluate
-from lowshot.evaluation.pairing import PairedFiles, Pairing, pair_files
+from lowshot.evaluation.pairing import PairedFiles, Pairing, bare_name, pair_files
 from lowshot.evaluation.scores import Evaluation, Pair
 from lowshot.evaluation.sidecar import Sidecar, read_sidecar
 from lowshot.imaging.files import read_labelled, read_labels
@@ -96,14 +96,15 @@ def _without_examples(
     files: Sequence[PairedFiles], sidecars: Sequence[Sidecar]
 ) -> tuple[list[PairedFiles], tuple[str, ...]]:
     """The cases to score, and what is to be said about those that the model had as examples."""
-    support = {str(name) for sidecar in sidecars for name in sidecar.model.get("support", ())}
-    left_out = [each for each in files if each.case in support and each.prediction is None]
-    seen = [each for each in files if each.case in support and each.prediction is not None]
+    support = {bare_name(name) for sidecar in sidecars for name in sidecar.support}
+    examples = [each for each in files if bare_name(each.case) in support]
+    left_out = [each for each in examples if each.prediction is None]
     notes = (
-        *(f"{each.case}: the model's own example, without a prediction; not scored" for each in left_out),
-        *(f"{each.case}: the model's own example; its score is not a test" for each in seen),
+        f"{each.case}: the model's own example"
+        + (", without a prediction; not scored" if each in left_out else "; its score is not a test")
+        for each in examples
     )
-    return [each for each in files if each not in left_out], notes
+    return [each for each in files if each not in left_out], tuple(notes)
 
 
 def _values_as_names(files: Sequence[PairedFiles], ignore_value: int | None) -> Names:

@@ -48,6 +48,8 @@ class Pairing:
 def pair_files(predictions: Path, truth: Path, images: Path | None = None) -> Pairing:
     """Pair the label maps of two folders by name; also one file with one file, whatever their names.
 
+    One prediction against a folder is one case: the rest of the truth is not missing.
+
     Extensions do not count. Equal names are paired first; then names that are equal but for words like ``seg``,
     ``label``, ``_gt`` or ``image`` (``patient1.png`` and ``patient1_seg.nii.gz``, ``image_12`` and ``label_12``).
 
@@ -63,7 +65,8 @@ def pair_files(predictions: Path, truth: Path, images: Path | None = None) -> Pa
     of_truth, picture_of_truth = match_files(true, predicted), match_files(true, pictures)
     if not of_truth:
         raise InputError(_nothing_fits(predictions, truth, predicted, true))
-    files = (PairedFiles(scan_name(path), of_truth.get(path), path, picture_of_truth.get(path)) for path in true)
+    wanted = of_truth if predictions.is_file() else true
+    files = (PairedFiles(scan_name(path), of_truth.get(path), path, picture_of_truth.get(path)) for path in wanted)
     used = set(of_truth.values())
     return Pairing(tuple(files), tuple(path for path in predicted if path not in used))
 
@@ -73,7 +76,13 @@ def match_files(true: Sequence[Path], others: Sequence[Path]) -> dict[Path, Path
     found = _match_by(scan_name, true, others)
     left_true = [path for path in true if path not in found]
     left_others = [path for path in others if path not in found.values()]
-    return found | _match_by(_bare_name, left_true, left_others)
+    return found | _match_by(lambda path: bare_name(scan_name(path)), left_true, left_others)
+
+
+def bare_name(name: str) -> str:
+    """The name in lower case, without separators and without words that say what kind of file it is."""
+    words = re.sub(r"[\W_]+", " ", name.lower()).strip()
+    return " ".join(_DECORATION.sub(" ", words).split()) or words
 
 
 def _match_by(key: Callable[[Path], str], true: Sequence[Path], others: Sequence[Path]) -> dict[Path, Path]:
@@ -94,12 +103,6 @@ def _grouped(key: Callable[[Path], str], paths: Sequence[Path]) -> dict[str, lis
     for path in paths:
         groups.setdefault(key(path), []).append(path)
     return groups
-
-
-def _bare_name(path: Path) -> str:
-    """The case name in lower case, without separators and without words that say what kind of file it is."""
-    words = re.sub(r"[\W_]+", " ", scan_name(path).lower()).strip()
-    return " ".join(_DECORATION.sub(" ", words).split()) or words
 
 
 def _label_maps(where: Path) -> list[Path]:

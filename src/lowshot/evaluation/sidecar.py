@@ -28,6 +28,12 @@ class Sidecar:
     notes: tuple[str, ...] = ()
     model: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def support(self) -> tuple[str, ...]:
+        """The scans that the model had as examples, where it says so."""
+        names = self.model.get("support")
+        return tuple(map(str, names)) if isinstance(names, list) else ()
+
 
 def sidecar_path(segmentation: Path) -> Path:
     """``out/1003.json`` for ``out/1003.nii.gz``."""

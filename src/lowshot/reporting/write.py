@@ -53,7 +53,7 @@ def write_evaluation(
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     _write(written.scores, to_csv(rows_table(evaluation)))
-    summary = _without_nan(evaluation_summary(evaluation) | {"made by": made_by})
+    summary = evaluation_summary(evaluation) | {"made by": made_by}
     _write(written.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
     about = {key: value if isinstance(value, str) else json.dumps(value) for key, value in made_by.items()}
     _write(written.report, evaluation_page(evaluation, about, pictured))
@@ -61,11 +61,11 @@ def write_evaluation(
 
 
 def evaluation_summary(evaluation: Evaluation) -> dict[str, Any]:
-    """The figures of an evaluation as plain values, with their units, counts and definitions."""
+    """The figures of an evaluation as JSON values, with their units, counts and definitions; NaN is null."""
     *structures, overall = map(asdict, summarise(evaluation))
     distance, volume = units(evaluation.scores)
     correlation, pairs = quality_correlation(evaluation.scores)
-    return {
+    summary = {
         "units": {"hd95": distance, "volume": volume},
         "all structures": overall,
         "structures": structures,
@@ -76,6 +76,7 @@ def evaluation_summary(evaluation: Evaluation) -> dict[str, Any]:
         "expected dice": {"rank correlation with dice": correlation, "pairs": pairs},
         "definitions": DEFINITIONS,
     }
+    return {key: _without_nan(value) for key, value in summary.items()}
 
 
 def _write(path: Path, text: str) -> None:
