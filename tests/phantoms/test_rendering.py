@@ -79,6 +79,18 @@ def test_looking_only_into_the_box_changes_nothing(centre):
     np.testing.assert_allclose(boxed.mean, whole.mean, atol=1.5)  # slopes at the border are one-sided
 
 
+def test_boxes_are_found_on_oblique_grids():
+    diagonal = np.eye(4)
+    diagonal[:3, :3] = 4.0 * np.array([[0.6, -0.64, 0.48], [0.8, 0.48, -0.36], [0.0, 0.6, 0.8]])
+    diagonal[:3, 3] = diagonal[:3, :3] @ [-11.5, -9.5, -7.5]
+    grid = Grid((24, 20, 16), diagonal)
+    for centre in np.random.default_rng(0).uniform(-30, 30, size=(20, 3)):
+        boxed, whole = (
+            rendered(Part("soft", kind(centre, mm(5, 4, 6)), "ball"), grid=grid) for kind in (Ellipsoid, Boxless)
+        )
+        np.testing.assert_array_equal(boxed.labels, whole.labels)
+
+
 def test_one_slice_can_be_rendered():
     result = rendered(Part("soft", BALL, "ball"), grid=grid_of((24, 20, 1), (2.5, 3.0, 4.0)))
     assert result.labels[12, 10, 0] == NAMES.index("ball")

@@ -11,6 +11,8 @@ from lowshot.imaging.names import Names
 from lowshot.phantoms.deformation import Deformation
 from lowshot.phantoms.shapes import Box, Distances, Points, Shape
 
+Extent = Float32[np.ndarray, "3"]
+
 
 @dataclass(frozen=True, eq=False)
 class Part:
@@ -59,12 +61,12 @@ def render(
     intensity mixes what meets in it, by the share of the voxel that each part covers.
     """
     points = body.deformation.body_points(grid)
-    neighbours_mm = max(float(np.abs(np.diff(points, axis=axis)).max(initial=0.0)) for axis in (1, 2, 3))
+    voxel_mm = sum(np.abs(np.diff(points, axis=axis)).max(axis=(1, 2, 3), initial=0.0) for axis in (1, 2, 3))
     labels = np.zeros(grid.shape, dtype=np.int16)
     mean = np.full(grid.shape, surroundings.mean, dtype=np.float32)
     texture = np.full(grid.shape, surroundings.texture, dtype=np.float32)
     for part in body.parts:
-        region = _region(points, neighbours_mm, part.shape.box)
+        region = _region(points, voxel_mm, part.shape.box)
         if region is None:
             continue
         distances = part.shape.distance(points[:, *region])
@@ -93,17 +95,17 @@ def coverage(distances: Distances, spacing: tuple[float, float, float]) -> Float
     return np.asarray(np.clip(share, 0, 1), dtype=np.float32)
 
 
-def _region(points: Points, neighbours_mm: float, box: Box) -> tuple[slice, slice, slice] | None:
+def _region(points: Points, voxel_mm: Extent, box: Box) -> tuple[slice, slice, slice] | None:
     """The voxels around those whose positions lie in a box, found coarsely, then exactly; None: out of the field.
 
-    No two neighbours are farther apart than ``neighbours_mm`` along an axis of the body. So a voxel in the box has a
-    neighbour, or at a coarser step the next voxel looked at, in a box that is wider by as much.
+    No voxel extends farther along the axes of the body than ``voxel_mm``. So the cell of a voxel in the box, or at a
+    coarser step its block of voxels, has its first corner in a box that is wider by as much.
     """
     low, high = (corner.reshape(3, 1, 1, 1) for corner in box.astype(np.float32))
     start, stop = [0, 0, 0], list(points.shape[1:])
     for step in (4, 1):
         sparse = points[:, *(slice(a, b, step) for a, b in zip(start, stop, strict=True))]
-        wider = step * neighbours_mm
+        wider = step * voxel_mm.reshape(3, 1, 1, 1)
         inside = ((sparse > low - wider) & (sparse < high + wider)).all(axis=0)
         if not inside.any():
             return None
