@@ -82,6 +82,13 @@ def test_truth_is_solid_and_the_prediction_dashed():
     assert 0.3 < coloured(dashed, 1).sum() / coloured(solid, 1).sum() < 0.9
 
 
+def test_a_large_neighbour_does_not_cover_a_small_structure():
+    small, around = (slice(15, 20), slice(15, 20), 0), (slice(5, 30), slice(5, 30), 0)
+    for inner, outer in ((1, 2), (2, 1)):
+        [picture] = overlays(labelled((40, 40, 1), np.eye(4), boxes={outer: around, inner: small}), None)
+        assert coloured(picture, inner).sum() > 4 * 5 * 640 / 40  # at least one pixel all along its outline
+
+
 def test_letters_only_where_the_orientation_is_known():
     known, unknown = (
         overlays(labelled((20, 20, 1), np.eye(4), spacing_known=known), None)[0] for known in (True, False)

@@ -158,8 +158,10 @@ def _draw(axes: "Axes", plane: _Plane, window: tuple[float, float], marked: bool
     extent = (0.0, width, 0.0, height)
     axes.imshow(plane.image.T, cmap="gray", vmin=low, vmax=high, origin="lower", extent=extent, aspect="auto")
     for labels, style in ((plane.truth, SOLID), (plane.prediction, DASHED)):
-        for index in np.unique(labels[labels > 0]):
-            _outline(axes, labels == index, plane.spacing, colour(int(index)), style)
+        sizes = np.bincount(labels.ravel())
+        for index in np.argsort(-sizes, kind="stable"):  # small ones last: neighbours share a line
+            if index > 0 and sizes[index]:
+                _outline(axes, labels == index, plane.spacing, colour(int(index)), style)
     axes.set(xlim=(0, width), ylim=(0, height))
     axes.set_axis_off()
     if marked:
