@@ -3,8 +3,8 @@
     python scripts/run_readme.py README.md
 
 ```bash and ```python blocks are run; the first that fails ends it. A ```text block shows what the block before it
-prints: its lines have to come, in this order and with these words; digits stand for any digits, and other lines may
-come between. A line `<!-- not run: reason -->` right above a block leaves it and its output out.
+prints: its lines have to come, in this order and with these words; a number stands for any number, … for anything, and
+other lines may come between. A line `<!-- not run: reason -->` right above a block leaves it and its output out.
 """
 
 import os
@@ -74,16 +74,17 @@ def run(block: Block, folder: Path) -> str:
 
 
 def check_output(block: Block, output: str) -> None:
-    """Every line of a ``text`` block has to occur in the output, after the one before it; digits may differ."""
+    """Every line of a ``text`` block has to occur in the output, after the one before it."""
     printed = iter([comparable(line) for line in output.splitlines()])
     for line in filter(str.strip, block.text.splitlines()):
-        if comparable(line) not in printed:  # consumes the lines before it
+        shown = re.compile(".*".join(map(re.escape, comparable(line).split("…"))))
+        if not any(map(shown.fullmatch, printed)):  # takes the lines up to the first that fits
             raise BlockError(f"line {block.line}: the page shows {line.strip()!r}; printed was\n{output}")
 
 
 def comparable(line: str) -> str:
-    """A line without its digits, and with single blanks."""
-    return " ".join(re.sub(r"\d+(\.\d+)?", "0", line).split())
+    """A line with every number replaced by 0, and with single blanks."""
+    return " ".join(re.sub(r"-?\d+(\.\d+)?", "0", line).split())
 
 
 def main() -> int:
