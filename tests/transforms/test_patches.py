@@ -200,7 +200,9 @@ def test_a_patch_at_p_shows_the_scan_at_p_plus_the_shift():
     scan = Volume(ramp[None], labels, labels == 0, (2.0, 2.0, 2.0))
     patches = sample_patches([scan], PatchSampling((4, 4, 4), 30, 0.0, SpatialRanges(shift_mm=5.0)), generator())
     shifts = (patches.image[:, 0] - 29.0 * patches.coordinates[:, 0]).flatten(1)
-    torch.testing.assert_close(shifts.amin(1), shifts.amax(1), atol=1e-3, rtol=0)
+    inside = shifts.amax(1) - shifts.amin(1) < 1e-3  # the others touch a face, where the scan is mirrored
+    assert inside.sum() > 20
+    shifts = shifts[inside]
     assert 4 < shifts.abs().max() <= 5 + 1e-3
 
 

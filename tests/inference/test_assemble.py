@@ -1,0 +1,178 @@
+import shutil
+from collections import namedtuple
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lowshot.contract import Region
+from lowshot.errors import OutputError
+from lowshot.imaging.names import Names
+from lowshot.imaging.preparation import Preparation
+from lowshot.imaging.scan import Scan
+from lowshot.inference.assemble import Decision, ProbabilityFile, assemble
+
+SHAPE = (4, 3, 5)
+WHOLE = (slice(None), slice(None), slice(None))
+
+
+def names(classes):
+    return Names(tuple(f"structure {k}" for k in range(classes)), tuple(range(classes)))
+
+
+def scores(classes, shape=SHAPE, seed=0):
+    return torch.randn(classes, *shape, generator=torch.Generator().manual_seed(seed)).mul(2).softmax(0)
+
+
+def decided(regions, classes, shape=SHAPE):
+    decision = Decision.empty(shape, classes)
+    for region in regions:
+        decision.add(region)
+    return decision
+
+
+@st.composite
+def chunkings(draw):
+    """A number of classes, cut into chunks, in any order."""
+    classes = draw(st.integers(2, 9))
+    cuts = sorted({0, classes, *draw(st.lists(st.integers(1, classes - 1)))})
+    return classes, draw(st.permutations([slice(a, b) for a, b in pairwise(cuts)]))
+
+
+@settings(deadline=None)
+@given(chunkings(), st.integers(0, 100))
+def test_classes_in_chunks_give_what_all_at_once_give(chunking, seed):
+    classes, chunks = chunking
+    whole = scores(classes, seed=seed)
+    decision = decided([Region(WHOLE, whole[chunk], chunk) for chunk in chunks], classes)
+    best, second = whole.topk(2, dim=0).values
+    assert torch.equal(decision.labels.long(), whole.argmax(0))
+    assert torch.equal(decision.best, best)
+    assert torch.equal(decision.second, second)
+    assert torch.equal(decision.margin(), best - second)
+    torch.testing.assert_close(decision.expected_size, whole.double().sum((1, 2, 3)))
+
+
+def test_tiles_give_what_the_whole_gives():
+    whole = scores(3)
+    halves = [(slice(None), slice(None), part) for part in (slice(0, 2), slice(2, 5))]
+    decision = decided([Region(half, whole[(slice(None), *half)]) for half in halves], 3)
+    assert torch.equal(decision.labels.long(), whole.argmax(0))
+    torch.testing.assert_close(decision.expected_size, whole.double().sum((1, 2, 3)))
+
+
+def test_a_single_structure_has_no_rival():
+    decision = decided([Region(WHOLE, torch.full((1, *SHAPE), 0.3))], 1)
+    assert not decision.labels.any()
+    torch.testing.assert_close(decision.margin(), torch.full(SHAPE, 0.3))
+
+
+def test_finished_labels_are_taken_as_they_are():
+    labels = torch.randint(4, SHAPE, dtype=torch.int32)
+    decision = decided([Region(WHOLE, labels)], 4)
+    assert torch.equal(decision.labels, labels.to(torch.int16))
+    assert torch.equal(decision.margin(), torch.ones(SHAPE))
+    assert decision.quality(names(4)) == {"structure 1": None, "structure 2": None, "structure 3": None}
+
+
+def test_expected_dice_by_hand():
+    # Two voxels, three structures: ŷ = (1, 0).
+    whole = torch.tensor([[0.2, 0.9], [0.7, 0.1], [0.1, 0.0]]).reshape(3, 2, 1, 1)
+    quality = decided([Region(WHOLE, whole)], 3, (2, 1, 1)).quality(names(3))
+    assert quality["structure 1"].expected_dice == pytest.approx(2 * 0.7 / (0.8 + 1))
+    assert quality["structure 2"] is None  # neither found nor expected: a tenth of a voxel
+
+
+def test_an_expected_structure_that_is_not_found_has_no_quality_to_be_proud_of():
+    whole = torch.tensor([0.6, 0.4]).reshape(2, 1, 1, 1).expand(2, *SHAPE)
+    quality = decided([Region(WHOLE, whole)], 2).quality(names(2))
+    assert quality["structure 1"].expected_dice == 0.0
+
+
+def test_certainty_is_a_dice_of_one():
+    labels = torch.randint(3, SHAPE)
+    whole = torch.nn.functional.one_hot(labels, 3).movedim(-1, 0).float()
+    quality = decided([Region(WHOLE, whole)], 3).quality(names(3))
+    assert all(each.expected_dice == pytest.approx(1.0) for each in quality.values())
+
+
+FLIPPED = np.array([[0.0, 1.5, 0, -12], [-1.4, 0, 0, 20], [0, 0.2, -3.1, 5], [0, 0, 0, 1.0]])
+
+
+def prepared(preparation, shape=(10, 8, 6), affine=FLIPPED):
+    scan = Scan("case", torch.randn(1, *shape), affine)
+    return preparation.apply(scan)
+
+
+def test_labels_come_back_to_the_scans_own_grid():
+    preparation = Preparation()
+    given = prepared(preparation)
+    labels = torch.randint(3, given.grid.shape, dtype=torch.int16)
+    found, _ = assemble([Region(WHOLE, labels)], given, preparation, names(3))
+    assert found.shape == (10, 8, 6)
+    assert torch.equal(preparation.apply_labels(found, given), labels)
+
+
+def test_resampling_labels_equals_resampling_probabilities():
+    preparation = Preparation(spacing=(2.0, 2.0, 2.0))
+    given = prepared(preparation, (12, 10, 8))
+    whole = torch.nn.functional.interpolate(
+        4 * torch.randn(1, 2, 3, 3, 3), size=given.grid.shape, mode="trilinear", align_corners=True
+    )[0].softmax(0)
+    found, _ = assemble([Region(WHOLE, whole)], given, preparation, names(2))
+    expected = preparation.undo(whole, given)
+    inside = expected.sum(0) > 0.99
+    sure = inside & ((expected[0] - expected[1]).abs() > 1e-4)
+    assert sure.float().mean() > 0.5
+    assert torch.equal(found[sure].long(), expected.argmax(0)[sure])
+
+
+def test_probabilities_survive_the_way_to_disk_and_back(tmp_path):
+    preparation = Preparation(orientation="RAS")
+    given = prepared(preparation)
+    whole = scores(4, given.grid.shape)
+    file = ProbabilityFile(tmp_path / "scratch", given.grid.shape, 4)
+    half = (slice(0, 3), slice(None), slice(None)), (slice(3, None), slice(None), slice(None))
+    for part in half:
+        file.add(Region(part, whole[(slice(0, 1), *part)], slice(0, 1)))
+        file.add(Region(part, whole[(slice(1, 4), *part)], slice(1, 4)))
+    for k in range(4):
+        found = file.on_scan(k, preparation, given)
+        assert found.shape == (10, 8, 6)
+        torch.testing.assert_close(preparation.apply(Scan("p", found[None], FLIPPED)).grid.affine, given.grid.affine)
+        torch.testing.assert_close(given.axis_map.forward(found[None])[0], whole[k], atol=1e-3, rtol=0)
+
+
+def test_probabilities_on_a_coarser_grid_are_interpolated_back(tmp_path):
+    preparation = Preparation(spacing=(3.0, 3.0, 3.0))
+    given = prepared(preparation, (12, 10, 8))
+    whole = scores(2, given.grid.shape)
+    file = ProbabilityFile(tmp_path / "scratch", given.grid.shape, 2)
+    file.add(Region(WHOLE, whole))
+    for k in range(2):
+        torch.testing.assert_close(
+            file.on_scan(k, preparation, given), preparation.undo(whole[k : k + 1], given)[0], atol=2e-3, rtol=0
+        )
+
+
+def test_finished_labels_become_certain_probabilities(tmp_path):
+    preparation = Preparation()
+    given = prepared(preparation)
+    labels = torch.randint(3, given.grid.shape, dtype=torch.int16)
+    file = ProbabilityFile(tmp_path / "scratch", given.grid.shape, 3)
+    file.add(Region(WHOLE, labels))
+    for k in range(3):
+        on_scan = file.on_scan(k, preparation, given)
+        assert torch.equal(given.axis_map.forward(on_scan[None])[0], (labels == k).float())
+
+
+def test_probabilities_that_do_not_fit_on_the_disk_are_refused(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 999, 999))
+    with pytest.raises(OutputError, match=r"takes 0\.0 GB .* make room, or .* TMPDIR"):
+        ProbabilityFile(tmp_path / "scratch", (10, 10, 5), 1)
+    assert not list(tmp_path.iterdir())
+    ProbabilityFile(tmp_path / "scratch", (10, 10, 2), 1)
