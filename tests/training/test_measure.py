@@ -27,6 +27,14 @@ def test_bfloat16_must_be_worth_its_rounding(monkeypatch):
     assert fastest(CPU, "auto", "auto", 1).precision == "float32"
 
 
+def test_contiguous_memory_must_be_worth_its_copies(monkeypatch):
+    times = {("bfloat16", "contiguous"): 1.0, ("bfloat16", "channels_last"): 1.2}
+    with_times(monkeypatch, times)
+    assert fastest(CPU, "bfloat16", "auto", 1).memory_format == "channels_last"
+    with_times(monkeypatch, times | {("bfloat16", "channels_last"): 1.4})
+    assert fastest(CPU, "bfloat16", "auto", 1).memory_format == "contiguous"
+
+
 def test_nothing_is_measured_where_nothing_is_left_to_choose(monkeypatch):
     with_times(monkeypatch, {})
     choice = fastest(CPU, "bfloat16", "contiguous", 1)
