@@ -14,7 +14,7 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def volume(shape=SHAPE, classes=3, channels=1, known=None, spacing=(1.0, 1.0, 1.0), seed=0):
+def volume(shape=SHAPE, *, classes=3, channels=1, known=None, spacing=(1.0, 1.0, 1.0), seed=0):
     """Every voxel has its own intensity, so that it can be recognised."""
     image = torch.randperm(channels * torch.Size(shape).numel(), generator=generator(seed)).float()
     image = (image / len(image)).reshape(channels, *shape)
