@@ -1,0 +1,71 @@
+from dataclasses import dataclass
+from typing import Literal
+
+import pytest
+
+from lowshot.errors import SettingsError
+from lowshot.settings import build, parse_words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    steps: int = 10
+    rate: float = 0.1
+    mirror: bool = False
+    patch: tuple[int, int, int] | None = None
+    level: Literal["none", "strong"] = "none"
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if self.steps < 1:
+            raise SettingsError(f"steps: expected more than 0, got {self.steps}")
+
+
+def test_words_become_values():
+    words = ["modes=1", "patch=[48,48,48]", "mining=false", "level=none", "rate=1e-3", "spacing=null", "a=b=c"]
+    assert parse_words(words) == {
+        "modes": 1,
+        "patch": [48, 48, 48],
+        "mining": False,
+        "level": "none",
+        "rate": 1e-3,
+        "spacing": None,
+        "a": "b=c",
+    }
+
+
+def test_dashes_are_underscores_and_the_last_word_wins():
+    assert parse_words(["batch-size=2", "batch_size=3"]) == {"batch_size": 3}
+
+
+@pytest.mark.parametrize("word", ["modes", "=3", " =3", ""])
+def test_words_without_key_or_value_are_refused(word):
+    with pytest.raises(SettingsError, match="expected key=value, got"):
+        parse_words([word])
+
+
+def test_values_are_brought_to_their_types():
+    built = build(Settings, {"steps": "20", "patch": [1, 2, 3], "names": ["liver"], "rate": 1})
+    assert built == Settings(steps=20, patch=(1, 2, 3), names=("liver",), rate=1.0)
+    assert isinstance(built.rate, float)
+
+
+def test_defaults_stay():
+    assert build(Settings, {}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"stesp": 3}, r"^here: no setting named stesp; did you mean steps\?$"),
+        ({"zzz": 3}, "no setting named zzz; there are: steps, rate, mirror, patch, level, names"),
+        ({"steps": "many"}, "here: steps: .*integer.*, got 'many'"),
+        ({"steps": 2.5}, "steps: .*integer"),
+        ({"level": "strnog"}, "level: .*'none' or 'strong'.*, got 'strnog'"),
+        ({"patch": [1, 2]}, "patch"),
+        ({"steps": 0}, "steps: expected more than 0, got 0"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_was_expected(values, message):
+    with pytest.raises(SettingsError, match=message):
+        build(Settings, values, where="here")
