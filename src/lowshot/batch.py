@@ -17,8 +17,8 @@ from lowshot.fitting import Fitted
 from lowshot.imaging.files import FORMATS, write_segmentation, write_volume
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import Scan
-from lowshot.inference.footprint import available_bytes, gigabytes, peak_bytes_of_process, resident_bytes
-from lowshot.inference.segment import check_channels, segment
+from lowshot.inference.footprint import available_bytes, gigabytes, peak_bytes, resident_bytes
+from lowshot.inference.segment import prepare, segment_prepared
 from lowshot.inputs.scan_files import NOTHING_DECLARED, Declared, ScanFiles
 from lowshot.segmenting import options_of
 from lowshot.training.run import Run
@@ -116,11 +116,12 @@ class Batch:
         start = time.monotonic()
         model, options = self.fitted.segmenter(), options_of(self.fitted, self.options)
         scan = files.read(self.declared)
-        check_channels(model, scan)
-        _announce(scan, which, peak_bytes_of_process(model, scan, self.run, options), self.run)
+        prepared = prepare(model, scan)
+        _announce(scan, which, peak_bytes(model, prepared, self.run, options), self.run)
         path = self.outputs.path(files)
         keep = _ProbabilityFiles(path, scan, model.names).write if self.outputs.probabilities else None
-        result = segment(model, scan, self.run, options, keep)
+        result = segment_prepared(model, scan, prepared, self.run, options, keep)
+        del prepared  # writing needs its memory
         write_segmentation(result.segmentation, path, scan.source)
         write_sidecar(path, result, self.source, scan.spacing_known)
         sizes = result.segmentation.labels.flatten().bincount(minlength=len(model.names)).tolist()

@@ -72,9 +72,11 @@ class Decision:
         """Expected Dice 2 Σ p·ŷ / (Σ p + Σ ŷ) of every structure; None without probabilities, or where both are 0."""
         if not self.probabilistic:
             return dict.fromkeys(names.foreground)
-        flat = self.labels.flatten().long()
-        agreed = torch.bincount(flat, self.best.flatten().double(), minlength=len(names))
-        sizes = torch.bincount(flat, minlength=len(names))
+        agreed, sizes = torch.zeros(len(names), dtype=torch.float64), torch.zeros(len(names), dtype=torch.int64)
+        for labels, best in zip(self.labels, self.best, strict=True):  # all at once would take 16 bytes per voxel
+            flat = labels.flatten().long()
+            agreed += torch.bincount(flat, best.flatten().double(), minlength=len(names))
+            sizes += torch.bincount(flat, minlength=len(names))
         found: dict[str, Quality | None] = {}
         for k, name in enumerate(names.foreground, start=1):
             total = float(self.expected_size[k] + sizes[k])

@@ -1,26 +1,55 @@
-"""How much memory the whole process will take at its peak while one scan is segmented."""
+"""How much memory the whole process will take at its peak while one scan is segmented, told before it starts."""
 
+import math
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from lowshot.contract import Model
-from lowshot.imaging.scan import Scan
+from lowshot.imaging.preparation import Prepared
+from lowshot.inference.assemble import BYTES_PER_VOXEL
+from lowshot.inference.segment import memory_needed
 from lowshot.training.run import Run
 
+MARGIN_BYTES = 4
+"""Per prepared voxel: the margin that ``Preparation.undo_labels`` weighs labels with."""
+COPY_BYTES = 4
+"""Per voxel of the scan, where its grid is copied: the labels, and the same once more when they are written."""
+RESAMPLE_BYTES = 19
+"""Per voxel of the scan, where its grid is interpolated: labels, two shares, and the last axis of the interpolation."""
+FIRST_PASS_BYTES = 45_000_000
+"""What the first forward pass takes once and keeps: kernels, and the threads' own memory (measured)."""
 
-def peak_bytes_of_process(model: Model, scan: Scan, run: Run, options: Any) -> int:
-    return resident_bytes()
+
+def peak_bytes(model: Model, prepared: Prepared, run: Run, options: Any) -> int:
+    """Most memory that this process will hold, in bytes, everything it holds already included.
+
+    To be asked when the scan is read and prepared. What probabilities on disk take of the page cache is not counted:
+    the system takes it back when it needs it.
+    """
+    held = resident_bytes()
+    scan_voxels, voxels = math.prod(prepared.scan_grid.shape), math.prod(prepared.grid.shape)
+    undone = COPY_BYTES if prepared.axis_map.is_exact else RESAMPLE_BYTES
+    deciding = memory_needed(model, prepared, run, options)
+    undoing = (BYTES_PER_VOXEL + MARGIN_BYTES) * voxels + undone * scan_voxels
+    return max(highest_resident_bytes(), held + FIRST_PASS_BYTES + max(deciding, undoing))
 
 
 def resident_bytes() -> int:
     """Memory that this process holds now."""
     statm = Path("/proc/self/statm")
-    if statm.exists():
-        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    import resource  # elsewhere the peak so far has to do
+    if not statm.exists():  # elsewhere the most so far has to do
+        return highest_resident_bytes()
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+
+def highest_resident_bytes() -> int:
+    """The most memory that this process ever held; 0 where the system does not tell (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
 

@@ -1,14 +1,15 @@
 """One scan in, one result out."""
 
+import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
-from lowshot.contract import Model, Result
+from lowshot.contract import Model, Region, Result
 from lowshot.errors import ChannelMismatch
 from lowshot.imaging.preparation import Prepared
 from lowshot.imaging.scan import Scan, Segmentation
@@ -35,9 +36,29 @@ def segment(
     Raises:
         ChannelMismatch: the scan has other channels than the model was made for.
     """
+    return segment_prepared(model, scan, prepare(model, scan), run, options, keep_probability)
+
+
+def prepare(model: Model, scan: Scan) -> Prepared:
+    """The scan as the model sees it; the first half of ``segment``.
+
+    Raises:
+        ChannelMismatch: the scan has other channels than the model was made for.
+    """
     check_channels(model, scan)
-    prepared = model.preparation.apply(scan)
-    regions = model.regions(prepared, run, options)
+    return model.preparation.apply(scan)
+
+
+def segment_prepared(
+    model: Model,
+    scan: Scan,
+    prepared: Prepared,
+    run: Run,
+    options: Any,
+    keep_probability: Callable[[str, Float[Tensor, "i j k"]], None] | None = None,
+) -> Result:
+    """The second half of ``segment``, for those who look at ``prepared`` first (how much memory it will take)."""
+    regions = _told(model.regions(prepared, run, options), prepared, len(model.names), run)
     if keep_probability is None:
         labels, quality = assemble(regions, prepared, model.preparation, model.names)
     else:
@@ -47,6 +68,17 @@ def segment(
             for k, name in enumerate(model.names.names):
                 keep_probability(name, scratch.on_scan(k, model.preparation, prepared))
     return Result(Segmentation(labels, model.names, scan.affine), quality)
+
+
+def _told(regions: Iterator[Region], prepared: Prepared, classes: int, run: Run) -> Iterator[Region]:
+    """The regions, while the run's progress is told how many per cent of the scan they cover."""
+    voxels, done, told = math.prod(prepared.grid.shape), 0.0, 0
+    with run.progress.task(f"segmenting {prepared.name}", total=100) as task:
+        for region in regions:
+            yield region
+            done += region.scores.numel() / (voxels * classes if region.scores.is_floating_point() else voxels)
+            task.advance(round(100 * done) - told)
+            told = round(100 * done)
 
 
 def check_channels(model: Model, scan: Scan) -> None:

@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+
+from lowshot.errors import InputError, UnreadableFile
+from lowshot.inputs.table import parse_slice, read_table
+
+
+def table(tmp_path, text, encoding="utf-8"):
+    path = tmp_path / "support.csv"
+    path.write_text(text, encoding=encoding)
+    return read_table(path)
+
+
+def test_paths_start_at_the_tables_folder_unless_absolute(tmp_path):
+    first, second = table(tmp_path, "image,labels\na.nii.gz,truth/a.nii.gz\n/data/b.nii.gz,/data/b_seg.nii.gz\n")
+    assert first.scan.paths == tmp_path / "a.nii.gz"
+    assert first.labels == tmp_path / "truth" / "a.nii.gz"
+    assert second.scan.paths == Path("/data/b.nii.gz")
+    assert (second.scan.name, second.labels) == ("b", Path("/data/b_seg.nii.gz"))
+
+
+def test_a_column_for_each_channel(tmp_path):
+    (row,) = table(tmp_path, "name,T1,FLAIR,labels\nann,a.nii.gz,b.nii.gz,l.nii.gz\n")
+    assert row.scan.paths == {"T1": tmp_path / "a.nii.gz", "FLAIR": tmp_path / "b.nii.gz"}
+    assert row.scan.name == "ann"
+
+
+def test_partly_annotated_scans(tmp_path):
+    rows = table(
+        tmp_path,
+        "image,labels,annotated_slice,annotated\na.png,b.png,12,\na.png,b.png,0:88,liver; left kidney\na.png,b.png,,\n",
+    )
+    assert [row.annotated_slice for row in rows] == [12, (0, 88), None]
+    assert [row.annotated for row in rows] == [None, frozenset({"liver", "left kidney"}), None]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_what_spreadsheets_write(tmp_path, delimiter):
+    text = "image,labels\r\na.nii.gz,b.nii.gz\r\n".replace(",", delimiter)
+    assert len(table(tmp_path, text, encoding="utf-8-sig")) == 1
+
+
+def test_scans_without_labels(tmp_path):
+    (row,) = table(tmp_path, "image\na.nii.gz\n")
+    assert row.labels is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("\n", "expected a column 'image'"),
+        ("labels,name\nb,x\n", "expected a column 'image'"),
+        ("image,labels\n", "it has none"),
+        ("image,labels,anotated\na,b,c\n", "'anotated' is known; did you mean annotated"),
+        ("image,image\na,b\n", "different heading for every column"),
+        ("image,\na,b\n", "different heading for every column"),
+        ("image,labels\na.nii.gz,b.nii.gz,c\n", "line 2: more cells than headings"),
+        ("image,labels\n,b.nii.gz\n", "line 2: no path in column image"),
+        ("T1,T2\na.nii.gz\n", "line 2: no path in column T2"),
+        ("image,annotated_slice\na,middle\n", "INDEX or AXIS:INDEX"),
+        ("image,name\na,../x\n", "cannot name a scan"),
+    ],
+)
+def test_a_bad_table_is_refused_with_its_reason(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        table(tmp_path, text)
+
+
+def test_a_missing_or_binary_table(tmp_path):
+    with pytest.raises(UnreadableFile, match="no such file"):
+        read_table(tmp_path / "support.csv")
+    (tmp_path / "support.csv").write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(InputError, match="UTF-8"):
+        read_table(tmp_path / "support.csv")
+
+
+@pytest.mark.parametrize(("word", "parsed"), [("", None), ("0", 0), ("17", 17), ("2:5", (2, 5))])
+def test_slices(word, parsed):
+    assert parse_slice(word, "here") == parsed
+
+
+@pytest.mark.parametrize("word", ["a", "1:2:3", "1:", "1.5"])
+def test_bad_slices(word):
+    with pytest.raises(InputError, match="here: expected the annotated slice"):
+        parse_slice(word, "here")

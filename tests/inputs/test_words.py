@@ -1,0 +1,60 @@
+import pytest
+
+from ball_files import write_ball_files
+from lowshot.errors import InputError, UnreadableFile
+from lowshot.inputs.words import rows, scan_files
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_ball_files(tmp_path)
+
+
+def names(*words):
+    return [scan.name for scan in scan_files(words)]
+
+
+def test_files_folders_and_patterns(folder):
+    images = folder / "images"
+    (images / "readme.txt").write_text("not an image")
+    (images / ".hidden.nii.gz").write_text("not to be seen")
+    assert names(images) == ["s0", "s1", "s2"]
+    assert names(images / "s2.nii.gz", images / "s0.nii.gz") == ["s2", "s0"]
+    assert names(f"{images}/s[01]*") == ["s0", "s1"]
+    assert names(f"{folder}/**/s1.nii.gz".replace("**", "images")) == ["s1"]
+
+
+def test_a_table_among_the_words(folder):
+    (folder / "some.csv").write_text("image,labels,name\nimages/s1.nii.gz,labels/s1.nii.gz,ann\n")
+    assert names(folder / "some.csv", folder / "images" / "s0.nii.gz") == ["ann", "s0"]
+    assert rows([folder / "some.csv"])[0].labels == folder / "labels" / "s1.nii.gz"
+
+
+def test_a_folder_without_images_is_a_dicom_series_and_folders_in_it_are_several(tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    assert names(tmp_path) == ["one", "two"]
+    (tmp_path / "one" / "IM0001").write_bytes(b"DICM")
+    assert [scan.paths for scan in scan_files([tmp_path / "one"])] == [tmp_path / "one"]
+
+
+def test_two_scans_of_one_name_are_refused(folder):
+    image = folder / "images" / "s0.nii.gz"
+    with pytest.raises(InputError, match="two scans are named s0: .*images.*s0.*labels.*s0.*column 'name'"):
+        scan_files([image, folder / "labels" / "s0.nii.gz"])
+
+
+def test_nothing_found_is_an_error(tmp_path):
+    with pytest.raises(UnreadableFile, match="it is empty"):
+        scan_files([tmp_path])
+    with pytest.raises(UnreadableFile, match="matches nothing"):
+        scan_files([f"{tmp_path}/*.nii.gz"])
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(UnreadableFile, match=r"only a\.txt, which is no image"):
+        scan_files([f"{tmp_path}/*.txt"])
+
+
+def test_a_missing_file_is_told_when_it_is_read(folder):
+    scan = scan_files([folder / "images" / "s7.nii.gz"])[0]
+    with pytest.raises(UnreadableFile, match="Did you mean"):
+        scan.read()
