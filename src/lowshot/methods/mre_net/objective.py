@@ -36,10 +36,12 @@ def hard_examples(
 def majority_classes(counts: Sequence[int], share: float = 0.05) -> tuple[int, ...]:
     """Background and every structure with at least ``share`` of the largest structure's voxels (ours).
 
-    The paper names its groups per data set; this rule stands in where they are not given.
+    The paper names its groups per data set; this rule stands in where they are not given. Where it leaves no minority
+    (one structure, or all of about one size), only background is the majority, as in the paper's ultrasound.
     """
-    largest = max(counts[1:], default=0)
-    return (0, *(k for k, count in enumerate(counts) if k > 0 and count >= share * largest))
+    present = {k: count for k, count in enumerate(counts) if k > 0 and count > 0}
+    large = [k for k, count in present.items() if count >= share * max(present.values())]
+    return (0, *large) if len(large) < len(present) else (0,)
 
 
 def mined_loss(
