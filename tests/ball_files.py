@@ -7,7 +7,7 @@ import torch
 
 from lowshot.imaging.files import write_segmentation, write_volume
 from lowshot.imaging.names import Names
-from lowshot.imaging.scan import Segmentation
+from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
 
 NAMES = Names.of({3: "left ball", 7: "right ball", 9: "middle ball"})
 AFFINE = np.diag([1.0, 1.0, 1.5, 1.0])
@@ -16,12 +16,12 @@ CENTRES = ((7, 12, 12), (17, 12, 12), (12, 5, 5))
 
 # What makes a method small enough to be trained in a second.
 TINY = {
-    "widths": "[4,8]",
-    "convolutions": "[1,1]",
-    "batch": "2",
-    "patch_voxels": "4096",
-    "embedding_size": "8",
-    "pyramid_width": "4",
+    "widths": [4, 8],
+    "convolutions": [1, 1],
+    "batch": 2,
+    "patch_voxels": 4096,
+    "embedding_size": 8,
+    "pyramid_width": 4,
 }
 TINY_WORDS = [word for key, value in TINY.items() for word in ("--set", f"{key}={value}")]
 
@@ -39,6 +39,11 @@ def labels(seed: int) -> torch.Tensor:
 def image(seed: int) -> torch.Tensor:
     noise = np.random.default_rng(100 + seed).normal(0.3, 0.1, SHAPE)
     return torch.from_numpy((np.array([0.0, 1.0, 1.0, 2.0])[labels(seed).numpy()] + noise).astype(np.float32))[None]
+
+
+def labelled(seed: int) -> LabelledScan:
+    scan = Scan(f"s{seed}", image(seed), AFFINE)
+    return LabelledScan(scan, Segmentation(labels(seed), NAMES, AFFINE))
 
 
 def write_ball_files(folder: Path, count: int = 3) -> Path:

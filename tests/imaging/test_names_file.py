@@ -74,7 +74,7 @@ def test_a_bad_table_is_refused_with_its_reason(tmp_path, text, message):
 
 @pytest.mark.parametrize("text", ["{", "[1, 2]", '{"labels": 3}'])
 def test_bad_json_is_refused_with_an_example(tmp_path, text):
-    with pytest.raises(UnknownLabel, match="dataset.json: expected"):
+    with pytest.raises(UnknownLabel, match=r"dataset\.json: expected"):
         read_names(written(tmp_path, text, "dataset.json"))
 
 

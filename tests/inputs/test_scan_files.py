@@ -13,7 +13,7 @@ def test_a_path_is_one_scan_named_after_its_file():
     assert one_scan("scans/1000.nii.gz") == ScanFiles("1000", Path("scans/1000.nii.gz"))
 
 
-@pytest.mark.parametrize("word", ["T1=a_T1.nii.gz,FLAIR=b/a_FLAIR.nii.gz", " T1 = a_T1.nii.gz, FLAIR=b/a_FLAIR.nii.gz "])
+@pytest.mark.parametrize("word", ["T1=a_T1.nii.gz,FLAIR=b/a_FLAIR.nii.gz", " T1 = a_T1.nii.gz, FLAIR=b/a_FLAIR.nii.gz"])
 def test_channels(word):
     found = one_scan(word)
     assert found.paths == {"T1": Path("a_T1.nii.gz"), "FLAIR": Path("b/a_FLAIR.nii.gz")}
@@ -25,6 +25,19 @@ def test_a_path_may_hold_commas_and_the_channels_of_one_scan_need_no_common_name
     found = one_scan("T1=x,1.nii.gz,T2=y=2.nii.gz")
     assert found.paths == {"T1": Path("x,1.nii.gz"), "T2": Path("y=2.nii.gz")}
     assert found.name == "x,1"
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        (("sub-01_T1w.nii.gz", "sub-01_T2w.nii.gz"), "sub-01"),
+        (("ann.nii.gz", "ann.flair.nii.gz"), "ann"),
+        (("T1.nii.gz", "T2.nii.gz"), "T1"),
+        (("ann_1_t1.mha", "ann_12_t1.mha"), "ann"),
+    ],
+)
+def test_several_files_share_the_words_that_their_names_begin_with(files, name):
+    assert ScanFiles.of({"a": Path(files[0]), "b": Path(files[1])}).name == name
 
 
 def test_an_existing_file_is_a_path_whatever_its_name(tmp_path, monkeypatch):
@@ -52,7 +65,7 @@ def test_the_folder_we_are_in_has_a_name(tmp_path, monkeypatch):
 def test_channels_are_read_into_one_scan(tmp_path):
     images = write_ball_files(tmp_path, 2) / "images"
     scan = one_scan(f"T1={images}/s0.nii.gz,T2={images}/s1.nii.gz").read()
-    assert (scan.name, scan.channels, tuple(scan.voxels.shape)) == ("s", ("T1", "T2"), (2, 24, 24, 24))
+    assert (scan.name, scan.channels, tuple(scan.voxels.shape)) == ("s0", ("T1", "T2"), (2, 24, 24, 24))
 
 
 def test_a_fourth_axis_is_refused_unless_declared(tmp_path):

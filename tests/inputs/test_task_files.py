@@ -39,7 +39,9 @@ def test_values_without_names_become_one_table_for_all_scans(folder):
 
 
 def test_what_is_annotated_is_kept(folder):
-    task = read_task(TaskFiles([row(folder, 0, annotated_slice=(0, 7), annotated=frozenset({"left ball"}))]), names=NAMES)
+    task = read_task(
+        TaskFiles([row(folder, 0, annotated_slice=(0, 7), annotated=frozenset({"left ball"}))]), names=NAMES
+    )
     known, annotated = task.support[0].known, task.support[0].annotated
     assert annotated == {"left ball"}
     assert known[7].all()

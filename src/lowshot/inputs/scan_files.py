@@ -40,7 +40,7 @@ class ScanFiles:
         if name is None:
             files = list(paths.values()) if isinstance(paths, Mapping) else [paths]
             names = [scan_name(path.absolute()) for path in files]
-            name = _common_beginning(names).rstrip("_-. ") or names[0]
+            name = _common_beginning(names) or names[0]
         if not name or "/" in name or "\\" in name:
             raise InputError(f"{name!r} cannot name a scan, since its results are files of this name")
         return cls(name, paths)
@@ -63,9 +63,11 @@ class ScanFiles:
         return read_scan(self.paths, name=self.name, channels=declared.channels, colour=declared.colour)
 
 
-def _common_beginning(words: Sequence[str]) -> str:
-    same = (letters[0] for letters in takewhile(lambda letters: len(set(letters)) == 1, zip(*words, strict=False)))
-    return "".join(same)
+def _common_beginning(names: Sequence[str]) -> str:
+    """The words that all names begin with: ``sub-01`` for ``sub-01_T1w`` and ``sub-01_T2w``."""
+    words = zip(*(re.split(r"([_\-. ]+)", name) for name in names), strict=False)
+    same = takewhile(lambda each: len(set(each)) == 1, words)
+    return "".join(each[0] for each in same).rstrip("_-. ")
 
 
 def one_scan(word: str | Path) -> ScanFiles:

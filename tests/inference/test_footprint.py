@@ -1,0 +1,103 @@
+"""What is announced is what the process takes."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from ball_files import NAMES, TINY, labelled
+from lowshot.fitting import fit
+from lowshot.imaging.files import write_volume
+from lowshot.imaging.preparation import Preparation
+from lowshot.imaging.scan import Scan
+from lowshot.inference.assemble import BYTES_PER_VOXEL
+from lowshot.inference.footprint import (
+    COPY_BYTES,
+    FIRST_PASS_BYTES,
+    MARGIN_BYTES,
+    available_bytes,
+    gigabytes,
+    highest_resident_bytes,
+    memory_needed,
+    resident_bytes,
+)
+from lowshot.task import LowShotTask
+
+MEASURE = """
+import json, sys
+from lowshot.fitting import load
+from lowshot.imaging.files import read_scan
+from lowshot.inference.footprint import highest_resident_bytes, memory_needed, resident_bytes
+from lowshot.inference.predict import prepare, predict_prepared
+from lowshot.segmenting import options_of
+from lowshot.training.run import Run
+
+fitted, scan = load(sys.argv[1]), read_scan(sys.argv[2])
+run = Run(device="cpu", precision="float32", memory_format="contiguous", threads=1)
+options, model = options_of(fitted), fitted.segmenter()
+prepared = prepare(model, scan)
+before = highest_resident_bytes()
+announced = max(before, resident_bytes() + memory_needed(model, prepared, run, options))
+predict_prepared(model, scan, prepared, run, options)
+print(json.dumps([announced, before, highest_resident_bytes()]))
+"""
+
+
+SMALL_NETWORK = {**TINY, "patch_voxels": 32**3, "crop": "none"}
+LARGE_TILES = {"patch": (48, 48, 48), "margin": (8, 8, 8), "batch": 1, "crop": "none"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "shape", "spacing_mm"),
+    [(SMALL_NETWORK, (300, 300, 120), (3.0, 3.0, 3.0)), (LARGE_TILES, (64, 64, 40), None)],
+    ids=["interpolation takes most", "the network takes most"],
+)
+def test_the_announced_peak_is_true_to_a_fifth(tmp_path, settings, shape, spacing_mm):
+    task = LowShotTask(NAMES, [labelled(0)])
+    fitted = fit(task, settings=settings, steps=1, device="cpu", precision="float32")
+    model = fitted.segmenter()
+    model.preparation = replace(model.preparation, spacing=spacing_mm)
+    fitted.save(tmp_path / "m.safetensors")
+    voxels = torch.rand(1, *shape, generator=torch.Generator().manual_seed(0))
+    write_volume(voxels, np.eye(4), tmp_path / "scan.nii")
+    command = [sys.executable, "-c", MEASURE, str(tmp_path / "m.safetensors"), str(tmp_path / "scan.nii")]
+    done = subprocess.run(command, text=True, capture_output=True, check=True)
+    announced, before, true = json.loads(done.stdout)
+    assert true > before * 1.1  # or it would show nothing
+    assert abs(announced - true) < 0.2 * true, (announced, before, true)
+
+
+@pytest.mark.parametrize(
+    ("device", "working_memory", "expected"),
+    [
+        ("cpu", 10**9, 10**9 + 1000 * BYTES_PER_VOXEL),
+        ("cpu", 0, 1000 * (BYTES_PER_VOXEL + MARGIN_BYTES + COPY_BYTES)),
+        ("cuda", 10**9, 1000 * (BYTES_PER_VOXEL + MARGIN_BYTES + COPY_BYTES)),
+    ],
+)
+def test_memory_is_what_predicting_or_going_back_to_the_scan_adds(device, working_memory, expected):
+    model = SimpleNamespace(working_memory=lambda shape, run, options: working_memory)
+    prepared = Preparation(intensity="none").apply(Scan("a", torch.rand(1, 20, 10, 5), np.eye(4)))
+    run = SimpleNamespace(device=torch.device(device))
+    block = np.ones(20_000_000)  # what was taken before, for another scan, is not asked for again
+    del block
+    needed = memory_needed.__wrapped__(model, prepared, run, None)
+    assert needed == FIRST_PASS_BYTES + expected
+
+
+def test_the_process_is_measured():
+    before = resident_bytes()
+    block = np.ones(20_000_000)
+    assert 150e6 < resident_bytes() - before < 200e6
+    assert highest_resident_bytes() >= block.nbytes
+    assert 0 < available_bytes() < 1e14
+
+
+def test_gigabytes():
+    assert gigabytes(1_449_000_000) == "1.4 GB"

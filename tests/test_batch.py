@@ -1,0 +1,145 @@
+import json
+
+import nibabel
+import numpy as np
+import pytest
+
+from ball_files import NAMES, TINY, labelled, write_ball_files
+from lowshot.contract import Quality
+from lowshot.errors import BadVoxels, OutputError, SettingsError, UnreadableFile
+from lowshot.fitting import fit
+from lowshot.inputs.scan_files import ScanFiles, one_scan
+from lowshot.inputs.words import scan_files
+from lowshot.progress import Lines
+from lowshot.segmenting_files import Batch, Failed, Outputs, Segmented
+from lowshot.task import LowShotTask
+from lowshot.training.run import Run
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return fit(LowShotTask(NAMES, [labelled(0)]), settings=TINY, steps=2, device="cpu", precision="float32")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_ball_files(tmp_path)
+
+
+def run(**more):
+    return Run(device="cpu", precision="float32", memory_format="contiguous", **more)
+
+
+def batch(fitted, folder, scans, **more):
+    outputs = Outputs(folder / "out", **more)
+    return list(Batch(fitted, outputs, run(), source={"method": "mre-net"}).segment(scans))
+
+
+def test_each_scan_gets_a_label_map_on_its_grid_and_a_file_beside_it(fitted, folder):
+    done = batch(fitted, folder, scan_files([folder / "images"]))
+    assert [(each.case, each.path.name) for each in done] == [(f"s{n}", f"s{n}.nii.gz") for n in range(3)]
+    image, made = nibabel.load(folder / "images" / "s1.nii.gz"), nibabel.load(folder / "out" / "s1.nii.gz")
+    assert np.array_equal(image.affine, made.affine)
+    values = np.unique(np.asarray(made.dataobj)).tolist()
+    assert set(values) <= set(NAMES.values)
+    assert {NAMES.names[NAMES.values.index(value)] for value in values if value} == set(done[1].present)
+    beside = json.loads((folder / "out" / "s1.json").read_text())
+    assert beside["model"] == {"method": "mre-net"}
+    assert set(beside["structures"]) == set(NAMES.foreground)
+
+
+def test_bad_scans_do_not_stop_the_others(fitted, folder):
+    whole = (folder / "images" / "s0.nii.gz").read_bytes()
+    (folder / "images" / "s0.nii.gz").write_bytes(whole[: len(whole) // 2])
+    image = nibabel.load(folder / "images" / "s1.nii.gz")
+    voxels = image.get_fdata()
+    voxels[3, 3, 3] = np.nan
+    nibabel.save(nibabel.Nifti1Image(voxels, image.affine), folder / "images" / "s1.nii.gz")
+    first, second, third = batch(fitted, folder, scan_files([folder / "images"]))
+    assert isinstance(first, Failed)
+    assert isinstance(first.error, UnreadableFile)
+    assert isinstance(second.error, BadVoxels)
+    assert isinstance(third, Segmented)
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["s2.json", "s2.nii.gz"]
+
+
+def test_a_defect_of_ours_does_not_stop_the_others_either(fitted, folder, monkeypatch):
+    original = ScanFiles.read
+
+    def read(self, *args):
+        if self.name == "s0":
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 8 GB\nmore")
+        if self.name == "s1":
+            raise ZeroDivisionError("division by zero")
+        return original(self, *args)
+
+    monkeypatch.setattr(ScanFiles, "read", read)
+    first, second, third = batch(fitted, folder, scan_files([folder / "images"]))
+    assert str(first.error).startswith("s0: not enough memory")
+    assert str(second.error) == "s1: ZeroDivisionError: division by zero"
+    assert isinstance(third, Segmented)
+
+
+def test_what_cannot_be_written_stops_the_batch(fitted, folder):
+    (folder / "out").write_text("a file where the folder should be")
+    with pytest.raises(OutputError, match="s0"):
+        batch(fitted, folder, scan_files([folder / "images"]))
+
+
+def test_a_result_never_takes_the_place_of_a_scan(fitted, folder):
+    outputs = Outputs(folder / "images")
+    with pytest.raises(OutputError, match="choose another output folder"):
+        next(Batch(fitted, outputs, run()).segment(scan_files([folder / "images"])))
+
+
+def test_options_are_checked_before_the_first_scan(fitted, folder):
+    with pytest.raises(SettingsError, match="tiles"):
+        next(Batch(fitted, Outputs(folder / "out"), run(), options={"tiles": 2}).segment([one_scan("missing.nii")]))
+
+
+@pytest.mark.parametrize(
+    ("file", "suffix", "expected"),
+    [
+        ("a.nii.gz", None, "a.nii.gz"),
+        ("a.NII", None, "a.nii"),
+        ("a.nrrd", None, "a.nrrd"),
+        ("a.mgz", None, "a.nii.gz"),
+        ("a.tiff", None, "a.nii.gz"),
+        ("series", None, "series.nii.gz"),
+        ("a.nii.gz", ".mha", "a.mha"),
+        ("T1=ann_T1.mha,T2=ann_T2.mha", None, "ann.mha"),
+    ],
+)
+def test_results_keep_the_scans_format_where_it_can_be_written(tmp_path, file, suffix, expected):
+    assert Outputs(tmp_path, suffix).path(one_scan(file)) == tmp_path / expected
+
+
+def test_probabilities_are_one_file_for_each_structure_and_add_up(fitted, folder):
+    batch(fitted, folder, scan_files([folder / "images" / "s1.nii.gz"]), probabilities=True)
+    kept = sorted((folder / "out" / "probabilities" / "s1").iterdir())
+    assert [path.name for path in kept] == [
+        "0-background.nii.gz",
+        "3-left-ball.nii.gz",
+        "7-right-ball.nii.gz",
+        "9-middle-ball.nii.gz",
+    ]
+    total = sum(nibabel.load(path).get_fdata() for path in kept)
+    assert abs(total[12, 12, 12] - 1) < 0.01
+    assert total.max() < 1.01
+
+
+def test_each_scan_is_announced_with_its_memory_and_its_progress(fitted, folder, tmp_path):
+    with (tmp_path / "log").open("w") as log:
+        made = Batch(fitted, Outputs(folder / "out"), run(progress=Lines(log)))
+        list(made.segment(scan_files([folder / "images" / "s1.nii.gz"])))
+    said = (tmp_path / "log").read_text()
+    assert "s1 (1 of 1): 24×24×24 voxels, takes 0." in said
+    assert "segmenting s1 100/100" in said
+
+
+def test_the_least_trusted_structure_is_named(tmp_path):
+    def segmented(quality):
+        return Segmented("a", tmp_path, quality, (), (), 1.0)
+
+    assert segmented({"liver": Quality(0.9), "aorta": Quality(0.4), "spleen": None}).lowest == ("aorta", 0.4)
+    assert segmented({"liver": None}).lowest is None

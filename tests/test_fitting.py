@@ -1,0 +1,108 @@
+import json
+
+import pytest
+import torch
+
+from ball_files import NAMES, TINY, labelled
+from lowshot.errors import ModelFileError, SettingsError, TaskProblem
+from lowshot.fitting import Fitted, fit, load
+from lowshot.task import LowShotTask
+
+
+def tiny_fit(task=None, **changes):
+    return fit(
+        task or LowShotTask(NAMES, [labelled(0)]),
+        **{"settings": TINY, "steps": 2, "device": "cpu", "precision": "float32"} | changes,
+    )
+
+
+def weights(fitted):
+    return fitted.model.state().tensors
+
+
+def test_a_saved_model_comes_back_with_all_that_is_said_about_it(tmp_path):
+    fitted = tiny_fit(seed=3)
+    fitted.save(tmp_path / "m.safetensors")
+    back = load(tmp_path / "m.safetensors")
+    assert back.name == fitted.name == "mre-net"
+    assert back.method == fitted.method
+    assert {key: value.tolist() for key, value in weights(back).items()} == {
+        key: value.tolist() for key, value in weights(fitted).items()
+    }
+    told = back.provenance
+    assert (told["preset"], told["seed"], told["support"], told["budget"]["steps"]) == ("compact", 3, ["s0"], 2)
+    assert told["plan"]["stages"]["training"]["steps"] == 2
+    assert {"machine", "date", "versions", "training_files"} <= told.keys()
+
+
+def test_the_digest_of_a_task_in_memory_tells_tasks_apart():
+    one, same, other = (tiny_fit(LowShotTask(NAMES, [labelled(seed)])) for seed in (0, 0, 1))
+    assert one.provenance["training_files"] == same.provenance["training_files"]
+    assert one.provenance["training_files"] != other.provenance["training_files"]
+
+
+def test_digests_travel_without_the_paths(tmp_path):
+    fitted = tiny_fit(files={"/home/ann_smith/scan.nii.gz": "abc"})
+    assert fitted.provenance["training_files"] == ["abc"]
+    assert "ann_smith" not in json.dumps(dict(fitted.provenance), default=str)
+
+
+def test_settings_go_on_top_of_the_preset():
+    fitted = tiny_fit()
+    assert fitted.settings["batch"] == 2
+    assert fitted.settings["balanced"] == 0.3  # the preset's
+
+
+def test_a_task_that_does_not_suit_the_method_is_refused():
+    with pytest.raises(TaskProblem, match="mre-net cannot learn from this: .*at least one"):
+        tiny_fit(LowShotTask(NAMES, base=[labelled(0)]))
+
+
+def test_unknown_settings_are_refused_with_the_nearest_name():
+    with pytest.raises(SettingsError, match="did you mean modes"):
+        tiny_fit(settings={"mode": 3})
+
+
+def test_a_model_file_is_named_like_one(tmp_path):
+    with pytest.raises(ModelFileError, match=r"ending in \.safetensors"):
+        tiny_fit().save(tmp_path / "model.pt")
+
+
+def test_a_learner_cannot_segment_yet():
+    class Learner:
+        def adapt(self, support, names, run): ...
+
+        def state(self): ...
+
+    fitted = tiny_fit()
+    with pytest.raises(ModelFileError, match="give it an example"):
+        Fitted(Learner(), fitted.method, "x", {}).segmenter()
+
+
+def test_a_stopped_training_goes_on_and_ends_with_the_same_weights(tmp_path, monkeypatch):
+    undisturbed = tiny_fit(steps=4)
+    monkeypatch.setattr("lowshot.training.resume.Checkpoint.due", lambda self: True)
+    sample, seen = torch.Tensor.backward, []
+
+    def die(self, *args, **kwargs):
+        seen.append(1)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return sample(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.Tensor, "backward", die)
+    with pytest.raises(KeyboardInterrupt):
+        tiny_fit(steps=4, folder=tmp_path / "t")
+    resumed = tiny_fit(steps=4, folder=tmp_path / "t")
+    assert len(seen) == 3 + 2  # two steps were done and kept
+    for name, value in weights(undisturbed).items():
+        assert torch.equal(value, weights(resumed)[name]), name
+
+
+def test_a_folder_with_another_unfinished_training_is_refused(tmp_path):
+    tiny_fit(folder=tmp_path)
+    with pytest.raises(SettingsError, match="seed was 0, is now 1"):
+        tiny_fit(folder=tmp_path, seed=1)
+    with pytest.raises(SettingsError, match="files"):
+        tiny_fit(LowShotTask(NAMES, [labelled(1)]), folder=tmp_path)
+    tiny_fit(folder=tmp_path, seed=1, restart=True)
