@@ -54,7 +54,7 @@ def test_settings_go_on_top_of_the_preset():
 
 
 def test_a_task_that_does_not_suit_the_method_is_refused():
-    with pytest.raises(TaskProblem, match="mre-net cannot learn from this: .*at least one"):
+    with pytest.raises(TaskProblem, match=r"mre-net cannot learn from this: .*at least one"):
         tiny_fit(LowShotTask(NAMES, base=[labelled(0)]))
 
 

@@ -26,7 +26,7 @@ def test_what_type_checkers_see_is_what_is_imported():
 
 def test_what_is_not_there_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'segmnt'"):
-        lowshot.segmnt
+        lowshot.segmnt  # noqa: B018
 
 
 def test_importing_it_imports_no_torch():

@@ -40,7 +40,7 @@ def test_a_folder_without_images_is_a_dicom_series_and_folders_in_it_are_several
 
 def test_two_scans_of_one_name_are_refused(folder):
     image = folder / "images" / "s0.nii.gz"
-    with pytest.raises(InputError, match="two scans are named s0: .*images.*s0.*labels.*s0.*column 'name'"):
+    with pytest.raises(InputError, match=r"two scans are named s0: .*images.*s0.*labels.*s0.*column 'name'"):
         scan_files([image, folder / "labels" / "s0.nii.gz"])
 
 

@@ -34,7 +34,7 @@ def test_another_request_is_refused_and_says_in_what_it_differs(tmp_path):
     begin(tmp_path, REQUEST)
     stop_in_the_middle(tmp_path)
     other = {**REQUEST, "seed": 1, "settings": {"steps": 4, "strides": (1, 2)}}
-    with pytest.raises(SettingsError, match="settings: steps was 3, is now 4; seed was 0, is now 1.*--restart"):
+    with pytest.raises(SettingsError, match=r"settings: steps was 3, is now 4; seed was 0, is now 1.*--restart"):
         begin(tmp_path, other)
     assert json.loads((tmp_path / "fit.json").read_text())["seed"] == 0
 
