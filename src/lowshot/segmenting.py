@@ -1,4 +1,4 @@
-"""From a scan to its segmentation, with a trained model: ``lowshot.segment``. Many files at once: ``batch.py``."""
+"""From a scan to its segmentation, with a trained model: ``lowshot.segment``; from files: ``segmenting_files.py``."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -6,7 +6,7 @@ from typing import Any, Literal
 from lowshot.contract import Result
 from lowshot.fitting import Fitted
 from lowshot.imaging.scan import Scan
-from lowshot.inference.segment import segment as segment_scan
+from lowshot.inference.predict import predict
 from lowshot.settings import build
 from lowshot.training.plan import Precision
 from lowshot.training.run import Run
@@ -37,7 +37,7 @@ def segment(
         ModelFileError: the model needs an example first.
     """
     run = Run(device=device, precision=precision, threads=threads)
-    return segment_scan(fitted.segmenter(), scan, run, options_of(fitted, options))
+    return predict(fitted.segmenter(), scan, run, options_of(fitted, options))
 
 
 def options_of(fitted: Fitted, values: Mapping[str, Any] | None = None) -> Any:

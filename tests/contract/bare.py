@@ -31,7 +31,7 @@ finder.packages = IMAGES | COMMAND_LINE  # processes are connected by Fabric, wh
 from contract import tiny  # noqa: E402
 from contract.studies import NAMES, TASKS, subject  # noqa: E402
 from lowshot.contract import Model  # noqa: E402
-from lowshot.inference.segment import segment  # noqa: E402
+from lowshot.inference.predict import predict  # noqa: E402
 from lowshot.training.run import Budget, Run  # noqa: E402
 
 for name, cls in classes.items():
@@ -40,5 +40,5 @@ for name, cls in classes.items():
     run = Run(device="cpu", precision="float32", memory_format="contiguous", budget=Budget(steps=1))
     fitted = method.fit(task, run)
     model = fitted if isinstance(fitted, Model) else fitted.adapt([subject(0)], NAMES, run)
-    segment(model, subject(1).scan, run, method.Options())
+    predict(model, subject(1).scan, run, method.Options())
     print("fitted", name)

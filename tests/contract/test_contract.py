@@ -14,7 +14,7 @@ from lowshot import catalogue, model_file
 from lowshot.contract import Learner, Model
 from lowshot.errors import ChannelMismatch
 from lowshot.inference.memory import _LiveBytes
-from lowshot.inference.segment import segment
+from lowshot.inference.predict import predict
 from lowshot.training.run import Budget, Run
 
 ENTRIES = catalogue.CATALOGUE | FAKES
@@ -77,7 +77,7 @@ def options(name):
 
 
 def segmented(model, scan, options):
-    return segment(model, scan, tiny_run(), options).segmentation
+    return predict(model, scan, tiny_run(), options).segmentation
 
 
 def equal_states(one, other):
@@ -206,7 +206,7 @@ def test_labels_that_are_not_known_are_not_looked_at(name):
 
 def test_a_scan_with_other_channels_is_refused(model, options):
     with pytest.raises(ChannelMismatch, match="made for the channels"):
-        segment(model, replace(QUERY, channels=("FLAIR",)), tiny_run(), options)
+        predict(model, replace(QUERY, channels=("FLAIR",)), tiny_run(), options)
 
 
 def test_without_support_there_is_a_learner_and_it_adapts(name, options):

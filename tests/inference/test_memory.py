@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from lowshot.inference.memory import peak_bytes
+from lowshot.inference.memory import activation_bytes
 
 VOXELS = 10 * 10 * 10
 
@@ -13,7 +13,7 @@ def image(channels, dtype=torch.float32):
 
 
 def measured(*layers, channels=1, dtype=torch.float32):
-    return peak_bytes(nn.Sequential(*layers).eval(), (image(channels, dtype),))
+    return activation_bytes(nn.Sequential(*layers).eval(), (image(channels, dtype),))
 
 
 def convolution(inputs, outputs):
@@ -50,7 +50,7 @@ def test_what_waits_for_later_is_counted():
             return torch.cat([skip, self.last(self.middle(skip))], dim=1)
 
     # The skip, the last map, and both once more in the concatenation.
-    assert peak_bytes(Skip().eval(), (image(1),)) == (4 + 4 + 8) * VOXELS * 4
+    assert activation_bytes(Skip().eval(), (image(1),)) == (4 + 4 + 8) * VOXELS * 4
 
 
 def test_views_are_no_copies():
@@ -60,7 +60,7 @@ def test_views_are_no_copies():
 def test_the_network_is_left_as_it_was():
     network = nn.Sequential(convolution(1, 2), nn.BatchNorm3d(2)).eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    peak_bytes(network, (image(1, torch.bfloat16),))
+    activation_bytes(network, (image(1, torch.bfloat16),))
     after = network.state_dict()
     assert all(value.device.type == "cpu" and torch.equal(value, before[name]) for name, value in after.items())
     assert after["0.weight"].dtype == torch.float32
@@ -78,5 +78,5 @@ def test_agrees_with_what_pytorch_allocates():
     for event in sorted(memory, key=lambda event: event.start_ns()):
         now += event.nbytes()
         peak = max(peak, now)
-    announced = peak_bytes(network, (x.to("meta"),))
+    announced = activation_bytes(network, (x.to("meta"),))
     assert announced <= peak < 1.5 * announced  # the rest is scratch space of the convolutions

@@ -23,10 +23,10 @@ from lowshot.errors import OutputError, SomeScansFailed
 from lowshot.settings import parse_words
 
 if TYPE_CHECKING:
-    from lowshot.batch import Failed, Outputs, Segmented
     from lowshot.fitting import Fitted
     from lowshot.inputs.scan_files import ScanFiles
     from lowshot.reporting.tables import Table
+    from lowshot.segmenting_files import Failed, Outputs, Segmented
 
 
 class Format(StrEnum):
@@ -77,9 +77,9 @@ def segment(
     """
     terminal, options = Terminal(as_json), parse_words(changes or ())
 
-    from lowshot.batch import Batch, Outputs
     from lowshot.fitting import load
     from lowshot.inputs.words import scan_files
+    from lowshot.segmenting_files import Batch, Outputs
     from lowshot.training.run import Run
 
     outputs = Outputs(output, f".{format_.value}" if format_ else None, probabilities)
@@ -107,8 +107,8 @@ def model_source(path: Path, fitted: "Fitted") -> dict[str, Any]:
 
 def outcome_table(done: "Sequence[Segmented | Failed]") -> "Table":
     """One line per scan; what most needs a look is the structure with the lowest expected Dice."""
-    from lowshot.batch import Segmented
     from lowshot.reporting.tables import Column, Table
+    from lowshot.segmenting_files import Segmented
 
     columns = (
         Column("case", numeric=False),
@@ -145,7 +145,7 @@ def _without_finished(
 
 
 def _as_json(done: "Sequence[Segmented | Failed]") -> dict[str, Any]:
-    from lowshot.batch import Segmented
+    from lowshot.segmenting_files import Segmented
 
     good = [each for each in done if isinstance(each, Segmented)]
     return {
@@ -165,7 +165,7 @@ def _as_json(done: "Sequence[Segmented | Failed]") -> dict[str, Any]:
 
 
 def _fail_if_any_failed(done: "Sequence[Segmented | Failed]") -> None:
-    from lowshot.batch import Failed
+    from lowshot.segmenting_files import Failed
 
     failed = [each for each in done if isinstance(each, Failed)]
     if failed and len(failed) == len(done):

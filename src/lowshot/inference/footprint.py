@@ -1,4 +1,4 @@
-"""How much memory the whole process will take at its peak while one scan is segmented, told before it starts."""
+"""How much memory the process will take at its peak while one scan is segmented, told before it starts."""
 
 import math
 import os
@@ -9,7 +9,6 @@ from typing import Any
 from lowshot.contract import Model
 from lowshot.imaging.preparation import Prepared
 from lowshot.inference.assemble import BYTES_PER_VOXEL
-from lowshot.inference.segment import memory_needed
 from lowshot.training.run import Run
 
 MARGIN_BYTES = 4
@@ -22,18 +21,18 @@ FIRST_PASS_BYTES = 45_000_000
 """What the first forward pass takes once and keeps: kernels, and the threads' own memory (measured)."""
 
 
-def peak_bytes(model: Model, prepared: Prepared, run: Run, options: Any) -> int:
-    """Most memory that this process will hold, in bytes, everything it holds already included.
+def memory_needed(model: Model, prepared: Prepared, run: Run, options: Any) -> int:
+    """Bytes that segmenting will add at its peak to a process that has read and prepared the scan.
 
-    To be asked when the scan is read and prepared. What probabilities on disk take of the page cache is not counted:
+    What a GPU computes is not counted, it has its own memory; nor what probabilities on disk take of the page cache:
     the system takes it back when it needs it.
     """
-    held = resident_bytes()
-    scan_voxels, voxels = math.prod(prepared.scan_grid.shape), math.prod(prepared.grid.shape)
+    x, y, z = prepared.grid.shape
+    network = 0 if run.device.type == "cuda" else model.working_memory((x, y, z), run, options)
+    deciding = network + BYTES_PER_VOXEL * x * y * z
     undone = COPY_BYTES if prepared.axis_map.is_exact else RESAMPLE_BYTES
-    deciding = memory_needed(model, prepared, run, options)
-    undoing = (BYTES_PER_VOXEL + MARGIN_BYTES) * voxels + undone * scan_voxels
-    return max(highest_resident_bytes(), held + FIRST_PASS_BYTES + max(deciding, undoing))
+    undoing = (BYTES_PER_VOXEL + MARGIN_BYTES) * x * y * z + undone * math.prod(prepared.scan_grid.shape)
+    return FIRST_PASS_BYTES + max(deciding, undoing)
 
 
 def resident_bytes() -> int:

@@ -29,7 +29,7 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
 
-def peak_bytes(network: nn.Module, inputs: tuple[Tensor, ...]) -> int:
+def activation_bytes(network: nn.Module, inputs: tuple[Tensor, ...]) -> int:
     """Most bytes of activations that a forward pass holds at once, inputs and weights not counted.
 
     Only shapes are computed, on the meta device, so this takes milliseconds and no memory. PyTorch's own allocations

@@ -9,7 +9,7 @@ from torch import nn
 from lowshot.contract import Region, State
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation, Prepared
-from lowshot.inference.memory import peak_bytes
+from lowshot.inference.memory import activation_bytes
 from lowshot.inference.sliding_window import predict_tiles
 from lowshot.nn.geometry import Geometry, Triple
 from lowshot.training.run import Run
@@ -53,7 +53,7 @@ class PatchModel:
         image = torch.empty(options.tiles_at_once, len(self.channels), *self.geometry.patch, device="meta")
         coordinates = torch.empty(options.tiles_at_once, 3, *self.geometry.patch, device="meta")
         dtype = torch.bfloat16 if run.plan.precision == "bfloat16" else torch.float32
-        return peak_bytes(self.network, (image.to(dtype), coordinates.to(dtype)))
+        return activation_bytes(self.network, (image.to(dtype), coordinates.to(dtype)))
 
     def state(self) -> State:
         """Network weights; structures, preparation and geometry in the header."""

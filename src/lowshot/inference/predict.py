@@ -13,11 +13,11 @@ from lowshot.contract import Model, Region, Result
 from lowshot.errors import ChannelMismatch
 from lowshot.imaging.preparation import Prepared
 from lowshot.imaging.scan import Scan, Segmentation
-from lowshot.inference.assemble import BYTES_PER_VOXEL, ProbabilityFile, assemble
+from lowshot.inference.assemble import ProbabilityFile, assemble
 from lowshot.training.run import Run
 
 
-def segment(
+def predict(
     model: Model,
     scan: Scan,
     run: Run,
@@ -36,11 +36,11 @@ def segment(
     Raises:
         ChannelMismatch: the scan has other channels than the model was made for.
     """
-    return segment_prepared(model, scan, prepare(model, scan), run, options, keep_probability)
+    return predict_prepared(model, scan, prepare(model, scan), run, options, keep_probability)
 
 
 def prepare(model: Model, scan: Scan) -> Prepared:
-    """The scan as the model sees it; the first half of ``segment``.
+    """The scan as the model sees it; the first half of ``predict``.
 
     Raises:
         ChannelMismatch: the scan has other channels than the model was made for.
@@ -49,7 +49,7 @@ def prepare(model: Model, scan: Scan) -> Prepared:
     return model.preparation.apply(scan)
 
 
-def segment_prepared(
+def predict_prepared(
     model: Model,
     scan: Scan,
     prepared: Prepared,
@@ -57,7 +57,7 @@ def segment_prepared(
     options: Any,
     keep_probability: Callable[[str, Float[Tensor, "i j k"]], None] | None = None,
 ) -> Result:
-    """The second half of ``segment``, for those who look at ``prepared`` first (how much memory it will take)."""
+    """The second half of ``predict``, for those who look at ``prepared`` first (how much memory it will take)."""
     regions = _told(model.regions(prepared, run, options), prepared, len(model.names), run)
     if keep_probability is None:
         labels, quality = assemble(regions, prepared, model.preparation, model.names)
@@ -88,9 +88,3 @@ def check_channels(model: Model, scan: Scan) -> None:
             f"{scan.name}: the model was made for the channels {', '.join(model.channels)}, in this order, "
             f"the scan has {', '.join(scan.channels)}; name the files, such as {model.channels[0]}=FILE.nii.gz"
         )
-
-
-def memory_needed(model: Model, prepared: Prepared, run: Run, options: Any) -> int:
-    """Bytes that segmenting will add at its peak to a process that has read and prepared the scan."""
-    x, y, z = prepared.grid.shape
-    return model.working_memory((x, y, z), run, options) + BYTES_PER_VOXEL * x * y * z

@@ -17,8 +17,8 @@ from lowshot.fitting import Fitted
 from lowshot.imaging.files import FORMATS, write_segmentation, write_volume
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import Scan
-from lowshot.inference.footprint import available_bytes, gigabytes, peak_bytes, resident_bytes
-from lowshot.inference.segment import prepare, segment_prepared
+from lowshot.inference.footprint import available_bytes, gigabytes, memory_needed, resident_bytes
+from lowshot.inference.predict import predict_prepared, prepare
 from lowshot.inputs.scan_files import NOTHING_DECLARED, Declared, ScanFiles
 from lowshot.segmenting import options_of
 from lowshot.training.run import Run
@@ -117,10 +117,10 @@ class Batch:
         model, options = self.fitted.segmenter(), options_of(self.fitted, self.options)
         scan = files.read(self.declared)
         prepared = prepare(model, scan)
-        _announce(scan, which, peak_bytes(model, prepared, self.run, options), self.run)
+        _announce(scan, which, memory_needed(model, prepared, self.run, options), self.run)
         path = self.outputs.path(files)
         keep = _ProbabilityFiles(path, scan, model.names).write if self.outputs.probabilities else None
-        result = segment_prepared(model, scan, prepared, self.run, options, keep)
+        result = predict_prepared(model, scan, prepared, self.run, options, keep)
         del prepared  # writing needs its memory
         write_segmentation(result.segmentation, path, scan.source)
         write_sidecar(path, result, self.source, scan.spacing_known)
@@ -130,9 +130,9 @@ class Batch:
 
 
 def _announce(scan: Scan, which: str, needed: int, run: Run) -> None:
-    shape, free = "×".join(map(str, scan.grid.shape)), available_bytes()
-    run.progress.note(f"{scan.name} ({which}): {shape} voxels, takes {gigabytes(needed)} of memory")
-    if free is not None and needed - resident_bytes() > free:
+    shape, free, peak = "×".join(map(str, scan.grid.shape)), available_bytes(), resident_bytes() + needed
+    run.progress.note(f"{scan.name} ({which}): {shape} voxels, takes {gigabytes(peak)} of memory")
+    if free is not None and needed > free:
         run.progress.warn(f"{scan.name}: only {gigabytes(free)} are free; close other programs, or crop the scan")
 
 

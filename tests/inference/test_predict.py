@@ -9,9 +9,8 @@ from lowshot.errors import ChannelMismatch
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import Scan
-from lowshot.inference.assemble import BYTES_PER_VOXEL
 from lowshot.inference.patch_model import PatchModel, TileOptions
-from lowshot.inference.segment import memory_needed, segment
+from lowshot.inference.predict import predict
 from lowshot.nn.geometry import Geometry
 from lowshot.training.run import Run
 
@@ -48,7 +47,7 @@ def truth(given):
 
 def test_the_result_lies_on_the_scans_own_grid_voxel_by_voxel():
     given = scan()
-    result = segment(model(), given, run(), TileOptions())
+    result = predict(model(), given, run(), TileOptions())
     assert result.segmentation.grid.same_as(given.grid)
     assert result.segmentation.names == NAMES
     assert torch.equal(result.segmentation.labels.long(), truth(given))
@@ -57,7 +56,7 @@ def test_the_result_lies_on_the_scans_own_grid_voxel_by_voxel():
 
 def test_a_coarser_model_comes_back_to_the_scans_own_grid():
     given = scan((30, 28, 20))
-    result = segment(model(spacing=(2.0, 2.0, 2.0)), given, run(), TileOptions())
+    result = predict(model(spacing=(2.0, 2.0, 2.0)), given, run(), TileOptions())
     assert result.segmentation.labels.shape == (30, 28, 20)
     agree = (result.segmentation.labels == truth(given)).float().mean()
     assert agree > 0.95
@@ -65,7 +64,7 @@ def test_a_coarser_model_comes_back_to_the_scans_own_grid():
 
 def test_outside_of_the_crop_is_background():
     given = scan((12, 12, 12), np.eye(4))
-    result = segment(model(crop=(6, 6, 6)), given, run(), TileOptions())
+    result = predict(model(crop=(6, 6, 6)), given, run(), TileOptions())
     inside = (slice(3, 9),) * 3
     assert torch.equal(result.segmentation.labels[inside].long(), truth(given)[inside])
     outside = result.segmentation.labels.clone()
@@ -75,20 +74,20 @@ def test_outside_of_the_crop_is_background():
 
 def test_an_image_of_one_slice():
     given = scan((16, 14, 1), np.eye(4))
-    result = segment(model(), given, run(), TileOptions())
+    result = predict(model(), given, run(), TileOptions())
     assert torch.equal(result.segmentation.labels.long(), truth(given))
 
 
 def test_quality_is_given_for_every_structure():
-    result = segment(model(), scan(), run(), TileOptions())
+    result = predict(model(), scan(), run(), TileOptions())
     assert set(result.quality) == {"dim", "bright"}
     assert all(0.8 < quality.expected_dice <= 1 for quality in result.quality.values())
 
 
 def test_probabilities_are_handed_out_one_by_one():
     given, kept = scan(), {}
-    plain = segment(model(), given, run(), TileOptions())
-    result = segment(model(), given, run(), TileOptions(), lambda name, values: kept.update({name: values}))
+    plain = predict(model(), given, run(), TileOptions())
+    result = predict(model(), given, run(), TileOptions(), lambda name, values: kept.update({name: values}))
     assert list(kept) == list(NAMES.names)
     stacked = torch.stack(list(kept.values()))
     expected = Brightness()(given.voxels[None], None)[0].softmax(0)
@@ -100,10 +99,4 @@ def test_other_channels_are_refused_with_what_was_expected():
     two = replace(model(), channels=("T1", "FLAIR"))
     swapped = Scan("case 7", torch.randn(2, 4, 4, 4), np.eye(4), ("FLAIR", "T1"))
     with pytest.raises(ChannelMismatch, match=r"case 7: .* channels T1, FLAIR, in this order, the scan has FLAIR, T1"):
-        segment(two, swapped, run(), TileOptions())
-
-
-def test_memory_is_the_networks_and_that_of_the_decision():
-    prepared = model().preparation.apply(scan((20, 10, 5), np.eye(4)))
-    network = model().working_memory((20, 10, 5), run(), TileOptions())
-    assert memory_needed(model(), prepared, run(), TileOptions()) == network + 1000 * BYTES_PER_VOXEL
+        predict(two, swapped, run(), TileOptions())
