@@ -72,6 +72,16 @@ def test_a_bad_prediction_is_listed_and_the_others_are_scored(folders):
     assert "b.nrrd" in evaluation.failed[0]
 
 
+def test_a_bad_file_names_no_values_but_stops_nothing(folders):
+    predictions, truth, _ = folders
+    whole = (predictions / "b.nrrd").read_bytes()
+    (predictions / "b.nrrd").write_bytes(whole[: len(whole) // 2])
+    evaluation = evaluate_folders(predictions, truth)
+    assert [case.case for case in evaluation.cases] == ["a_seg", "c_seg"]
+    assert evaluation.structures == ("label 5", "label 500")
+    assert "b.nrrd" in evaluation.failed[0]
+
+
 def test_another_grid_is_listed_with_its_file(folders):
     predictions, truth, _ = folders
     labels = torch.zeros(10, 10, 9, dtype=torch.int16)
@@ -86,6 +96,18 @@ def test_an_ignored_value_is_not_scored(folders):
     known = evaluation.pairs[0].truth.known
     assert (known.sum(), known[7:9, 7:9, 7:9].any()) == (1000 - 8, False)
     assert evaluation.settings["ignore value"] == 500
+
+
+@pytest.mark.parametrize(("annotated_slice", "known"), [(3, (2, 3)), ((0, 5), (0, 5))])
+def test_only_the_annotated_slice_is_scored(folders, annotated_slice, known):
+    predictions, truth, _ = folders
+    evaluation = evaluate_folders(predictions, truth, names=NAMES, annotated_slice=annotated_slice)
+    expected = torch.zeros(10, 10, 10, dtype=torch.bool)
+    expected.select(*known).fill_(True)
+    assert torch.equal(evaluation.pairs[0].truth.known, expected)
+    # b is shifted by one of four voxels along i: in slice k = 3 it is as in the whole, in slice i = 5 it is right.
+    assert dice_of(evaluation)["b_seg", "liver"] == (0.75 if known == (2, 3) else 1)
+    assert evaluation.settings["annotated slice"] == f"{known[1]} along axis {known[0]}"
 
 
 def test_missing_and_surplus_files(folders):

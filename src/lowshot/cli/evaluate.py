@@ -13,6 +13,10 @@ Predictions = Annotated[Path, typer.Argument(help="Folder of label maps, or one.
 Truth = Annotated[Path, typer.Argument(help="Folder of label maps of the same names, or one.")]
 Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder for report.html, scores.csv, summary.json.")]
 Images = Annotated[Path | None, typer.Option(help="Folder with the scans, for the pictures of the report.")]
+AnnotatedSlice = Annotated[
+    str | None,
+    typer.Option(metavar="INDEX", help="The only annotated slice of each truth, from 0; AXIS:INDEX for another axis."),
+]
 Variants = Annotated[bool, typer.Option("--variants", help="Also compute the HD95 of other scorers.")]
 
 
@@ -24,6 +28,7 @@ def evaluate(
     names: NamesFile = None,
     images: Images = None,
     ignore_value: IgnoreValue = None,
+    annotated_slice: AnnotatedSlice = None,
     variants: Variants = False,
     as_json: AsJson = False,
 ) -> None:
@@ -35,6 +40,7 @@ def evaluate(
 
     from lowshot.evaluation.folders import evaluate_folders
     from lowshot.imaging.names_file import read_names
+    from lowshot.inputs.table import parse_slice
     from lowshot.reporting.score_tables import summary_table
     from lowshot.reporting.write import evaluation_summary, write_evaluation
 
@@ -44,6 +50,7 @@ def evaluate(
         images=images,
         names=read_names(names) if names else None,
         ignore_value=ignore_value,
+        annotated_slice=parse_slice(annotated_slice or "", "--annotated-slice"),
         variants=variants,
         progress=terminal.progress,
     )

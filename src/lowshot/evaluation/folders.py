@@ -1,6 +1,7 @@
 """Scoring a folder of predictions against a folder of truth."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,8 +21,15 @@ from lowshot.progress import Progress
 class FilePairs:
     """Pairs that are read from their files each time they are asked for, so that one at a time is in memory."""
 
-    def __init__(self, files: Sequence[PairedFiles], names: Names, ignore_value: int | None = None) -> None:
-        self._files, self._names, self._ignore_value = files, names, ignore_value
+    def __init__(
+        self,
+        files: Sequence[PairedFiles],
+        names: Names,
+        ignore_value: int | None = None,
+        annotated_slice: int | tuple[int, int] | None = None,
+    ) -> None:
+        self._files, self._names = files, names
+        self._ignore_value, self._annotated_slice = ignore_value, annotated_slice
 
     def __len__(self) -> int:
         return len(self._files)
@@ -43,7 +51,12 @@ class FilePairs:
     def _labelled(self, files: PairedFiles) -> tuple[LabelledScan, tuple[str, ...]]:
         """The truth on its image. The image is for pictures alone: a bad one is a note."""
         read = partial(
-            read_labelled, labels=files.truth, names=self._names, ignore_value=self._ignore_value, name=files.case
+            read_labelled,
+            labels=files.truth,
+            names=self._names,
+            ignore_value=self._ignore_value,
+            annotated_slice=self._annotated_slice,
+            name=files.case,
         )
         if files.image is None:
             return read(files.truth), ()
@@ -60,6 +73,7 @@ def evaluate_folders(
     images: Path | str | None = None,
     names: Names | None = None,
     ignore_value: int | None = None,
+    annotated_slice: int | tuple[int, int] | None = None,
     variants: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -73,6 +87,8 @@ def evaluate_folders(
         images: a folder with the scans, for the pictures of the report.
         names: what the label values mean; without it each value found in any file is a structure, "label 5".
         ignore_value: a value of the truth that marks unknown voxels; in a prediction it is background.
+        annotated_slice: index (from 0) along the third axis, or (axis, index), of the only slice that was annotated in
+            each truth; nothing else is scored.
         variants: also compute the variants of HD95 that other scorers report.
         progress: where to say how far the work is.
 
@@ -83,11 +99,14 @@ def evaluate_folders(
     pairing = pair_files(Path(predictions), Path(truth), paths["images"])
     sidecars = [read_sidecar(files.prediction) for files in pairing.files if files.prediction]
     scored, examples = _without_examples(pairing.files, sidecars)
-    pairs = FilePairs(scored, names or _values_as_names(scored, ignore_value), ignore_value)
+    pairs = FilePairs(scored, names or _values_as_names(scored, ignore_value), ignore_value, annotated_slice)
     evaluation = evaluate(pairs, variants=variants, progress=progress)
     settings: dict[str, Any] = {key: str(path) for key, path in paths.items() if path is not None}
     if ignore_value is not None:
         settings["ignore value"] = ignore_value
+    if annotated_slice is not None:
+        axis, index = (2, annotated_slice) if isinstance(annotated_slice, int) else annotated_slice
+        settings["annotated slice"] = f"{index} along axis {axis}"
     settings |= _model(sidecars)
     return replace(evaluation, notes=(*examples, *Pairing(tuple(scored), pairing.surplus).notes), settings=settings)
 
@@ -108,11 +127,12 @@ def _without_examples(
 
 
 def _values_as_names(files: Sequence[PairedFiles], ignore_value: int | None) -> Names:
-    """A name for every value that occurs in any of the files."""
+    """A name for every value that occurs in any of the files that can be read; the others fail when they are scored."""
     values: set[int] = set()
     for each in files:
         for path in filter(None, (each.truth, each.prediction)):
-            values.update(read_labels(path)[0].names.values)
+            with suppress(InputError):
+                values.update(read_labels(path)[0].names.values)
     return Names.from_values(values - {ignore_value})
 
 
