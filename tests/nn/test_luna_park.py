@@ -3,23 +3,7 @@ import torch
 from torch import nn
 
 from lowshot.nn.luna_park import LunaParkUNet
-
-
-def convolution(inputs, outputs):
-    return 27 * inputs * outputs + outputs
-
-
-def block(inputs, outputs, count):
-    """3×3×3 convolutions, each with the two affine numbers per channel of its batch norm."""
-    return convolution(inputs, outputs) + (count - 1) * convolution(outputs, outputs) + count * 2 * outputs
-
-
-def published_parameters(channels):
-    encoder = block(channels, 64, 3) + block(64, 128, 4) + block(128, 256, 5)
-    up = (256 * 256 * 4 + 256) + (128 * 128 * 8 + 128)
-    transitions = block(128, 32, 1) + block(64, 16, 1)
-    decoder = block(256 + 32, 128, 2) + block(128 + 16, 64, 2)
-    return encoder + up + transitions + decoder
+from nn.hand_count import luna_park
 
 
 def parameters(module):
@@ -30,7 +14,7 @@ def parameters(module):
 def test_has_the_published_number_of_parameters(channels):
     with torch.device("meta"):
         network = LunaParkUNet(channels)
-    assert parameters(network) == published_parameters(channels)
+    assert parameters(network) == luna_park(channels)
 
 
 def test_instance_norm_has_no_affine_terms():
