@@ -50,6 +50,50 @@ def test_the_background_may_have_any_value(tmp_path):
     assert names == Names(("Background", "liver", "spleen"), (255, 200, 500))
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("24\tunknown\n0\tbackground\n1\tliver\n", 0),
+        ("24\tunknown\n0\tClear Label\n1\tliver\n", 0),
+        ("0\tunknown\n24\tbackground\n1\tliver\n", 24),
+        ("24\tunknown\n1\tliver\n", 24),
+    ],
+)
+def test_the_word_background_is_preferred_then_value_0(tmp_path, text, value):
+    assert read_names(written(tmp_path, text)).values[0] == value
+
+
+ITK_SNAP = """################################################
+# ITK-SnAP Label Description File
+################################################
+    0     0    0    0        0  0  0    "Clear Label"
+    6   255    0    0        1  1  1    "liver"
+    2     0  255    0     0.75  1  0    "left kidney, upper"
+"""
+FREESURFER = """#No. Label Name:                            R   G   B   A
+0   Unknown                                 0   0   0   0
+6   Left-Liver_1                            70  130 180 0
+
+2   left_kidney                             245 245 245 0
+"""
+
+
+def test_label_descriptions_of_itk_snap(tmp_path):
+    names = read_names(written(tmp_path, ITK_SNAP, "labels.label"))
+    assert names == Names(("Clear Label", "left kidney, upper", "liver"), (0, 2, 6))
+
+
+def test_colour_tables_of_freesurfer(tmp_path):
+    names = read_names(written(tmp_path, FREESURFER, "lut.txt"))
+    assert names == Names(("Unknown", "left_kidney", "Left-Liver_1"), (0, 2, 6))
+
+
+@pytest.mark.parametrize("text", [ITK_SNAP, FREESURFER])
+def test_a_line_unlike_the_others_is_no_name(tmp_path, text):
+    with pytest.raises(UnknownLabel, match="expected every line to be one of an? .*, got '9 255 0 0 spleen'"):
+        read_names(written(tmp_path, text + "9 255 0 0 spleen\n"))
+
+
 def test_negative_values(tmp_path):
     assert read_names(written(tmp_path, "-7 liver\n")).values == (0, -7)
 
@@ -63,6 +107,7 @@ def test_negative_values(tmp_path):
         ("1.5\tliver\n", "value<TAB>name"),
         ("1\tliver\n1\tspleen\n", "1 has two names, 'liver' and 'spleen'"),
         ("1\tliver\n2\tliver\n", "liver occurs twice"),
+        ("0\tliver\n1\tspleen\n", "value 0 is named 'liver' and no value is named background"),
         ("value,name\n1,liver\n2\n", "in every row"),
         ("value,name\nx,liver\n", "integer label value"),
     ],

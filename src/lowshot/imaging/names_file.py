@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 from lowshot.errors import UnknownLabel
@@ -11,17 +12,26 @@ from lowshot.imaging.stored import require_file
 BACKGROUND = ("background", "unknown", "clear label")
 """Names (in lower case) that other programs give to what is no structure."""
 
+_COLOUR_TABLES = {
+    "an ITK-SNAP label description": re.compile(r'(\d+)(?:\s+[\d.]+){6}\s+"(.*)"'),
+    "a FreeSurfer colour table": re.compile(r"(\d+)\s+(\S+)(?:\s+\d+){4}"),
+}
+"""Lines of ITK-SNAP (value, red, green, blue, opacity, two times shown or not, "name") and of FreeSurfer (value, name,
+red, green, blue, opacity)."""
+
 
 def read_names(path: Path | str) -> Names:
-    """The table of one of these files; a structure named "background" gives the background's value, else it is 0.
+    """The table of one of these files. The background is what is named so, else value 0.
 
     - text: one ``value name`` per line, a tab, comma, semicolon or space between them; ``#`` begins a comment;
+    - ITK-SNAP's label descriptions, and FreeSurfer's colour tables;
     - CSV with the headings ``value`` and ``name``, in any order, beside any others;
     - JSON: nnU-Net's ``dataset.json`` (``"labels"``: names to values, or values to names), or that object alone.
 
     Raises:
         UnreadableFile: there is no such file.
-        UnknownLabel: it is in none of these forms, or a name or value occurs twice.
+        UnknownLabel: it is in none of these forms, a name or value occurs twice, or value 0 is a structure and no value
+            is named background.
     """
     path = Path(path)
     require_file(path)
@@ -39,13 +49,20 @@ def read_names(path: Path | str) -> Names:
         structures[value] = name
     if not structures:
         raise UnknownLabel(f"{path}: expected one line per structure such as '1<TAB>liver', the file has none")
-    return Names.of(structures, background=_background(structures))
+    return Names.of(structures, background=_background(path, structures))
 
 
-def _background(structures: dict[int, str]) -> int:
-    """The value named background; otherwise 0, unless that is the name of a structure."""
+def _background(path: Path, structures: dict[int, str]) -> int:
+    """The value named background; otherwise 0 if it is named unknown; otherwise what is; otherwise 0."""
     named = [value for value, name in structures.items() if name.lower() in BACKGROUND]
-    return named[0] if named else 0
+    if named:
+        return min(named, key=lambda value: (BACKGROUND.index(structures[value].lower()) > 0, value != 0))
+    if 0 in structures:
+        raise UnknownLabel(
+            f"{path}: value 0 is named {structures[0]!r} and no value is named background; name the value of the "
+            "background 'background', and give a structure another value than that"
+        )
+    return 0
 
 
 def _json_rows(path: Path, text: str) -> list[tuple[int, str]]:
@@ -60,6 +77,9 @@ def _json_rows(path: Path, text: str) -> list[tuple[int, str]]:
 def _text_rows(path: Path, text: str) -> list[tuple[int, str]]:
     lines = [line.strip() for line in text.splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
+    for what, form in _COLOUR_TABLES.items():
+        if any(form.fullmatch(line) for line in lines):
+            return [_colour_row(path, what, form, line) for line in lines]
     headings = [cell.strip().lower() for cell in _cells(lines[0])] if lines else []
     if {"value", "name"} <= set(headings):
         value, name = headings.index("value"), headings.index("name")
@@ -68,6 +88,13 @@ def _text_rows(path: Path, text: str) -> list[tuple[int, str]]:
             raise UnknownLabel(f"{path}: expected a value and a name in every row below the headings")
         return [_row(path, cells[value], cells[name]) for cells in table]
     return [_row(path, *_value_and_name(path, line)) for line in lines]
+
+
+def _colour_row(path: Path, what: str, form: re.Pattern[str], line: str) -> tuple[int, str]:
+    match = form.fullmatch(line)
+    if match is None:
+        raise UnknownLabel(f"{path}: expected every line to be one of {what}, as others in it are, got {line!r}")
+    return int(match.group(1)), match.group(2)
 
 
 def _cells(line: str) -> list[str]:
