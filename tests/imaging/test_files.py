@@ -209,6 +209,23 @@ def test_what_describes_the_image_is_reset_and_the_rest_is_kept(tmp_path):
     assert not header.extensions
 
 
+@pytest.mark.parametrize(
+    ("unit", "mm"), [("meter", 1000.0), ("micron", 0.001), ("mm", 1.0), ("unknown", 1.0), (5, 1.0)]
+)
+def test_units_of_length_become_mm_and_are_written_back_as_they_were(tmp_path, unit, mm):
+    image = nibabel.Nifti1Image(image_array(), OBLIQUE)
+    image.header["xyzt_units"] = nibabel.nifti1.unit_codes[unit] + 8 if isinstance(unit, str) else unit
+    nibabel.save(image, tmp_path / "image.nii")
+    scan = read_scan(tmp_path / "image.nii")
+    np.testing.assert_allclose(scan.affine, np.diag([mm, mm, mm, 1]) @ OBLIQUE, rtol=1e-5)
+    write_segmentation(segmentation(affine=scan.affine), tmp_path / "labels.nii", scan.source)
+    before, after = nibabel.load(tmp_path / "image.nii"), nibabel.load(tmp_path / "labels.nii")
+    np.testing.assert_array_equal(after.affine, before.affine)
+    assert after.header["xyzt_units"] == before.header["xyzt_units"]
+    write_segmentation(segmentation(affine=scan.affine), tmp_path / "labels.mha", scan.source)
+    read_labelled(tmp_path / "image.nii", tmp_path / "labels.mha")
+
+
 def test_a_header_of_another_grid_is_not_used(tmp_path):
     scan = read_scan(save_nifti(tmp_path / "image.nii", image_array(), OBLIQUE))
     write_segmentation(segmentation(affine=SHIFTED), tmp_path / "labels.nii", scan.source)

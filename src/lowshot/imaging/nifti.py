@@ -22,10 +22,15 @@ if TYPE_CHECKING:
 _GZIP = b"\x1f\x8b"
 _LABEL_INTENT = "label"
 _SCANNER = 1
+_MM = {1: 1000.0, 3: 0.001}
+"""Millimetres per unit of a header that counts in metres or micrometres; any other is taken to count in mm."""
 
 
 def read(path: Path) -> Stored:
-    """A NIfTI-1, NIfTI-2, MGH or MGZ file. Where sform and qform are both set, the sform is the affine."""
+    """A NIfTI-1, NIfTI-2, MGH or MGZ file. Where sform and qform are both set, the sform is the affine.
+
+    Headers in metres or micrometres are read as what they say.
+    """
     import nibabel
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
@@ -45,7 +50,8 @@ def read(path: Path) -> Stored:
         array = np.stack([array[field] for field in stored_type.fields], axis=-1)
     shaped = _four_axes(path, array, colour=stored_type.fields is not None)
     header = image.header.copy() if what == "NIfTI" else None
-    return Stored(shaped, np.asarray(image.affine, dtype=np.float64), header, colour=stored_type.fields is not None)
+    affine = np.asarray(image.affine, dtype=np.float64) if header is None else _affine_mm(header)
+    return Stored(shaped, affine, header, colour=stored_type.fields is not None)
 
 
 def write(array: npt.NDArray[Any], affine: Affine, path: Path, source: Source | None, labels: bool) -> None:
@@ -60,7 +66,8 @@ def write(array: npt.NDArray[Any], affine: Affine, path: Path, source: Source | 
     if header is not None and len(header.get_data_shape()) == 2 and array.shape[2:] == (1,):
         array = array[:, :, 0]
     make: Any = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
-    image = make(array, affine, header, dtype=array.dtype)
+    own_affine = affine if header is None else header.get_best_affine()  # in the header's own unit
+    image = make(array, own_affine, header, dtype=array.dtype)
     if header is None:
         _set_forms(image, affine, in_mm=source is None or source.format not in ("png", "tiff"))
     image.header.extensions.clear()
@@ -113,10 +120,16 @@ def _header_for(affine: Affine, source: Source | None) -> "Nifti1Header | None":
     from nibabel import Nifti1Header
 
     header = source.header if source is not None else None
-    if not isinstance(header, Nifti1Header) or not np.allclose(header.get_best_affine(), affine):
+    if not isinstance(header, Nifti1Header) or not np.allclose(_affine_mm(header), affine):
         return None
     own: Nifti1Header = header.copy()
     return own
+
+
+def _affine_mm(header: "Nifti1Header") -> Affine:
+    unit = int(header["xyzt_units"]) & 7  # the bits above are the unit of time
+    to_mm = np.diag([_MM.get(unit, 1.0)] * 3 + [1.0])
+    return np.asarray(to_mm @ header.get_best_affine(), dtype=np.float64)
 
 
 def _set_forms(image: Any, affine: Affine, in_mm: bool) -> None:
