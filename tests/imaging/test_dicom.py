@@ -196,6 +196,25 @@ def test_lossless_compression_that_pydicom_knows_is_read(tmp_path):
     np.testing.assert_array_equal(read_scan(folder).voxels, expected.voxels)
 
 
+@pytest.mark.parametrize(("signed", "expected"), [(0, lambda x: 4095 - x), (1, lambda x: -1 - x)])
+def test_white_as_the_lowest_number_is_turned_round(tmp_path, signed, expected):
+    def invert(k, dataset):
+        dataset.Modality, dataset.PhotometricInterpretation = "DX", "MONOCHROME1"
+        dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 12, 11, signed
+
+    usual = read_scan(write_series(tmp_path / "usual")).voxels
+    turned = read_scan(write_series(tmp_path / "turned", change=invert)).voxels
+    np.testing.assert_array_equal(turned, 2 * expected((usual + 1000) / 2) - 1000)
+
+
+def test_hounsfield_units_stay_what_they_are_however_they_are_shown(tmp_path):
+    def invert(k, dataset):
+        dataset.PhotometricInterpretation = "MONOCHROME1"
+
+    usual = read_scan(write_series(tmp_path / "usual")).voxels
+    np.testing.assert_array_equal(read_scan(write_series(tmp_path / "ct", change=invert)).voxels, usual)
+
+
 def test_colour_is_refused(tmp_path):
     folder = tmp_path / "us"
     folder.mkdir()

@@ -23,6 +23,8 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _POSITION_TOLERANCE = 0.1
 """How far, in slice distances, a slice may lie off the regular line."""
 _DIRECTION_TOLERANCE = 1e-3
+_MEASURED = ("CT", "PT")
+"""Modalities whose rescaled numbers are a measurement (HU, Bq/ml), however bright they are to be shown."""
 _NEEDED = [
     *("SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "NumberOfFrames", "Rows", "Columns"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "InstanceNumber"),
@@ -176,5 +178,9 @@ def _pixels(file: Path) -> npt.NDArray[np.float32]:
     from pydicom.pixels.processing import apply_modality_lut
 
     dataset = pydicom.dcmread(file)
-    pixels = apply_modality_lut(dataset.pixel_array, dataset)
+    stored = dataset.pixel_array
+    if dataset.PhotometricInterpretation == "MONOCHROME1" and dataset.get("Modality") not in _MEASURED:
+        signed = dataset.PixelRepresentation == 1
+        stored = (-1 if signed else 2**dataset.BitsStored - 1) - stored  # white is the lowest number: turn it round
+    pixels = apply_modality_lut(stored, dataset)
     return np.ascontiguousarray(pixels.swapaxes(0, 1), dtype=np.float32)
