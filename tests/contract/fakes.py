@@ -57,7 +57,7 @@ class FakeModel:
 
 def shared(task, run):
     """The first lines of most methods: the annotated scans as volumes, and what a model remembers of them."""
-    preparation, volumes = prepare_support(task.support, Preparation(), None)
+    preparation, volumes = prepare_support(task.support, Preparation(), None, run)
     return volumes, (task.names, task.channels, preparation)
 
 
@@ -251,7 +251,7 @@ class FakeLearner:
     weights: Mapping[str, torch.Tensor]
 
     def adapt(self, support, names, run):
-        preparation, volumes = prepare_support(support, Preparation(), None)
+        preparation, volumes = prepare_support(support, Preparation(), None, run)
         features = [F.conv3d(v.image[None], self.weights["weight"], self.weights["bias"])[0] for v in volumes]
         picked = torch.cat([f[:, v.known] for f, v in zip(features, volumes, strict=True)], 1)
         labels = torch.cat([v.labels[v.known] for v in volumes])
@@ -270,7 +270,7 @@ class Adaptable:
     problems = needs(base=1)
 
     def fit(self, task, run):
-        _, volumes = prepare_support(task.base, Preparation(), None)
+        _, volumes = prepare_support(task.base, Preparation(), None, run)
         classes = len(task.base[0].truth.names)
         with run.seeded("weights"):
             embedding = nn.Conv3d(len(task.channels), 3, 1)

@@ -176,3 +176,15 @@ def test_probabilities_that_do_not_fit_on_the_disk_are_refused(tmp_path, monkeyp
         ProbabilityFile(tmp_path / "scratch", (10, 10, 5), 1)
     assert not list(tmp_path.iterdir())
     ProbabilityFile(tmp_path / "scratch", (10, 10, 2), 1)
+
+
+def test_a_model_that_leaves_a_part_out_or_gives_nan_is_an_error():
+    from lowshot.errors import LowshotError
+
+    for broken in (torch.full((2, 4, 4, 4), float("nan")), None):
+        decision_regions = [] if broken is None else [Region((slice(4), slice(4), slice(4)), broken)]
+        scan = Scan("case", torch.randn(1, 4, 4, 4), np.eye(4))
+        prepared = Preparation().apply(scan)
+        names = Names(("background", "liver"), (0, 1))
+        with pytest.raises(LowshotError, match="no .finite. score"):
+            assemble(decision_regions, prepared, Preparation(), names)

@@ -1,11 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from lowshot.errors import EmptySupport
+from lowshot.errors import EmptySupport, GridMismatch
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
+from lowshot.progress import Silent
+from lowshot.training.run import Run
 from lowshot.transforms.support import class_counts, known_voxels, prepare_support
 
 NAMES = Names(("background", "liver", "spleen"), (0, 1, 2))
@@ -22,7 +26,7 @@ def labelled(shape=(12, 10, 8), spacing=(1.0, 1.0, 1.0), known=None, annotated=N
 
 def test_volumes_are_the_prepared_scans():
     case = labelled()
-    preparation, (volume,) = prepare_support([case], Preparation(), None)
+    preparation, (volume,) = prepare_support([case], Preparation(), None, run=Run())
     assert preparation.spacing == (1.0, 1.0, 1.0)
     torch.testing.assert_close(volume.image, preparation.apply(case.scan).voxels)
     assert torch.equal(volume.labels, case.truth.labels)
@@ -30,7 +34,9 @@ def test_volumes_are_the_prepared_scans():
 
 
 def test_all_scans_come_to_the_spacing_of_the_first():
-    preparation, volumes = prepare_support([labelled(spacing=(1.0, 1.0, 2.0)), labelled()], Preparation(), None)
+    preparation, volumes = prepare_support(
+        [labelled(spacing=(1.0, 1.0, 2.0)), labelled()], Preparation(), None, run=Run()
+    )
     assert preparation.spacing == (1.0, 1.0, 2.0)
     assert [volume.spacing for volume in volumes] == [(1.0, 1.0, 2.0)] * 2
     assert volumes[1].labels.shape == (12, 10, 4)
@@ -38,25 +44,25 @@ def test_all_scans_come_to_the_spacing_of_the_first():
 
 def test_large_scans_become_coarser_for_all():
     cases = [labelled(), labelled((24, 20, 16))]
-    preparation, volumes = prepare_support(cases, Preparation(), most_voxels=960)
+    preparation, volumes = prepare_support(cases, Preparation(), most_voxels=960, run=Run())
     assert preparation.spacing == pytest.approx((2.0, 2.0, 2.0), rel=1e-3)
     assert all(volume.labels.numel() <= 1.1 * 960 for volume in volumes)
 
 
 def test_a_given_spacing_is_kept():
-    preparation, _ = prepare_support([labelled()], Preparation(spacing=(2.0, 2.0, 2.0)), most_voxels=1)
+    preparation, _ = prepare_support([labelled()], Preparation(spacing=(2.0, 2.0, 2.0)), most_voxels=1, run=Run())
     assert preparation.spacing == (2.0, 2.0, 2.0)
 
 
 def test_unknown_voxels_stay_unknown():
     known = torch.zeros(12, 10, 8, dtype=torch.bool)
     known[:, :, 3] = True
-    _, (volume,) = prepare_support([labelled(known=known)], Preparation(), None)
+    _, (volume,) = prepare_support([labelled(known=known)], Preparation(), None, run=Run())
     assert torch.equal(volume.known, known)
 
 
 def test_what_a_crop_adds_is_unknown():
-    _, (volume,) = prepare_support([labelled()], Preparation(crop=(16, 10, 8)), None)
+    _, (volume,) = prepare_support([labelled()], Preparation(crop=(16, 10, 8)), None, run=Run())
     assert volume.known[2:14].all()
     assert not volume.known[:2].any()
     assert not volume.known[14:].any()
@@ -82,18 +88,38 @@ def test_a_support_without_structures_is_refused(how):
     else:
         case.truth.labels.zero_()
     with pytest.raises(EmptySupport, match=r"case: no annotated structure is left .* check the label map"):
-        prepare_support([case], Preparation(crop=crop), None)
+        prepare_support([case], Preparation(crop=crop), None, run=Run())
 
 
 def test_one_scan_without_structures_is_fine_beside_another():
     empty = labelled()
     empty.truth.labels.zero_()
-    _, volumes = prepare_support([empty, labelled()], Preparation(), None)
+    _, volumes = prepare_support([empty, labelled()], Preparation(), None, run=Run())
     assert len(volumes) == 2
 
 
 def test_classes_are_counted_where_they_are_known():
     known = torch.ones(12, 10, 8, dtype=torch.bool)
     known[:5] = False
-    _, volumes = prepare_support([labelled(), labelled(known=known)], Preparation(), None)
+    _, volumes = prepare_support([labelled(), labelled(known=known)], Preparation(), None, run=Run())
     assert class_counts(volumes, 4).tolist() == [960 - 54 + 7 * 80 - 27, 27, 54, 0]
+
+
+def test_pictures_keep_their_pixels():
+    case = labelled()
+    picture = replace(case, scan=replace(case.scan, spacing_known=False))
+    preparation, _ = prepare_support([picture], Preparation(), None, run=Run())
+    assert preparation.spacing is None
+    with pytest.raises(GridMismatch, match="one kind"):
+        prepare_support([picture, labelled()], Preparation(), None, run=Run())
+
+
+def test_a_crop_that_leaves_labels_out_says_so():
+    said = []
+
+    class Listening(Silent):
+        def warn(self, message):
+            said.append(message)
+
+    prepare_support([labelled()], Preparation(crop=(4, 4, 4)), None, run=Run(progress=Listening()))
+    assert "leaves out" in said[0]

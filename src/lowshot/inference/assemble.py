@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lowshot.contract import Quality, Region
-from lowshot.errors import OutputError
+from lowshot.errors import LowshotError, OutputError
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation, Prepared
 
@@ -105,6 +105,8 @@ def assemble(
         decision.add(region)
         if probabilities is not None:
             probabilities.add(region)
+    if not bool((decision.best >= 0).all()):  # negative as it began, or NaN
+        raise LowshotError(f"{prepared.name}: the model gave no (finite) score for a part of the scan")
     labels = preparation.undo_labels(decision.labels, prepared, decision.margin())
     return labels, decision.quality(names)
 

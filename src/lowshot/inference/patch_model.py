@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from lowshot.contract import Region, State
+from lowshot.errors import SettingsError
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation, Prepared
 from lowshot.inference.memory import activation_bytes
@@ -21,6 +22,10 @@ class TileOptions:
 
     tiles_at_once: int = 1
     """Tiles per forward pass; more is faster on a GPU and takes more memory."""
+
+    def __post_init__(self) -> None:
+        if self.tiles_at_once < 1:
+            raise SettingsError(f"tiles_at_once: expected at least 1, got {self.tiles_at_once}")
 
 
 @dataclass(eq=False)

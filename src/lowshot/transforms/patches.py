@@ -37,7 +37,7 @@ class Volume:
     def voxels_by_class(self) -> list[Int[Tensor, " n"]]:
         """Flat indices of every class that occurs where labels are known; the pools for balanced patch centres."""
         flat = self.known_labels.flatten()
-        return [(flat == k).nonzero().squeeze(1) for k in torch.unique(flat).tolist() if k >= 0]
+        return [(flat == k).nonzero().squeeze(1).cpu() for k in torch.unique(flat).tolist() if k >= 0]
 
     @cached_property
     def known_labels(self) -> Float[Tensor, "x y z"]:
@@ -89,8 +89,12 @@ def _patches_of(volume: Volume, count: int, sampling: PatchSampling, generator: 
     # Whole voxels, so that without a spatial transform a patch shows the scan's own voxels exactly.
     corner = torch.round(centres / spacing + middle - (size - 1) / 2)
 
-    offsets = torch.stack(torch.meshgrid(*[torch.arange(n) for n in sampling.size], indexing="ij"), dim=-1)
-    positions = corner[:, None, None, None] + offsets
+    # What was drawn is small; from here on the work is done where the volume is.
+    device = volume.image.device
+    transform, corner = transform.to(device), corner.to(device)
+    spacing, middle = spacing.to(device), middle.to(device)
+    lines = [torch.arange(n, device=device) for n in sampling.size]
+    positions = corner[:, None, None, None] + torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1)
     sampled = apply_spatial(transform, (positions - middle) * spacing) / spacing + middle
     coordinates = ((positions - middle) / middle.clamp_min(0.5)).movedim(-1, 1)
     image = sample_volume(volume.image, sampled, "bilinear")
@@ -120,7 +124,7 @@ def sample_volume(
     volume: Float[Tensor, "c x y z"], indices: Float[Tensor, "b i j k 3"], mode: str
 ) -> Float[Tensor, "b c i j k"]:
     """Values of a volume at fractional voxel indices; beyond its faces it is mirrored."""
-    shape = torch.tensor(volume.shape[1:])
+    shape = torch.tensor(volume.shape[1:], device=indices.device)
     grid = (2 * indices / (shape - 1).clamp_min(1) - 1).flip(-1)  # grid_sample wants (z, y, x)
     b, i = indices.shape[:2]
     # One volume, many patches: stacked along the first axis, so that the volume is not repeated per patch.

@@ -41,6 +41,11 @@ class SpatialTransform(NamedTuple):
     shift_mm: Float[Tensor, "b 3"]
     elastic_mm: Float[Tensor, "b 3 x y z"] | None
 
+    def to(self, device: torch.device) -> "SpatialTransform":
+        """The same transforms on another device."""
+        elastic = None if self.elastic_mm is None else self.elastic_mm.to(device)
+        return SpatialTransform(self.matrix.to(device), self.shift_mm.to(device), elastic)
+
 
 def draw_spatial(
     ranges: SpatialRanges,

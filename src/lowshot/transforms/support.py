@@ -7,29 +7,35 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from lowshot.errors import EmptySupport
+from lowshot.errors import EmptySupport, GridMismatch
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import LabelledScan
 from lowshot.nn.geometry import working_spacing
+from lowshot.training.run import Run
 from lowshot.transforms.patches import Volume
 
 
 def prepare_support(
-    support: Sequence[LabelledScan], preparation: Preparation, most_voxels: int | None
+    support: Sequence[LabelledScan], preparation: Preparation, most_voxels: int | None, run: Run
 ) -> tuple[Preparation, list[Volume]]:
-    """Prepare each annotated scan with its labels; what is not known stays unknown.
+    """Prepare each annotated scan with its labels, on the run's device; what is not known stays unknown.
 
     The preparation comes back with its spacing filled in: the first scan's own, or a coarser one where a scan would
-    have more than ``most_voxels`` voxels. Every scan to be segmented is then brought to that spacing.
+    have more than ``most_voxels`` voxels. Every scan to be segmented is then brought to that spacing. Pictures, whose
+    files know no millimetres, keep their pixels.
 
     Raises:
         EmptySupport: no structure is annotated in what the preparation leaves of the scans.
+        GridMismatch: some of the scans know their spacing and some do not.
     """
-    if preparation.spacing is None:
+    known = {labelled.scan.spacing_known for labelled in support}
+    if len(known) > 1:
+        raise GridMismatch("some annotated scans know their voxel size and some (PNG, TIFF) do not; use one kind")
+    if preparation.spacing is None and known == {True}:
         grids = [preparation.apply(labelled.scan).grid for labelled in support]
         extent = [max(grid.shape[axis] * grid.spacing[axis] for grid in grids) for axis in range(3)]
         preparation = replace(preparation, spacing=working_spacing(extent, grids[0].spacing, most_voxels))
-    volumes = [_volume(labelled, preparation) for labelled in support]
+    volumes = [_volume(labelled, preparation, run) for labelled in support]
     if not any(bool((volume.labels[volume.known] > 0).any()) for volume in volumes):
         names = ", ".join(labelled.scan.name for labelled in support)
         raise EmptySupport(
@@ -39,13 +45,20 @@ def prepare_support(
     return preparation, volumes
 
 
-def _volume(labelled: LabelledScan, preparation: Preparation) -> Volume:
+def _volume(labelled: LabelledScan, preparation: Preparation, run: Run) -> Volume:
     prepared = preparation.apply(labelled.scan)
+    annotated = labelled.truth.labels > 0
+    left = int(annotated[prepared.axis_map.scan_box()].sum()) / max(1, int(annotated.sum()))
+    if left < 1:
+        run.progress.warn(
+            f"{labelled.scan.name}: the crop ({preparation.crop}) leaves out {1 - left:.0%} of what is annotated"
+        )
     known = known_voxels(labelled)
     labels = preparation.apply_labels(labelled.truth.labels, prepared, known)
     everywhere = torch.ones_like(labelled.truth.labels, dtype=torch.bool)
     mask = preparation.apply_mask(everywhere if known is None else known, prepared)
-    return Volume(prepared.voxels, labels, mask, prepared.grid.spacing)
+    device = run.device  # patches are drawn and augmented where the network is trained
+    return Volume(prepared.voxels.to(device), labels.to(device), mask.to(device), prepared.grid.spacing)
 
 
 def known_voxels(labelled: LabelledScan) -> Bool[Tensor, "i j k"] | None:

@@ -7,7 +7,7 @@ Read from here: ``network.py`` is the model, ``objective.py`` the loss, ``lowsho
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -30,6 +30,13 @@ from lowshot.training.schedules import cosine, step_decay
 from lowshot.transforms.levels import AUGMENTATION, Level
 from lowshot.transforms.patches import Patches, PatchSampling, Volume, sample_patches
 from lowshot.transforms.support import class_counts, prepare_support
+
+POSITIVE = [
+    *("most_voxels", "patch_voxels", "batch", "convolutions", "strides", "level_width", "pyramid_width"),
+    *("pyramid_rates", "pyramid_stride", "embedding_size", "modes", "mixer_width", "scale", "hard_multiple"),
+    *("loss_share", "steps", "learning_rate", "clip_norm"),
+]
+NARROWEST = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,11 +109,17 @@ class MRENet:
             raise SettingsError(f"strides: {len(self.widths)} levels need {len(self.widths) - 1}, got {self.strides}")
         if self.patch is not None and self.strides is not None:
             Geometry(self.dimensions or (2 if self.patch[2] == 1 else 3), self.strides, self.patch, self.margin)
-        for name in ("patch_voxels", "batch", "pyramid_stride", "embedding_size", "modes", "steps", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise SettingsError(f"{name}: expected more than 0, got {getattr(self, name)}")
-        if not 0 <= self.balanced <= 1:
-            raise SettingsError(f"balanced: expected a share from 0 to 1, got {self.balanced}")
+        for name in POSITIVE:
+            value = getattr(self, name)
+            if any(not each > 0 for each in _flat(value)):
+                raise SettingsError(f"{name}: expected more than 0, got {value}")
+        for name in ("balanced", "loss_share", "decay_at"):
+            if any(not 0 <= each <= 1 for each in _flat(getattr(self, name))):
+                raise SettingsError(f"{name}: expected shares from 0 to 1, got {getattr(self, name)}")
+        if min(self.widths) < NARROWEST:
+            raise SettingsError(
+                f"widths: transition layers are a quarter as wide, so at least {NARROWEST}, got {self.widths}"
+            )
 
     def problems(self, task: LowShotTask) -> list[str]:
         """Needs a support; names in the settings must be structures of the task."""
@@ -124,7 +137,7 @@ class MRENet:
 
     def fit(self, task: LowShotTask, run: Run) -> PatchModel:
         """Train on random patches of the annotated scans."""
-        preparation, volumes = prepare_support(task.support, self._preparation(), self.most_voxels)
+        preparation, volumes = prepare_support(task.support, self._preparation(), self.most_voxels, run)
         geometry = self._geometry(volumes[0])
         with run.seeded("weights"):
             network = self._network(len(task.channels), len(task.names), geometry)
@@ -222,6 +235,13 @@ class MRENet:
             share=self.loss_share,
         )
         return {"cross_entropy": loss}
+
+
+def _flat(value: Any) -> list[int | float]:
+    """The numbers in a setting: one, none, or nested in tuples."""
+    if value is None:
+        return []
+    return [number for part in value for number in _flat(part)] if isinstance(value, tuple) else [value]
 
 
 def _batch(volumes: Sequence[Volume], sampling: PatchSampling, run: Run, step: int, generator: Generator) -> Patches:

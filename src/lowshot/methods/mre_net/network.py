@@ -188,5 +188,5 @@ class PrototypeClassifier(nn.Module):
 
 
 def _log_sum(terms: Sequence[Tensor]) -> Tensor:
-    """log Σ exp, term by term: over an axis of three, ``logsumexp`` is several times slower on a CPU."""
+    """Logarithm of Σ exp, term by term: over an axis of three, ``logsumexp`` is several times slower on a CPU."""
     return reduce(torch.logaddexp, terms)
