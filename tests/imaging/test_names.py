@@ -29,6 +29,17 @@ def test_the_table_is_ordered_by_value_behind_the_background():
     assert Names.of({1: "air", 7: "body"}, background=1).names == ("air", "body")
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.int64])
+def test_every_value_of_a_type_is_its_own_index_or_unknown(dtype):
+    low, high = max(np.iinfo(dtype).min, -40_000), min(np.iinfo(dtype).max, 40_000)
+    names = Names.from_values([low, 5, 7, high])
+    values = np.array([[0, low, 5], [7, high, low]], dtype=dtype)
+    expected = [[names.values.index(int(value)) for value in row] for row in values]
+    assert names.encode(values).tolist() == expected
+    with pytest.raises(UnknownLabel, match="label value 6, 8 has no name"):
+        names.encode(np.array([low, 8, 6, high], dtype=dtype))
+
+
 def test_unknown_values_are_listed_with_the_file():
     with pytest.raises(UnknownLabel, match=r"case\.nii: label value 4, 9 has no name; the table knows 0, 1"):
         Names.of({1: "liver"}).encode(np.array([0, 1, 9, 4]), "case.nii")

@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 from lowshot.errors import UnknownLabel
 
+_SMALL_RANGE = 1 << 16
+"""How far apart file values may be to be translated by a table of all values between them."""
+
 
 @dataclass(frozen=True)
 class Names:
@@ -53,18 +56,31 @@ class Names:
 
     def encode(self, values: npt.NDArray[np.integer], where: str = "label map") -> npt.NDArray[np.int16]:
         """Indices 0..K-1 for file values of any shape; a value outside the table is an error naming ``where``."""
-        order = np.argsort(self.values)
-        table = np.asarray(self.values, dtype=np.int64)[order]
-        present = np.unique(values).astype(np.int64)
-        unknown = np.setdiff1d(present, table)
-        if unknown.size:
+        low, high = int(values.min(initial=0)), int(values.max(initial=0))
+        encoded = self._looked_up(values, low, high) if high - low < _SMALL_RANGE else self._searched(values)
+        if encoded.min(initial=0) < 0:
+            unknown = ", ".join(map(str, np.unique(values[encoded < 0])[:10]))
             known = ", ".join(map(str, self.values))
             raise UnknownLabel(
-                f"{where}: label value {', '.join(map(str, unknown[:10]))} has no name; the table knows {known}. "
+                f"{where}: label value {unknown} has no name; the table knows {known}. "
                 "Add it to the names file, or declare it with --ignore-value if it marks unknown voxels"
             )
-        lookup = order.astype(np.int16)
-        return np.asarray(lookup[np.searchsorted(table, values)], dtype=np.int16)
+        return encoded
+
+    def _looked_up(self, values: npt.NDArray[np.integer], low: int, high: int) -> npt.NDArray[np.int16]:
+        """Index of each value, -1 for unknown ones. Negative values count from the table's end, as numpy does."""
+        table = np.full(high - low + 1, -1, dtype=np.int16)
+        for index, value in enumerate(self.values):
+            if low <= value <= high:
+                table[value] = index
+        return np.asarray(table[values], dtype=np.int16)
+
+    def _searched(self, values: npt.NDArray[np.integer]) -> npt.NDArray[np.int16]:
+        """The same for values too far apart for a table."""
+        order = np.argsort(self.values)
+        table = np.asarray(self.values, dtype=np.int64)[order]
+        place = np.searchsorted(table, values).clip(max=len(table) - 1)
+        return np.where(table[place] == values, order.astype(np.int16)[place], np.int16(-1))
 
     def decode(self, indices: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
         """File values for indices 0..K-1 of any shape."""
