@@ -189,6 +189,26 @@ def test_a_tie_keeps_the_class_it_was_given():
     assert bool((preparation.undo_labels(labels, prepared, margin) == 3).all())
 
 
+@pytest.mark.parametrize("noise", [0, 1e-7, -1e-7])
+@pytest.mark.parametrize("axis", range(3))
+def test_a_sheet_of_one_voxel_is_there_at_half_the_resolution(axis, noise):
+    labels = torch.zeros(9, 9, 9, dtype=torch.long)  # prepared voxels lie on 0, 2, 4, 6, 8
+    labels.select(axis, 4).fill_(3)
+    preparation = Preparation(orientation=None, spacing=(2.0, 2.0, 2.0))
+    prepared = preparation.apply(scan_of(labels, np.diag([1 + noise, 1 + noise, 1 + noise, 1.0])))
+    expected = torch.zeros(5, 5, 5, dtype=torch.long)
+    expected.select(axis, 2).fill_(3)
+    assert torch.equal(preparation.apply_labels(labels, prepared), expected)
+
+
+def test_of_two_structures_that_tie_the_lower_index_wins():
+    labels = torch.full((9, 9, 9), 2)
+    labels[4] = 1
+    preparation = Preparation(orientation=None, spacing=(2.0, 2.0, 2.0))
+    moved = preparation.apply_labels(labels, preparation.apply(scan_of(labels, np.eye(4))))
+    assert moved[:, 2, 2].tolist() == [2, 2, 1, 2, 2]
+
+
 def test_outside_of_the_crop_is_background_and_zero():
     preparation = Preparation(crop=(4, 4, 4))
     prepared = preparation.apply(Scan("case", torch.randn(1, 8, 8, 8), np.eye(4)))

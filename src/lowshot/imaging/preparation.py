@@ -20,6 +20,9 @@ from lowshot.imaging.scan import Scan
 
 FOREGROUND_MARGIN_MM = 5.0
 
+_ROUNDING = 1e-5
+"""Shares that differ by less are equal: their sums of float32 weights are rounded."""
+
 _TIE = 1e-6
 """Smallest margin, so that a voxel whose two best classes are equal still counts for the one it was given."""
 
@@ -212,7 +215,11 @@ def _axis_map(
 
 
 def _largest_class(labels: Tensor, weight: Tensor | None, axis_map: AxisMap) -> Tensor:
-    """Labels moved by ``axis_map``: the class with the largest interpolated weight; background where none has any."""
+    """Labels moved by ``axis_map``: the class with the largest interpolated weight; background where none has any.
+
+    At a tie a structure wins over background: at half the resolution a sheet of one voxel has exactly half of those
+    voxels that it runs through the middle of. Of two structures the one of lower index wins.
+    """
     if axis_map.is_exact:
         return axis_map.forward(labels[None])[0]
     best = torch.zeros(axis_map.shape, device=labels.device)
@@ -223,16 +230,16 @@ def _largest_class(labels: Tensor, weight: Tensor | None, axis_map: AxisMap) -> 
         if weight is not None:
             share *= weight[piece]
         share = part.forward(share[None])[0]
-        better = share > best[target]
+        better = share > (best[target] + _ROUNDING if label == 0 else best[target])
         best[target] = torch.maximum(best[target], share)
         result[target][better] = label
     return result
 
 
 def _boxes(labels: Tensor) -> list[tuple[int, Box]]:
-    """Each index that occurs, background first, with its bounding box: most structures are small."""
+    """Each index that occurs, background last, with its bounding box: most structures are small."""
     from scipy import ndimage
 
     boxes = ndimage.find_objects(labels.cpu().numpy())
     found = [(index, (box[0], box[1], box[2])) for index, box in enumerate(boxes, start=1) if box is not None]
-    return [(0, _everything(labels.shape)), *found]
+    return [*found, (0, _everything(labels.shape))]
