@@ -99,6 +99,33 @@ def test_label_maps(subject, severity, part):
     assert part in only(subject)[1]
 
 
+def known_where(*box):
+    known = torch.zeros(SHAPE, dtype=torch.bool)
+    known[box] = True
+    return known
+
+
+def test_only_known_voxels_are_counted():
+    """The second structure lies outside of the annotated slice, and has 4 voxels in the other."""
+    assert only(labelled(known=known_where(slice(0, 7)))) == ("note", "case: nothing labelled as spleen")
+    known = known_where(slice(0, 7)) | known_where(8, 8, slice(2, 6))
+    assert only(labelled(known=known)) == ("warning", "case: fewer than 10 voxels of spleen (4)")
+    assert only(labelled(known=known_where(0))) == ("error", "case: its label map is empty: no structure is annotated")
+
+
+def test_structures_alone_are_not_enough_where_the_rest_is_unknown():
+    severity, message = next(iter(found(labelled(known=labelled().truth.labels > 0))))
+    assert severity == "error"
+    assert "no background is known" in message
+    some = (labelled().truth.labels > 0) | known_where(0)
+    assert found(labelled(known=some)) == []
+
+
+def test_an_empty_image_matters_where_labels_are_known():
+    image = padded_image()  # empty where the second index is below 6
+    assert only(labelled(image=image, known=known_where(slice(7, None))))[1].endswith("liver")
+
+
 @pytest.mark.parametrize("index", [3, -1])
 def test_labels_outside_of_the_table(index):
     labels = labels_with(2, 8)

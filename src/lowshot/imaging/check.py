@@ -77,18 +77,25 @@ def _grid(name: str, grid: Grid) -> Iterator[Finding]:
 
 def _label_map(labelled: LabelledScan) -> Iterator[Finding]:
     name, truth, names = labelled.scan.name, labelled.truth, labelled.truth.names
-    counts = torch.bincount(truth.labels.flatten().long().clamp(0, len(names)), minlength=len(names) + 1)
-    if counts[len(names)] or int(truth.labels.min()) < 0:
+    if int(truth.labels.max()) >= len(names) or int(truth.labels.min()) < 0:
         yield Finding("error", f"{name}: labels outside of the table of {len(names)} names")
     if labelled.known is not None and not labelled.known.any():
         yield Finding(
             "error", f"{name}: no voxel of its label map is known; check the annotated slice and ignored value"
         )
+        return
+    labels = truth.labels.flatten() if labelled.known is None else truth.labels[labelled.known]
+    counts = torch.bincount(labels.long().clamp(0, len(names)), minlength=len(names) + 1)
     sizes = dict(zip(names.foreground, counts[1 : len(names)].tolist(), strict=True))
     if not any(sizes.values()):
         yield Finding("error", f"{name}: its label map is empty: no structure is annotated")
         return
-    if not counts[0]:
+    if not counts[0] and labelled.known is not None:
+        yield Finding(
+            "error",
+            f"{name}: no background is known, so a model would see structures everywhere; annotate some background too",
+        )
+    elif not counts[0]:
         yield Finding("warning", f"{name}: no voxel is background; is the background's value right?")
     tiny = [f"{structure} ({size})" for structure, size in sizes.items() if 0 < size < TINY_VOXELS]
     if tiny:
@@ -106,6 +113,8 @@ def _overlap(labelled: LabelledScan) -> Iterator[Finding]:
     """Labels on empty image, as when the label map of another scan, or a mirrored one, was given."""
     image = labelled.scan.voxels[0]
     structure = labelled.truth.labels > 0
+    if labelled.known is not None:
+        structure &= labelled.known
     on_empty = float((image[structure] == image.min()).float().mean())
     if on_empty > 0.5 and image.min() < image.max():
         message = f"{labelled.scan.name}: {on_empty:.0%} of its labelled voxels lie where the image is empty"
