@@ -38,6 +38,13 @@ def test_a_folder_without_images_is_a_dicom_series_and_folders_in_it_are_several
     assert [scan.paths for scan in scan_files([tmp_path / "one"])] == [tmp_path / "one"]
 
 
+def test_an_image_among_dicom_files_is_refused(folder):
+    images = folder / "images"
+    (images / "IM0001").write_bytes(bytes(128) + b"DICM")
+    with pytest.raises(InputError, match=r"images: holds images \(s0\.nii\.gz\) and DICOM files \(IM0001\)"):
+        scan_files([images])
+
+
 def test_two_scans_of_one_name_are_refused(folder):
     image = folder / "images" / "s0.nii.gz"
     with pytest.raises(InputError, match=r"two scans are named s0: .*images.*s0.*labels.*s0.*column 'name'"):

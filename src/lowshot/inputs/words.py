@@ -26,7 +26,7 @@ def scan_files(words: Iterable[str | Path]) -> list[ScanFiles]:
 
     Raises:
         UnreadableFile: there is no such file, or nothing in a folder or behind a pattern.
-        InputError: two scans have one name, so that their results would have one file.
+        InputError: two scans have one name, so that their results would have one file; a folder mixes images and DICOM.
     """
     return [row.scan for row in rows(words)]
 
@@ -58,6 +58,7 @@ def _meant_by(word: str) -> list[Row]:
 def _in_folder(folder: Path) -> list[Path]:
     images = image_files(folder)
     if images:
+        _refuse_dicom_among(images, folder)
         return images
     entries = sorted(each for each in folder.iterdir() if not each.name.startswith("."))
     if not entries:
@@ -65,6 +66,18 @@ def _in_folder(folder: Path) -> list[Path]:
     if any(each.is_file() for each in entries):
         return [folder]  # DICOM files need no suffix; reading tells if these are none
     return entries
+
+
+def _refuse_dicom_among(images: Sequence[Path], folder: Path) -> None:
+    from pydicom.misc import is_dicom
+
+    others = (each for each in sorted(folder.iterdir()) if each.is_file() and each not in images)
+    first = next((each for each in others if is_dicom(each)), None)
+    if first is not None:
+        raise InputError(
+            f"{folder}: holds images ({images[0].name}) and DICOM files ({first.name}), so it cannot be told which are "
+            "the scans; move one kind to a folder of its own"
+        )
 
 
 def _matching(pattern: str) -> list[Path]:
