@@ -21,9 +21,33 @@ def test_paths_start_at_the_tables_folder_unless_absolute(tmp_path):
 
 
 def test_a_column_for_each_channel(tmp_path):
+    (tmp_path / "a.nii.gz").touch()
+    (tmp_path / "b.nii.gz").touch()
     (row,) = table(tmp_path, "name,T1,FLAIR,labels\nann,a.nii.gz,b.nii.gz,l.nii.gz\n")
     assert row.scan.paths == {"T1": tmp_path / "a.nii.gz", "FLAIR": tmp_path / "b.nii.gz"}
     assert row.scan.name == "ann"
+
+
+def test_channels_may_be_folders_and_have_names_like_the_headings(tmp_path):
+    (tmp_path / "dicom").mkdir()
+    (tmp_path / "a.nii.gz").touch()
+    (row,) = table(tmp_path, "image1,image_2,mag\ndicom#4,a.nii.gz,dicom\n")
+    assert list(row.scan.paths) == ["image1", "image_2", "mag"]
+
+
+def test_one_missing_file_is_told_when_it_is_read_and_a_column_of_none_at_once(tmp_path):
+    (tmp_path / "a.nii.gz").touch()
+    assert len(table(tmp_path, "T1\nmissing.nii.gz\na.nii.gz\n")) == 2
+    with pytest.raises(InputError, match=r"column 'age' is taken for a channel, but in no row .*63\)"):
+        table(tmp_path, "T1,age\na.nii.gz,63\na.nii.gz,64\n")
+
+
+def test_a_quoted_cell_may_hold_a_line_break(tmp_path):
+    text = 'image,labels,annotated\na.png,b.png,"liver;\nleft kidney"\n'
+    (row,) = table(tmp_path, text)
+    assert row.annotated == {"liver", "left kidney"}
+    with pytest.raises(InputError, match="line 4: no path"):
+        table(tmp_path, text + ",b.png,\n")
 
 
 def test_partly_annotated_scans(tmp_path):
@@ -53,6 +77,9 @@ def test_scans_without_labels(tmp_path):
         ("labels,name\nb,x\n", "expected a column 'image'"),
         ("image,labels\n", "it has none"),
         ("image,labels,anotated\na,b,c\n", "'anotated' is known; did you mean annotated"),
+        ("images,labels\na,b\n", "no column 'images' is known; did you mean image"),
+        ("Image\na\n", "no column 'Image' is known; did you mean image"),
+        ("T1,label\na,b\n", "no column 'label' is known; did you mean labels"),
         ("image,image\na,b\n", "different heading for every column"),
         ("image,\na,b\n", "different heading for every column"),
         ("image,labels\na.nii.gz,b.nii.gz,c\n", "line 2: more cells than headings"),

@@ -6,6 +6,7 @@ or ``annotated`` (the structures that were looked for, ``liver;spleen``). Relati
 """
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -13,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from lowshot.errors import InputError
+from lowshot.imaging.dicom import split_series
 from lowshot.imaging.stored import require_file
 from lowshot.inputs.scan_files import ScanFiles
 
 RESERVED = ("image", "name", "labels", "annotated_slice", "annotated")
+_TYPO = 0.8
+"""How alike (0 to 1) a heading without an image column has to be to one of these to be taken for a typing error."""
 Slice = int | tuple[int, int]
 
 
@@ -35,23 +39,26 @@ def read_table(path: Path) -> list[Row]:
 
     Raises:
         UnreadableFile: there is no such file.
-        InputError: a column that cannot be, a row without an image; the message names file and line.
+        InputError: a column that cannot be or names no file, a row without an image; the message names file and line.
     """
     require_file(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected a CSV in UTF-8, could not read it ({error})") from None
-    lines = text.splitlines()
-    heading = lines[0] if lines else ""
+    heading = text.partition("\n")[0]
     delimiter = next((mark for mark in "\t;," if mark in heading), ",")
-    table = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
+    table = csv.DictReader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
     columns = [(column or "").strip() for column in table.fieldnames or ()]
     channels = _channel_columns(path, columns)
     table.fieldnames = columns
     rows = [_row(f"{path}, line {table.line_num}", path.parent, cells, channels) for cells in table]
     if not rows:
         raise InputError(f"{path}: expected one row for each scan below the headings, it has none")
+    for channel in channels:
+        _require_some_file(
+            path, channel, [row.scan.paths[channel] for row in rows if isinstance(row.scan.paths, Mapping)]
+        )
     return rows
 
 
@@ -66,9 +73,22 @@ def _channel_columns(path: Path, columns: Sequence[str]) -> list[str]:
             f"{path}: beside 'image' no column {others[0]!r} is known"
             + (f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(RESERVED)}")
         )
+    for column in others:
+        close = get_close_matches(column.lower(), RESERVED, n=1, cutoff=_TYPO)
+        if close and column.isalpha():  # image1 and image_2 are channels
+            raise InputError(f"{path}: no column {column!r} is known; did you mean {close[0]}?")
     if "image" not in columns and not others:
         raise InputError(f"{path}: expected a column 'image', or one for each channel; got {', '.join(columns)}")
     return others
+
+
+def _require_some_file(path: Path, column: str, files: Sequence[Path]) -> None:
+    """A column of ages is no channel; a single missing file is told when it is read."""
+    if not any(split_series(file)[0].exists() for file in files):
+        raise InputError(
+            f"{path}: column {column!r} is taken for a channel, but in no row does it name a file that exists (the "
+            f"first would be {files[0]}); correct the paths, or remove the column"
+        )
 
 
 def _row(where: str, folder: Path, cells: Mapping[str | Any, str | Any], channels: Sequence[str]) -> Row:
