@@ -90,7 +90,7 @@ def test_colour_tables_of_freesurfer(tmp_path):
 
 @pytest.mark.parametrize("text", [ITK_SNAP, FREESURFER])
 def test_a_line_unlike_the_others_is_no_name(tmp_path, text):
-    with pytest.raises(UnknownLabel, match="expected every line to be one of an? .*, got '9 255 0 0 spleen'"):
+    with pytest.raises(UnknownLabel, match=r"expected every line to be one of an? .*, got '9 255 0 0 spleen'"):
         read_names(written(tmp_path, text + "9 255 0 0 spleen\n"))
 
 
