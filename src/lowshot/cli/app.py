@@ -23,12 +23,13 @@ for command in (fit, segment, evaluate, demo, methods, doctor):
     app.command(no_args_is_help=command in (fit, segment, evaluate, doctor))(reported(command))
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> bool:
     if wanted:
         from importlib.metadata import version
 
         typer.echo(f"lowshot {version('lowshot')}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()

@@ -31,7 +31,8 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
             message, code = ending(error)
             if os.environ.get(DEBUG):
                 traceback.print_exc()
-            _print(message, code, as_json=bool(kwargs.get("as_json")))
+            what = "stopped" if isinstance(error, KeyboardInterrupt) else "error"
+            _print(what, message, code, as_json=bool(kwargs.get("as_json")))
             raise typer.Exit(code) from error
 
     return guarded
@@ -40,14 +41,14 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
 def ending(error: BaseException) -> tuple[str, int]:
     """The sentence and the exit code for an exception."""
     if isinstance(error, LowshotError):
-        return f"error: {error}", error.exit_code
+        return str(error), error.exit_code
     if isinstance(error, Stopped):
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        return "stopped", INTERRUPTED
-    if isinstance(error, MemoryError):
-        return "error: not enough memory; close other programs, or use smaller scans or settings", 1
+        return "by Ctrl-C", INTERRUPTED
     first = str(error).strip().partition("\n")[0]
+    if isinstance(error, MemoryError) or "out of memory" in first or "can't allocate memory" in first:
+        return "not enough memory; close other programs, or use smaller scans or settings", 1
     return (
         f"internal error: {type(error).__name__}: {first}. This is a bug: run it again with {DEBUG}=1 and report "
         "what it prints",
@@ -55,9 +56,7 @@ def ending(error: BaseException) -> tuple[str, int]:
     )
 
 
-def _print(message: str, code: int, as_json: bool) -> None:
-    if as_json:
-        message = json.dumps({"event": "error", "message": message, "exit_code": code})
-    else:
-        message = f"lowshot: {message}"
-    print(message, file=sys.stderr, flush=True)  # noqa: T201
+def _print(what: str, message: str, code: int, *, as_json: bool) -> None:
+    event = {"event": what, "message": message, "exit_code": code}
+    line = json.dumps(event) if as_json else f"lowshot: {what}: {message}"
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
