@@ -6,7 +6,6 @@
     │   ├── GridMismatch            an image and a label map do not share one grid
     │   ├── UnknownLabel            a label value without a name, or a name without a value
     │   ├── BadVoxels               NaN or infinite voxels, colour, an undeclared fourth dimension
-    │   ├── ScanTooSmall            the scan is smaller than what the method needs
     │   ├── ChannelMismatch         channels (sequences) missing, surplus or swapped
     │   └── EmptySupport            no annotated scan, or one without any annotated structure
     ├── SettingsError               exit code 2: a setting that does not exist or is out of range
@@ -50,10 +49,6 @@ class UnknownLabel(InputError):
 
 class BadVoxels(InputError):
     """Voxels are NaN, infinite, coloured, or have an undeclared fourth dimension."""
-
-
-class ScanTooSmall(InputError):
-    """The scan is smaller than what the method needs."""
 
 
 class ChannelMismatch(InputError):

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 
 @runtime_checkable
-@runtime_checkable
 class Task(Protocol):
     """One piece of work in progress."""
 
@@ -28,7 +27,6 @@ class Task(Protocol):
         """``n`` more units are done; ``figures`` (a loss, a Dice) are shown beside the count."""
 
 
-@runtime_checkable
 @runtime_checkable
 class Progress(Protocol):
     """Where messages and progress go."""

@@ -7,9 +7,8 @@ from itertools import takewhile
 from pathlib import Path
 
 from lowshot.errors import ChannelMismatch, InputError
-from lowshot.imaging.files import read_scan, scan_format, scan_name
+from lowshot.imaging.files import read_scan, scan_name
 from lowshot.imaging.scan import Scan
-from lowshot.imaging.stored import require_file
 
 _CHANNEL = re.compile(r"(?:^|,)\s*([\w.+-]+)\s*=")
 
@@ -49,12 +48,6 @@ class ScanFiles:
     def all_paths(self) -> tuple[Path, ...]:
         """Every file or folder of this scan."""
         return tuple(self.paths.values()) if isinstance(self.paths, Mapping) else (self.paths,)
-
-    def require(self) -> None:
-        """Refuse a file that does not exist, is empty or has no known format, without reading it."""
-        for path in self.all_paths:
-            if scan_format(path) != "dicom":
-                require_file(path)
 
     def read(self, declared: Declared = NOTHING_DECLARED) -> Scan:
         """The scan as stored; errors as ``read_scan``."""

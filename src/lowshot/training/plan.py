@@ -26,7 +26,7 @@ class StagePlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """Precision, memory format, threads and steps. Resuming reuses it, and so do further seeds of one comparison."""
+    """Precision, memory format, threads and steps. Resuming reuses it; ``Run(plan=...)`` gives it to other seeds."""
 
     precision: Precision
     memory_format: MemoryFormat
