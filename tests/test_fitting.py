@@ -1,11 +1,13 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from ball_files import NAMES, TINY, labelled
-from lowshot.errors import ModelFileError, SettingsError, TaskProblem
-from lowshot.fitting import Fitted, fit, load
+from lowshot.errors import InputError, ModelFileError, SettingsError, TaskProblem
+from lowshot.fitting import _digest, fit
+from lowshot.model_file import Fitted, load
 from lowshot.task import LowShotTask
 
 
@@ -35,10 +37,24 @@ def test_a_saved_model_comes_back_with_all_that_is_said_about_it(tmp_path):
     assert {"machine", "date", "versions", "training_files"} <= told.keys()
 
 
+def moved(labelled, affine):
+    scan, truth = replace(labelled.scan, affine=affine), replace(labelled.truth, affine=affine)
+    return replace(labelled, scan=scan, truth=truth)
+
+
+def only_slice(labelled, k):
+    known = torch.zeros(labelled.truth.labels.shape, dtype=torch.bool)
+    known[:, :, k] = True
+    return replace(labelled, known=known)
+
+
 def test_the_digest_of_a_task_in_memory_tells_tasks_apart():
-    one, same, other = (tiny_fit(LowShotTask(NAMES, [labelled(seed)])) for seed in (0, 0, 1))
-    assert one.provenance["training_files"] == same.provenance["training_files"]
-    assert one.provenance["training_files"] != other.provenance["training_files"]
+    example = labelled(0)
+    unspaced = replace(example, scan=replace(example.scan, spacing_known=False))
+    others = [labelled(1), moved(example, 2 * example.scan.affine), unspaced, only_slice(example, 5)]
+    found = [_digest(LowShotTask(NAMES, [each])) for each in (example, labelled(0), *others)]
+    assert found[0] == found[1]
+    assert len(set(found)) == 5
 
 
 def test_digests_travel_without_the_paths(tmp_path):
@@ -99,10 +115,26 @@ def test_a_stopped_training_goes_on_and_ends_with_the_same_weights(tmp_path, mon
         assert torch.equal(value, weights(resumed)[name]), name
 
 
-def test_a_folder_with_another_unfinished_training_is_refused(tmp_path):
-    tiny_fit(folder=tmp_path)
+def test_a_folder_with_another_unsaved_training_is_refused(tmp_path):
+    fitted = tiny_fit(folder=tmp_path / "t")
     with pytest.raises(SettingsError, match="seed was 0, is now 1"):
-        tiny_fit(folder=tmp_path, seed=1)
+        tiny_fit(folder=tmp_path / "t", seed=1)
     with pytest.raises(SettingsError, match="files"):
-        tiny_fit(LowShotTask(NAMES, [labelled(1)]), folder=tmp_path)
-    tiny_fit(folder=tmp_path, seed=1, restart=True)
+        tiny_fit(LowShotTask(NAMES, [labelled(1)]), folder=tmp_path / "t")
+    fitted.save(tmp_path / "m.safetensors")
+    tiny_fit(folder=tmp_path / "t", seed=1)
+    tiny_fit(folder=tmp_path / "t", seed=2, restart=True)
+
+
+def test_another_annotated_slice_is_another_training(tmp_path):
+    files = {"scan.nii.gz": "one file, whatever is annotated in it"}
+    tiny_fit(LowShotTask(NAMES, [only_slice(labelled(0), 11)]), folder=tmp_path, files=files)
+    with pytest.raises(SettingsError, match="annotation was"):
+        tiny_fit(LowShotTask(NAMES, [only_slice(labelled(0), 12)]), folder=tmp_path, files=files)
+
+
+def test_a_scan_that_cannot_be_used_is_refused_before_training():
+    example = labelled(0)
+    example.scan.voxels[0, 3, 3, 3] = torch.nan
+    with pytest.raises(InputError, match="s0: 1 of 13,824 voxels are NaN"):
+        tiny_fit(LowShotTask(NAMES, [example]))

@@ -1,17 +1,19 @@
 import json
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from lowshot import catalogue, model_file
+from lowshot import catalogue
 from lowshot.contract import State
-from lowshot.errors import ModelFileError
+from lowshot.errors import ModelFileError, OutputError
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation
 from lowshot.inference.patch_model import PatchModel
+from lowshot.model_file import FORMAT, Fitted, load
 from lowshot.nn.geometry import Geometry
 
 TINY = {
@@ -35,11 +37,15 @@ def made(settings=TINY, channels=("T1", "FLAIR")):
     return PatchModel(network, NAMES, channels, preparation, geometry)
 
 
+def fitted(model, **more):
+    return Fitted(model, catalogue.create("mre-net", TINY), "mre-net", TINY, **more)
+
+
 @pytest.fixture
 def saved(tmp_path):
     path = tmp_path / "models" / "model.safetensors"
     model = made()
-    model_file.save(path, model, method="mre-net", settings=TINY, provenance={"seed": 3, "format": "mine"})
+    fitted(model, provenance={"seed": 3, "format": "mine"}).save(path)
     return path, model
 
 
@@ -55,7 +61,7 @@ def rewritten(path, change_header=None, change_tensors=None):
 
 def test_the_way_to_disk_and_back_is_exact(saved):
     path, model = saved
-    loaded = model_file.load(path)
+    loaded = load(path)
     assert loaded.name == "mre-net"
     assert loaded.method == catalogue.create("mre-net", TINY)
     assert (loaded.model.names, loaded.model.channels) == (model.names, model.channels)
@@ -71,16 +77,16 @@ def test_it_computes_the_same(saved):
     path, model = saved
     image, coordinates = torch.randn(1, 2, 8, 8, 8), torch.randn(1, 3, 8, 8, 8)
     with torch.inference_mode():
-        assert torch.equal(model.network(image, coordinates), model_file.load(path).model.network(image, coordinates))
+        assert torch.equal(model.network(image, coordinates), load(path).model.network(image, coordinates))
 
 
-def test_the_header_says_what_made_it(saved):
-    header = model_file.load(saved[0]).header
-    assert header["format"] == model_file.FORMAT  # provenance cannot overwrite what loading needs
-    assert header["seed"] == 3
-    assert header["kind"] == "model"
-    assert header["settings"] == TINY
-    assert header["versions"]["torch"].startswith(torch.__version__.split("+")[0])
+def test_what_is_said_about_it_comes_back(saved):
+    loaded = load(saved[0])
+    assert loaded.provenance == {"seed": 3, "format": "mine"}  # and cannot overwrite what loading needs
+    assert loaded.settings == TINY
+    with safe_open(saved[0], framework="pt") as file:
+        header = json.loads(file.metadata()["lowshot"])
+    assert (header["format"], header["kind"]) == (FORMAT, "model")
 
 
 def test_memory_format_and_shared_storage_do_not_matter(tmp_path):
@@ -91,7 +97,7 @@ def test_memory_format_and_shared_storage_do_not_matter(tmp_path):
 
     model = made()
     model.__class__ = Shared
-    model_file.save(tmp_path / "m.safetensors", model, method="mre-net", settings=TINY)
+    fitted(model).save(tmp_path / "m.safetensors")
     tensors = load_file(tmp_path / "m.safetensors")
     expected = torch.arange(48.0).reshape(1, 2, 2, 3, 4)
     assert torch.equal(tensors["a"], expected)
@@ -103,7 +109,7 @@ def test_loading_does_not_draw_random_numbers(saved):
     torch.manual_seed(0)
     expected = torch.rand(1)
     torch.manual_seed(0)
-    model_file.load(saved[0])
+    load(saved[0])
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -144,7 +150,7 @@ def foreign(kind, path, saved):
 def test_what_is_no_model_file_is_refused_and_never_unpickled(kind, saved, tmp_path):
     path = foreign(kind, tmp_path / "other.safetensors", saved)
     with pytest.raises(ModelFileError, match=r"other\.safetensors: (expected a lowshot model|no such model file)"):
-        model_file.load(path)
+        load(path)
     assert not (tmp_path / "trace").exists()
 
 
@@ -153,20 +159,20 @@ def test_safetensors_of_others_are_refused(metadata, tmp_path):
     path = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(3)}, path, metadata=metadata)
     with pytest.raises(ModelFileError, match="not one that lowshot wrote"):
-        model_file.load(path)
+        load(path)
 
 
 def test_a_header_without_end_is_refused(tmp_path):
     path = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(3)}, path, metadata={"lowshot": "[" * 200_000})
     with pytest.raises(ModelFileError, match="not one that lowshot wrote"):
-        model_file.load(path)
+        load(path)
 
 
 def test_another_format_is_refused_with_both_names(saved):
     rewritten(saved[0], lambda header: header | {"format": "lowshot model 99"})
     with pytest.raises(ModelFileError, match="written as 'lowshot model 99', this version reads 'lowshot model 1'"):
-        model_file.load(saved[0])
+        load(saved[0])
 
 
 def lacking(key):
@@ -187,10 +193,12 @@ def with_settings(**changes):
         lacking("method"),
         lacking("settings"),
         lacking("state"),
+        lacking("provenance"),
         lambda header: header | {"method": "nonsense"},
         lambda header: header | {"method": ["mre-net"]},
         lambda header: header | {"settings": 3},
         lambda header: header | {"state": "none"},
+        lambda header: header | {"provenance": [3]},
         with_settings(widths=[8, 8]),
         with_settings(unheard_of=1),
         with_settings(steps=-1),
@@ -208,19 +216,43 @@ def with_settings(**changes):
 def test_a_damaged_header_is_one_error(change, saved):
     rewritten(saved[0], change)
     with pytest.raises(ModelFileError, match=r"model\.safetensors: "):
-        model_file.load(saved[0])
+        load(saved[0])
 
 
 def test_missing_and_misshapen_weights_are_named(saved):
     rewritten(saved[0], change_tensors=lambda tensors: {k: v for k, v in tensors.items() if "prototypes" not in k})
     with pytest.raises(ModelFileError, match="prototypes"):
-        model_file.load(saved[0])
+        load(saved[0])
 
 
 def test_a_failed_save_leaves_the_old_file(saved, monkeypatch):
     path, model = saved
     before = path.read_bytes()
     with pytest.raises(TypeError):
-        model_file.save(path, model, method="mre-net", settings={"not JSON": object()})
+        replace(fitted(model), settings={"not JSON": object()}).save(path)
     assert path.read_bytes() == before
     assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_a_full_disk_is_told_as_one(saved):
+    resource = pytest.importorskip("resource")
+    path, model = saved
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match=r"model\.safetensors: cannot be written: File too large"):
+            fitted(model).save(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+
+
+def test_saving_ends_the_training_that_its_folder_holds(tmp_path):
+    checkpoint = tmp_path / "training" / "checkpoints" / "training.pt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    with pytest.raises(ModelFileError):
+        fitted(made(), folder=tmp_path / "training").save(tmp_path / "m.pt")
+    assert checkpoint.exists()
+    fitted(made(), folder=tmp_path / "training").save(tmp_path / "m.safetensors")
+    assert not checkpoint.exists()

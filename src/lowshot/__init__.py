@@ -6,8 +6,9 @@
     task = lowshot.LowShotTask(example.truth.names, [example])
     fitted = lowshot.fit(task, minutes=20)
     fitted.save("brain.safetensors")
-    result = lowshot.segment(fitted, lowshot.read_scan("1001.nii.gz"))
-    lowshot.write_segmentation(result.segmentation, "1001_seg.nii.gz")
+    scan = lowshot.read_scan("1001.nii.gz")
+    result = lowshot.segment(fitted, scan)
+    lowshot.write_segmentation(result.segmentation, "1001_seg.nii.gz", scan.source)
 
 Everything public is listed below, and imported when it is first used.
 """
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
     from lowshot.evaluation.evaluate import evaluate
     from lowshot.evaluation.folders import evaluate_folders
     from lowshot.evaluation.scores import Evaluation, Pair
-    from lowshot.fitting import Fitted, fit, load
+    from lowshot.fitting import fit
     from lowshot.imaging.check import check
     from lowshot.imaging.files import read_labelled, read_labels, read_scan, write_segmentation, write_volume
     from lowshot.imaging.laterality import mirror_pairs
     from lowshot.imaging.names import Names
     from lowshot.imaging.names_file import read_names
     from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
+    from lowshot.model_file import Fitted, load
     from lowshot.reporting.write import write_evaluation
     from lowshot.segmenting import segment
     from lowshot.task import LowShotTask
@@ -69,13 +71,14 @@ _HOME = {
     "lowshot.evaluation.evaluate": ("evaluate",),
     "lowshot.evaluation.folders": ("evaluate_folders",),
     "lowshot.evaluation.scores": ("Evaluation", "Pair"),
-    "lowshot.fitting": ("Fitted", "fit", "load"),
+    "lowshot.fitting": ("fit",),
     "lowshot.imaging.check": ("check",),
     "lowshot.imaging.files": ("read_labelled", "read_labels", "read_scan", "write_segmentation", "write_volume"),
     "lowshot.imaging.laterality": ("mirror_pairs",),
     "lowshot.imaging.names": ("Names",),
     "lowshot.imaging.names_file": ("read_names",),
     "lowshot.imaging.scan": ("LabelledScan", "Scan", "Segmentation"),
+    "lowshot.model_file": ("Fitted", "load"),
     "lowshot.reporting.write": ("write_evaluation",),
     "lowshot.segmenting": ("segment",),
     "lowshot.task": ("LowShotTask",),

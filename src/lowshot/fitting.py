@@ -4,70 +4,30 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from lowshot import catalogue, model_file
+from lowshot import catalogue
 from lowshot.catalogue import DEFAULT_METHOD, DEFAULT_PRESET
-from lowshot.contract import Learner, Method, Model
-from lowshot.errors import ModelFileError, TaskProblem
-from lowshot.imaging.scan import LabelledScan
-from lowshot.progress import Progress
+from lowshot.errors import InputError, TaskProblem
+from lowshot.imaging.check import check
+from lowshot.imaging.grid import Affine
+from lowshot.imaging.scan import LabelledScan, Scan
+from lowshot.model_file import Fitted
+from lowshot.progress import Progress, Silent
 from lowshot.task import LowShotTask
 from lowshot.training.folder import begin
 from lowshot.training.plan import Precision
 from lowshot.training.run import Budget, Run
-
-
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """A trained model, and all that its file says about it."""
-
-    model: Model | Learner
-    method: Method
-    name: str
-    """Of the method, in the catalogue."""
-    settings: Mapping[str, Any]
-    """What the method was made with."""
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    """Preset, seed, plan, support, SHA-256 of the training files, machine, date."""
-
-    def save(self, path: Path | str) -> None:
-        """Write the model as one ``.safetensors`` file, whole or not at all.
-
-        Raises:
-            ModelFileError: the name does not end in ``.safetensors``.
-            OutputError: it cannot be written.
-        """
-        require_model_name(Path(path))
-        model_file.save(Path(path), self.model, method=self.name, settings=self.settings, provenance=self.provenance)
-
-    def segmenter(self) -> Model:
-        """The model, if it can segment.
-
-        Raises:
-            ModelFileError: it is a learner, which needs an example first.
-        """
-        if not isinstance(self.model, Model):
-            raise ModelFileError(f"this {self.name} has learned how to learn, but no structure yet: give it an example")
-        return self.model
-
-
-def load(path: Path | str) -> Fitted:
-    """Read a model that ``Fitted.save`` or ``lowshot fit`` wrote.
-
-    Raises:
-        ModelFileError: no such file, not a model of lowshot's, damaged.
-    """
-    saved = model_file.load(Path(path))
-    own = ("format", "method", "kind", "settings", "state")
-    provenance = {key: value for key, value in saved.header.items() if key not in own}
-    return Fitted(saved.model, saved.method, saved.name, saved.header["settings"], provenance)
 
 
 def fit(
@@ -100,13 +60,15 @@ def fit(
         device: "auto", or a name that PyTorch knows.
         precision: "auto" measures whether bfloat16 pays.
         threads: of PyTorch on the CPU; None leaves them as they are.
-        folder: plan, checkpoints and log go there; a stopped training found there goes on. None: nothing is kept.
+        folder: plan, checkpoints and log go there. The same training found there goes on, or returns at once if it
+            had ended; ``Fitted.save`` removes its checkpoints. None: nothing is kept.
         restart: begin anew, whatever the folder holds.
         files: path to SHA-256 of the files the task was read from; None: its voxels are hashed instead.
         progress: where to tell how far the work is; None: nowhere.
 
     Raises:
-        SettingsError: no such method, preset or setting; or the folder holds an unfinished training of something else.
+        SettingsError: no such method, preset or setting; or the folder holds an unsaved training of something else.
+        InputError: an annotated scan cannot be used; ``lowshot.check`` tells why.
         TaskProblem: the method cannot work on this task.
         Diverged: a loss or a weight became infinite or NaN.
     """
@@ -115,6 +77,7 @@ def fit(
     problems = made.problems(task)
     if problems:
         raise TaskProblem(f"{method} cannot learn from this: {'; '.join(problems)}")
+    _refuse_errors(task.support, progress or Silent())
     files = {"the task's voxels": _digest(task)} if files is None else files
     budget = Budget(steps, minutes)
     folder = None if folder is None else Path(folder)
@@ -134,13 +97,21 @@ def fit(
         progress=progress,
     )
     model = made.fit(task, run)
-    return Fitted(model, made, method, values, _provenance(task, preset, run, files))
+    return Fitted(model, made, method, values, _provenance(task, preset, run, files), folder)
 
 
-def require_model_name(path: Path) -> None:
-    """Refuse an output that is not named like a model file."""
-    if path.suffix.lower() != ".safetensors":
-        raise ModelFileError(f"{path}: expected a name ending in .safetensors")
+def _refuse_errors(support: Sequence[LabelledScan], progress: Progress) -> None:
+    """Tell all findings about annotated scans, then refuse to train if one of them is an error."""
+    errors = []
+    for finding in (finding for labelled in support for finding in check(labelled)):
+        if finding.severity == "error":
+            errors.append(finding.message)
+        elif finding.severity == "warning":
+            progress.warn(finding.message)
+        else:
+            progress.note(finding.message)
+    if errors:
+        raise InputError("; ".join(errors))
 
 
 def _request(task: LowShotTask, files: Mapping[str, str], **asked: Any) -> dict[str, Any]:
@@ -157,19 +128,28 @@ def _request(task: LowShotTask, files: Mapping[str, str], **asked: Any) -> dict[
 
 def _annotation(labelled: LabelledScan) -> str:
     """Which part of a scan is annotated; the files do not say."""
-    known = "all voxels" if labelled.known is None else f"{int(labelled.known.sum())} voxels"
+    known = "all voxels"
+    if labelled.known is not None:  # slices 5 and 6 have as many voxels
+        known = f"{int(labelled.known.sum())} voxels ({_sha256(labelled.known)[:8]})"
     return f"{known} of {', '.join(sorted(labelled.annotated)) if labelled.annotated else 'all structures'}"
 
 
 def _digest(task: LowShotTask) -> str:
-    """SHA-256 over all voxels and labels of a task."""
+    """SHA-256 over a task in memory: voxels, where they lie, and what is known of their labels."""
+    annotated = (_sha256(*_parts(each.scan), each.truth.labels, each.known) for each in chain(task.support, task.base))
+    pool = (_sha256(*_parts(scan)) for scan in task.unlabelled)
+    return hashlib.sha256("".join([*annotated, *pool]).encode()).hexdigest()
+
+
+def _parts(scan: Scan) -> tuple[Tensor, Affine, Tensor]:
+    return scan.voxels, scan.affine, torch.tensor(scan.spacing_known)
+
+
+def _sha256(*parts: Tensor | Affine | None) -> str:
     total = hashlib.sha256()
-    for labelled in (*task.support, *task.base):
-        for tensor in (labelled.scan.voxels, labelled.truth.labels, labelled.known):
-            if tensor is not None:
-                total.update(tensor.cpu().contiguous().numpy().tobytes())
-    for scan in task.unlabelled:
-        total.update(scan.voxels.cpu().contiguous().numpy().tobytes())
+    for part in parts:
+        if part is not None:
+            total.update(np.asarray(part).tobytes())
     return total.hexdigest()
 
 
@@ -189,5 +169,6 @@ def _provenance(task: LowShotTask, preset: str, run: Run, files: Mapping[str, st
             "cores": os.cpu_count(),
             "device": torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else run.device.type,
         },
+        "versions": {package: version(package) for package in ("lowshot", "torch")},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }

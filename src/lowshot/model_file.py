@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.metadata import version
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,63 +10,80 @@ from lowshot import catalogue
 from lowshot.atomic import atomic_path
 from lowshot.contract import Learner, Method, Model, State
 from lowshot.errors import LowshotError, MissingExtra, ModelFileError
+from lowshot.training.folder import finish
 
 FORMAT = "lowshot model 1"
 """Changes when files written before can no longer be read."""
 
 
 @dataclass(frozen=True, eq=False)
-class SavedModel:
-    """What a model file holds."""
+class Fitted:
+    """A trained model, and all that its file says about it."""
 
     model: Model | Learner
     method: Method
     name: str
     """Of the method, in the catalogue."""
-    header: Mapping[str, Any]
-    """method, settings, state, versions, and whatever ``provenance`` was given."""
+    settings: Mapping[str, Any]
+    """What the method was made with, so that ``load`` can make it again."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Preset, seed, plan, support, SHA-256 of the training files, versions, machine, date; not needed to load."""
+    folder: Path | None = None
+    """Of its training. What only an unsaved training needs is removed there by ``save``."""
+
+    def save(self, path: Path | str) -> None:
+        """Write the model as one ``.safetensors`` file, whole or not at all.
+
+        Raises:
+            ModelFileError: the name does not end in ``.safetensors``.
+            OutputError: it cannot be written.
+        """
+        from safetensors.torch import save
+
+        path, state = Path(path), self.model.state()
+        require_model_name(path)
+        header = {
+            "format": FORMAT,
+            "method": self.name,
+            "kind": "model" if isinstance(self.model, Model) else "learner",
+            "settings": dict(self.settings),
+            "state": state.header,
+            "provenance": dict(self.provenance),
+        }
+        # safetensors refuses channels_last memory and tensors that share storage; a contiguous clone has neither.
+        tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.tensors.items()}
+        content = save(tensors, metadata={"lowshot": json.dumps(header)})
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(content)  # not by safetensors, whose errors hide that a disk is full
+        if self.folder is not None:
+            finish(self.folder)
+
+    def segmenter(self) -> Model:
+        """The model, if it can segment.
+
+        Raises:
+            ModelFileError: it is a learner, which needs an example first.
+        """
+        if not isinstance(self.model, Model):
+            raise ModelFileError(f"this {self.name} has learned how to learn, but no structure yet: give it an example")
+        return self.model
 
 
-def save(
-    path: Path,
-    model: Model | Learner,
-    *,
-    method: str,
-    settings: Mapping[str, Any],
-    provenance: Mapping[str, Any] | None = None,
-) -> None:
-    """Write a model whole or not at all.
+def require_model_name(path: Path) -> None:
+    """Refuse an output that is not named like a model file."""
+    if path.suffix.lower() != ".safetensors":
+        raise ModelFileError(f"{path}: expected a name ending in .safetensors")
 
-    Args:
-        path: ends in ``.safetensors``.
-        model: what ``fit`` or ``adapt`` returned.
-        method: its name in the catalogue.
-        settings: what the method was made with, so that ``load`` can make it again.
-        provenance: seed, plan, hashes of the training files: kept in the header, not needed to load.
+
+def load(path: Path | str) -> Fitted:
+    """Read a model that ``Fitted.save`` or ``lowshot fit`` wrote, on the CPU.
+
+    Raises:
+        ModelFileError: no such file, not a model of lowshot's, damaged.
     """
-    from safetensors.torch import save_file
-
-    state = model.state()
-    header = {
-        **(provenance or {}),
-        "format": FORMAT,
-        "method": method,
-        "kind": "model" if isinstance(model, Model) else "learner",
-        "settings": dict(settings),
-        "state": state.header,
-        "versions": {package: version(package) for package in ("lowshot", "torch")},
-    }
-    # safetensors refuses channels_last memory and tensors that share storage; a contiguous clone has neither.
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.tensors.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"lowshot": json.dumps(header)})
-
-
-def load(path: Path) -> SavedModel:
-    """Read what ``save`` wrote, on the CPU."""
     from safetensors import SafetensorError, safe_open
 
+    path = Path(path)
     if not path.is_file():
         raise ModelFileError(f"{path}: no such model file")
     try:
@@ -77,8 +93,8 @@ def load(path: Path) -> SavedModel:
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelFileError(f"{path}: expected a lowshot model (.safetensors), could not read it: {error}") from error
     header = _header(path, metadata)
-    name, settings, state = header["method"], header["settings"], header["state"]
-    if not (isinstance(name, str) and isinstance(settings, dict) and isinstance(state, dict)):
+    name, settings, state, provenance = (header[key] for key in ("method", "settings", "state", "provenance"))
+    if not (isinstance(name, str) and all(isinstance(each, dict) for each in (settings, state, provenance))):
         raise ModelFileError(f"{path}: the header is damaged")
     try:
         method = catalogue.create(name, settings)
@@ -87,7 +103,7 @@ def load(path: Path) -> SavedModel:
         raise
     except (LowshotError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{path}: the stored {name} model cannot be rebuilt: {error}") from error
-    return SavedModel(model, method, name, header)
+    return Fitted(model, method, name, settings, provenance)
 
 
 def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -98,7 +114,7 @@ def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
         raise ModelFileError(f"{path}: a safetensors file, but not one that lowshot wrote") from error
     if found != FORMAT:
         raise ModelFileError(f"{path}: written as {found!r}, this version reads {FORMAT!r}")
-    missing = {"method", "settings", "state"} - header.keys()
+    missing = {"method", "settings", "state", "provenance"} - header.keys()
     if missing:
         raise ModelFileError(f"{path}: the header lacks {', '.join(sorted(missing))}")
     return header

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from lowshot.contract import Result
-from lowshot.fitting import Fitted
 from lowshot.imaging.scan import Scan
 from lowshot.inference.predict import predict
+from lowshot.model_file import Fitted
 from lowshot.settings import build
 from lowshot.training.plan import Precision
 from lowshot.training.run import Run

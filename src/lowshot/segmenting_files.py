@@ -13,13 +13,13 @@ from torch import Tensor
 from lowshot.contract import Quality
 from lowshot.errors import LowshotError, OutputError
 from lowshot.evaluation.sidecar import write_sidecar
-from lowshot.fitting import Fitted
 from lowshot.imaging.files import FORMATS, write_segmentation, write_volume
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import Scan
 from lowshot.inference.footprint import available_bytes, gigabytes, memory_needed, resident_bytes
 from lowshot.inference.predict import predict_prepared, prepare
 from lowshot.inputs.scan_files import NOTHING_DECLARED, Declared, ScanFiles
+from lowshot.model_file import Fitted
 from lowshot.segmenting import options_of
 from lowshot.training.run import Run
 

@@ -10,11 +10,12 @@ import torch
 from contract import tiny
 from contract.fakes import FAKES
 from contract.studies import FLIPPED, NAMES, TASKS, partly_known, subject
-from lowshot import catalogue, model_file
+from lowshot import catalogue
 from lowshot.contract import Learner, Model
 from lowshot.errors import ChannelMismatch
 from lowshot.inference.memory import _LiveBytes
 from lowshot.inference.predict import predict
+from lowshot.model_file import Fitted, load
 from lowshot.training.run import Budget, Run
 
 ENTRIES = catalogue.CATALOGUE | FAKES
@@ -118,8 +119,8 @@ def test_a_saved_model_segments_alike(name, fitted, model, options, tmp_path):
     _, settings = made(name)
     for kind, what in (("fitted", fitted), ("adapted", model)):
         path = tmp_path / f"{kind}.safetensors"
-        model_file.save(path, what, method=name, settings=settings)
-        loaded = model_file.load(path).model
+        Fitted(what, catalogue.create(name, settings), name, settings).save(path)
+        loaded = load(path).model
         assert isinstance(loaded, Learner) == isinstance(what, Learner)
         assert isinstance(loaded, Model) == isinstance(what, Model)
         again = segmented(as_model(loaded, tiny_run()), QUERY, options)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lowshot import catalogue
-from lowshot.cli.findings import refuse_errors
 from lowshot.cli.options import (
     AsJson,
     Changes,
@@ -27,9 +26,9 @@ from lowshot.errors import InputError
 from lowshot.settings import parse_words
 
 if TYPE_CHECKING:
-    from lowshot.fitting import Fitted
     from lowshot.inputs.scan_files import Declared
     from lowshot.inputs.task_files import TaskFiles
+    from lowshot.model_file import Fitted
     from lowshot.task import LowShotTask
 
 
@@ -102,9 +101,10 @@ def fit(
 
     from lowshot import fitting
     from lowshot.inputs.digests import digests
-    from lowshot.training.folder import finish, training_folder_of
+    from lowshot.model_file import require_model_name
+    from lowshot.training.folder import training_folder_of
 
-    fitting.require_model_name(output)
+    require_model_name(output)
     files = _files(image, labels, annotated_slice, support=support, unlabelled=unlabelled, base=base)
     task = _task(files, names, ignore_value, declared(channels, colour), mirror)
     folder = folder or training_folder_of(output)
@@ -127,7 +127,6 @@ def fit(
     )
     if terminal.is_first:
         fitted.save(output)
-        finish(folder)
     _report(fitted, output, folder, time.monotonic() - start, terminal)
 
 
@@ -171,14 +170,10 @@ def _task(
 
 def _announce(task: "LowShotTask", folder: Path, output: Path, terminal: Terminal) -> None:
     """Say what was found in the annotated scans and what will be learned, before hours are spent on it."""
-    refuse_errors(task.support, terminal.progress)
     names = ", ".join(task.names.foreground[:8]) + (", …" if len(task.names) > 9 else "")
     counts = {"annotated": task.support, "unlabelled": task.unlabelled, "of other structures": task.base}
     scans = ", ".join(f"{len(scans)} {what}" for what, scans in counts.items() if scans)
-    mirrored = "may be mirrored" if task.mirror_pairs is not None else "left and right are kept apart"
-    terminal.progress.note(
-        f"scans: {scans}; {len(task.names) - 1} structures ({names}); {mirrored}; training in {folder}"
-    )
+    terminal.progress.note(f"scans: {scans}; {len(task.names) - 1} structures ({names}); training in {folder}")
     if output.exists():
         terminal.progress.note(f"{output} is there already and will be replaced at the end")
 

@@ -23,8 +23,8 @@ from lowshot.errors import OutputError, SomeScansFailed
 from lowshot.settings import parse_words
 
 if TYPE_CHECKING:
-    from lowshot.fitting import Fitted
     from lowshot.inputs.scan_files import ScanFiles
+    from lowshot.model_file import Fitted
     from lowshot.reporting.tables import Table
     from lowshot.segmenting_files import Failed, Outputs, Segmented
 
@@ -77,8 +77,8 @@ def segment(
     """
     terminal, options = Terminal(as_json), parse_words(changes or ())
 
-    from lowshot.fitting import load
     from lowshot.inputs.words import scan_files
+    from lowshot.model_file import load
     from lowshot.segmenting_files import Batch, Outputs
     from lowshot.training.run import Run
 

@@ -4,7 +4,7 @@ model.training/
 fit.json       what was asked for: method, settings, seed, budget, files with their SHA-256
 plan.json      what was settled before step 0 (``lowshot.training.plan``)
 log.csv        the loss, step by step
-checkpoints/   only while the training is unfinished
+checkpoints/   only until the model is saved
 stages/
 """
 
@@ -36,7 +36,7 @@ def begin(folder: Path, request: Mapping[str, Any], restart: bool = False) -> No
         restart: begin anew, whatever is there.
 
     Raises:
-        SettingsError: an unfinished training of another request is there; the message says in what it differs.
+        SettingsError: an unsaved training of another request is there; the message says in what it differs.
     """
     if os.environ.get("RANK", "0") != "0":  # one process writes; the others wait for its plan
         return
@@ -58,7 +58,7 @@ def begin(folder: Path, request: Mapping[str, Any], restart: bool = False) -> No
 
 
 def finish(folder: Path) -> None:
-    """Remove what only an unfinished training needs; request, plan and log stay."""
+    """Remove what only an unsaved training needs; request, plan and log stay."""
     for name in _INTERMEDIATE:
         for path in (folder / name).glob("*.pt"):
             path.unlink(missing_ok=True)
@@ -79,7 +79,8 @@ def _refuse_another(folder: Path, begun: Mapping[str, Any], asked: Mapping[str, 
     differences = _differences(begun, asked)
     if differences:
         raise SettingsError(
-            f"{folder} holds an unfinished training that was asked for something else: {'; '.join(differences[:4])}. "
+            f"{folder} holds a training, unfinished or not saved, that was asked for something else: "
+            f"{'; '.join(differences[:4])}. "
             "Ask for the same to go on, choose another folder, or begin anew with --restart"
         )
 
