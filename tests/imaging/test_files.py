@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK
 import torch
+from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from lowshot.errors import (
@@ -411,6 +412,19 @@ def test_opacity_is_dropped_when_full_and_refused_when_not(tmp_path):
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(pixels, isVector=True), tmp_path / "clear.png")
     with pytest.raises(BadVoxels, match="transparent"):
         read_scan(tmp_path / "clear.png")
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_the_numbers_of_a_palette_are_labels_and_its_colours_the_image(tmp_path, bits):
+    numbers = np.random.default_rng(0).integers(0, 2, (7, 9)).astype(np.uint8)
+    picture = Image.fromarray(numbers)  # grey until it is given a palette
+    picture.putpalette([0, 0, 0, 200, 10, 10])
+    picture.save(tmp_path / "labels.png", bits=bits)
+    labels, _ = read_labels(tmp_path / "labels.png")
+    assert labels.names.values == (0, 1)
+    np.testing.assert_array_equal(labels.labels[:, :, 0], numbers.T)
+    image = read_scan(tmp_path / "labels.png", colour=True)
+    np.testing.assert_array_equal(image.voxels[0, :, :, 0], 200 * numbers.T)
 
 
 def test_rgb_nifti(tmp_path):

@@ -116,7 +116,8 @@ def read_labels(
 ) -> tuple[Segmentation, Bool[Tensor, "i j k"] | None]:
     """A label map, and where it is known: everywhere (None), or except where it holds ``ignore_value``.
 
-    Values may be any integers; ``names`` says what they mean, without it they become "label 5". ``like`` is the image
+    Values may be any integers; ``names`` says what they mean, without it they become "label 5". In a PNG with a palette
+    they are the numbers of the colours. ``like`` is the image
     it belongs to: a label map without a spacing of its own (PNG) lies where that image lies.
 
     Raises:
@@ -274,7 +275,11 @@ def _require_finite(path: Path, voxels: Float[Tensor, "c i j k"]) -> None:
 
 def _label_values(path: Path, stored: Stored) -> npt.NDArray[np.integer]:
     """Integer values (i, j, k) of a label map, whatever type they are stored in."""
-    array = _grey(path, _without_opacity(path, stored.array)) if stored.colour else stored.array
+    array = stored.array
+    if stored.palette_indices is not None:
+        array = stored.palette_indices
+    elif stored.colour:
+        array = _grey(path, _without_opacity(path, array))
     if array.ndim != 3:
         raise BadVoxels(f"{path}: expected a label map with three axes, got shape {array.shape}")
     if np.issubdtype(array.dtype, np.integer):

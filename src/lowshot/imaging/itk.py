@@ -33,8 +33,15 @@ def read_volume(path: Path) -> Stored:
 
 def read_picture(path: Path) -> Stored:
     """A PNG or TIFF file, several pages as slices. Dots per inch say nothing about the body: no spacing is known."""
-    image, array = _read(path, "PNG" if path.suffix.lower() == ".png" else "TIFF")
-    return Stored(array, _LPS_TO_RAS.copy(), colour=image.GetNumberOfComponentsPerPixel() > 1, spacing_known=False)
+    what = "PNG" if path.suffix.lower() == ".png" else "TIFF"
+    image, array = _read(path, what)
+    return Stored(
+        array,
+        _LPS_TO_RAS.copy(),
+        colour=image.GetNumberOfComponentsPerPixel() > 1,
+        spacing_known=False,
+        palette_indices=_palette_indices(path) if what == "PNG" else None,
+    )
 
 
 def write(array: npt.NDArray[Any], affine: Affine, path: Path, source: Source | None, labels: bool) -> None:
@@ -90,6 +97,14 @@ def _read(path: Path, what: str) -> tuple[Any, npt.NDArray[Any]]:
     axes = [*range(spatial - 1, -1, -1), *([spatial] if components else [])]
     array = array.transpose(axes).copy()
     return image, array[:, :, None] if spatial == 2 else array
+
+
+def _palette_indices(path: Path) -> npt.NDArray[Any] | None:
+    """(i, j, 1) of a PNG with a palette, whose numbers SimpleITK replaces by colours; None if it has no palette."""
+    from PIL import Image
+
+    with reading(path, "PNG", SyntaxError, ValueError, Image.DecompressionBombError), Image.open(path) as picture:
+        return np.asarray(picture).T[:, :, None] if picture.mode == "P" else None
 
 
 def _claimed_bytes(reader: Any) -> int:
