@@ -100,3 +100,12 @@ def test_other_channels_are_refused_with_what_was_expected():
     swapped = Scan("case 7", torch.randn(2, 4, 4, 4), np.eye(4), ("FLAIR", "T1"))
     with pytest.raises(ChannelMismatch, match=r"case 7: .* channels T1, FLAIR, in this order, the scan has FLAIR, T1"):
         predict(two, swapped, run(), TileOptions())
+
+
+def test_what_its_owner_may_not_expect_is_noted():
+    whole = predict(model(), scan(), run(), TileOptions())
+    assert whole.notes == ()
+    part = predict(model(crop=(5, 11, 9)), scan(), run(), TileOptions())
+    assert "5×11×9 of the 13×11×9 voxels" in part.notes[0]
+    picture = predict(model(spacing=(1.0, 1.0, 1.0)), replace(scan(), spacing_known=False), run(), TileOptions())
+    assert "does not say how large" in picture.notes[0]

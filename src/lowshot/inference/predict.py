@@ -67,7 +67,18 @@ def predict_prepared(
             labels, quality = assemble(regions, prepared, model.preparation, model.names, scratch)
             for k, name in enumerate(model.names.names):
                 keep_probability(name, scratch.on_scan(k, model.preparation, prepared))
-    return Result(Segmentation(labels, model.names, scan.affine), quality)
+    return Result(Segmentation(labels, model.names, scan.affine), quality, tuple(_notes(model, scan, prepared)))
+
+
+def _notes(model: Model, scan: Scan, prepared: Prepared) -> Iterator[str]:
+    """How the scan was looked at, where its owner may not expect it."""
+    preparation, shape = model.preparation, scan.grid.shape
+    seen = tuple(part.stop - part.start for part in prepared.axis_map.scan_box())
+    if not isinstance(preparation.crop, str) and seen != shape:
+        few, all_of_it = "×".join(map(str, seen)), "×".join(map(str, shape))
+        yield f"the model looks at {few} of the {all_of_it} voxels, the middle of the scan; the rest is background"
+    if not scan.spacing_known and preparation.spacing is not None:
+        yield "the file does not say how large its pixels are; they were taken to be as large as the annotated scan's"
 
 
 def _told(regions: Iterator[Region], prepared: Prepared, classes: int, run: Run) -> Iterator[Region]:

@@ -1,4 +1,4 @@
-"""The published settings, as methods.md and the paper's tables give them."""
+"""The published settings, as the paper and its tables give them."""
 
 import pytest
 
