@@ -4,11 +4,11 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from ball_files import NAMES, TINY, labelled
 from lowshot.fitting import fit
@@ -26,11 +26,14 @@ from lowshot.inference.footprint import (
     memory_needed,
     resident_bytes,
 )
+from lowshot.inference.patch_model import PatchModel, TileOptions
+from lowshot.nn.geometry import Geometry
 from lowshot.task import LowShotTask
+from lowshot.training.run import Run
 
 MEASURE = """
 import json, sys
-from lowshot.fitting import load
+from lowshot.model_file import load
 from lowshot.imaging.files import read_scan
 from lowshot.inference.footprint import highest_resident_bytes, memory_needed, resident_bytes
 from lowshot.inference.predict import prepare, predict_prepared
@@ -81,14 +84,13 @@ def test_the_announced_peak_is_true_to_a_fifth(tmp_path, settings, shape, spacin
         ("cuda", 10**9, 1000 * (BYTES_PER_VOXEL + MARGIN_BYTES + COPY_BYTES)),
     ],
 )
-def test_memory_is_what_predicting_or_going_back_to_the_scan_adds(device, working_memory, expected):
-    model = SimpleNamespace(working_memory=lambda shape, run, options: working_memory)
-    prepared = Preparation(intensity="none").apply(Scan("a", torch.rand(1, 20, 10, 5), np.eye(4)))
-    run = SimpleNamespace(device=torch.device(device))
-    block = np.ones(20_000_000)  # what was taken before, for another scan, is not asked for again
-    del block
-    needed = memory_needed.__wrapped__(model, prepared, run, None)
-    assert needed == FIRST_PASS_BYTES + expected
+def test_memory_is_what_predicting_or_going_back_to_the_scan_adds(device, working_memory, expected, monkeypatch):
+    monkeypatch.setattr(Run, "device", torch.device(device))
+    monkeypatch.setattr(PatchModel, "working_memory", lambda self, shape, run, options: working_memory)
+    geometry = Geometry(3, (), (6, 6, 6), (1, 1, 1))
+    model = PatchModel(nn.Identity(), NAMES, ("CT",), Preparation(intensity="none"), geometry)
+    prepared = model.preparation.apply(Scan("a", torch.rand(1, 20, 10, 5), np.eye(4), ("CT",)))
+    assert memory_needed(model, prepared, Run(), TileOptions()) == FIRST_PASS_BYTES + expected
 
 
 def test_the_process_is_measured():

@@ -106,6 +106,6 @@ def test_what_its_owner_may_not_expect_is_noted():
     whole = predict(model(), scan(), run(), TileOptions())
     assert whole.notes == ()
     part = predict(model(crop=(5, 11, 9)), scan(), run(), TileOptions())
-    assert "5×11×9 of the 13×11×9 voxels" in part.notes[0]
+    assert "11×5×9 of the 13×11×9 voxels" in part.notes[0]
     picture = predict(model(spacing=(1.0, 1.0, 1.0)), replace(scan(), spacing_known=False), run(), TileOptions())
     assert "does not say how large" in picture.notes[0]
