@@ -37,7 +37,7 @@ class Stored:
     """Whether the numbers of a voxel are red, green, blue (and opacity)."""
     spacing_known: bool = True
     palette_indices: npt.NDArray[Any] | None = None
-    """(i, j, k) where the file numbers its colours: the number of each voxel's colour, which in label maps is the label."""
+    """(i, j, k) where the file numbers its colours: the number of each voxel's colour, in label maps its label."""
 
 
 def require_file(path: Path) -> None:

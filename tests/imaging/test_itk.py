@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+import SimpleITK
+import torch
+from PIL import Image
+
+from imaging.stored_images import OBLIQUE, SHAPE, image_array, save_nifti, segmentation
+from lowshot.errors import BadVoxels, GridMismatch, OutputError
+from lowshot.imaging.files import read_labelled, read_labels, read_scan, write_segmentation
+
+
+def test_nrrd_keys_are_kept(tmp_path):
+    image = SimpleITK.GetImageFromArray(image_array(SHAPE[::-1]))
+    image.SetMetaData("DWMRI_b-value", "1000")
+    SimpleITK.WriteImage(image, tmp_path / "image.nrrd")
+    scan = read_scan(tmp_path / "image.nrrd")
+    write_segmentation(segmentation(affine=scan.affine), tmp_path / "labels.nrrd", scan.source)
+    assert SimpleITK.ReadImage(tmp_path / "labels.nrrd").GetMetaData("DWMRI_b-value") == "1000"
+
+
+def test_png_in_png_out(tmp_path):
+    pixels = image_array((7, 9), np.uint8)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(pixels), tmp_path / "image.png")
+    mask = (pixels > 50).astype(np.uint8) * 255
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(mask), tmp_path / "mask.png")
+    labelled = read_labelled(tmp_path / "image.png", tmp_path / "mask.png")
+    assert labelled.scan.voxels.shape == (1, 9, 7, 1)
+    assert not labelled.scan.spacing_known
+    np.testing.assert_array_equal(labelled.scan.voxels[0, :, :, 0], pixels.T)
+    assert labelled.truth.names.values == (0, 255)
+    write_segmentation(labelled.truth, tmp_path / "out.png", labelled.scan.source)
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(tmp_path / "out.png")), mask)
+
+
+def test_a_png_mask_lies_where_its_nifti_image_lies(tmp_path):
+    save_nifti(tmp_path / "slice.nii.gz", image_array((9, 7, 1)), OBLIQUE)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.eye(7, 9, dtype=np.uint8)), tmp_path / "mask.png")
+    labelled = read_labelled(tmp_path / "slice.nii.gz", tmp_path / "mask.png")
+    np.testing.assert_allclose(labelled.truth.affine, labelled.scan.affine)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.eye(9, 7, dtype=np.uint8)), tmp_path / "turned.png")
+    with pytest.raises(GridMismatch, match=r"turned\.png: the label map is \(7, 9, 1\)"):
+        read_labelled(tmp_path / "slice.nii.gz", tmp_path / "turned.png")
+
+
+def test_sixteen_bit_labels_in_png(tmp_path):
+    written = segmentation((0, 300, 65535), shape=(8, 6, 1))
+    write_segmentation(written, tmp_path / "labels.png")
+    back, _ = read_labels(tmp_path / "labels.png")
+    assert back.names.values == (0, 300, 65535)
+    assert torch.equal(back.labels, written.labels.short())
+
+
+@pytest.mark.parametrize(
+    ("values", "shape", "message"),
+    [
+        ((0, 1), SHAPE, "PNG holds one slice"),
+        ((0, -1), (8, 6, 1), "got -1 to 0"),
+        ((0, 70000), (8, 6, 1), "got 0 to 70000"),
+    ],
+)
+def test_what_png_cannot_hold_is_refused(tmp_path, values, shape, message):
+    with pytest.raises(OutputError, match=message):
+        write_segmentation(segmentation(values, shape=shape), tmp_path / "labels.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_tiff_pages_are_slices(tmp_path):
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(image_array((3, 5, 4), np.uint8)), tmp_path / "stack.tif")
+    scan = read_scan(tmp_path / "stack.tif")
+    assert scan.voxels.shape == (1, 4, 5, 3)
+    assert not scan.spacing_known
+
+
+def test_grey_in_colour_is_grey_and_colour_must_be_declared(tmp_path):
+    grey = np.repeat(image_array((7, 9), np.uint8)[..., None], 3, axis=-1)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(grey, isVector=True), tmp_path / "grey.png")
+    scan = read_scan(tmp_path / "grey.png")
+    np.testing.assert_array_equal(scan.voxels[0, :, :, 0], grey[..., 0].T)
+    colour = grey.copy()
+    colour[0, 0] = (255, 0, 7)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(colour, isVector=True), tmp_path / "colour.png")
+    with pytest.raises(BadVoxels, match=r"colour\.png: expected grey values, got colour in 1\.59% of"):
+        read_scan(tmp_path / "colour.png")
+    scan = read_scan(tmp_path / "colour.png", colour=True)
+    assert scan.channels == ("red", "green", "blue")
+    assert scan.voxels[:, 0, 0, 0].tolist() == [255, 0, 7]
+
+
+def test_opacity_is_dropped_when_full_and_refused_when_not(tmp_path):
+    pixels = np.repeat(image_array((7, 9), np.uint8)[..., None], 4, axis=-1)
+    pixels[..., 3] = 255
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(pixels, isVector=True), tmp_path / "opaque.png")
+    assert read_scan(tmp_path / "opaque.png").voxels.shape == (1, 9, 7, 1)
+    pixels[0, 0, 3] = 7
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(pixels, isVector=True), tmp_path / "clear.png")
+    with pytest.raises(BadVoxels, match="transparent"):
+        read_scan(tmp_path / "clear.png")
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_the_numbers_of_a_palette_are_labels_and_its_colours_the_image(tmp_path, bits):
+    numbers = np.random.default_rng(0).integers(0, 2, (7, 9)).astype(np.uint8)
+    picture = Image.fromarray(numbers)  # grey until it is given a palette
+    picture.putpalette([0, 0, 0, 200, 10, 10])
+    picture.save(tmp_path / "labels.png", bits=bits)
+    labels, _ = read_labels(tmp_path / "labels.png")
+    assert labels.names.values == (0, 1)
+    np.testing.assert_array_equal(labels.labels[:, :, 0], numbers.T)
+    image = read_scan(tmp_path / "labels.png", colour=True)
+    np.testing.assert_array_equal(image.voxels[0, :, :, 0], 200 * numbers.T)
