@@ -56,6 +56,8 @@ def evaluate(
     )
     for note in evaluation.notes:
         terminal.progress.note(note)
+    if evaluation.missing:
+        terminal.progress.warn(f"no prediction, which counts as an empty one: {', '.join(evaluation.missing)}")
     written = write_evaluation(evaluation, output, {"names": str(names)} if names else None)
     files = {"report": str(written.report), "scores": str(written.scores), "summary": str(written.summary)}
     summary = {**evaluation_summary(evaluation), "files": files}

@@ -1,0 +1,124 @@
+"""How ``lowshot`` starts and ends."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from lowshot.cli.errors import DEBUG, ending, reported
+from lowshot.errors import InputError, SomeScansFailed
+from lowshot.training.interruption import Stopped
+
+LONGEST_START_SECONDS = 0.5
+
+
+def seconds_of_cpu(words):
+    """Processor time of a command in a process of its own, which a busy machine does not stretch; the best of three."""
+    times = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-m", "lowshot", *words], check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(times)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["methods"]])
+def test_help_comes_at_once(words):
+    assert seconds_of_cpu(words) < LONGEST_START_SECONDS
+
+
+@pytest.mark.parametrize("words", [["--help"], ["methods"], ["methods", "--json"], ["--version"]])
+def test_help_and_lists_import_no_torch(words):
+    code = f"""
+import sys
+sys.argv = ["lowshot", *{words}]
+from lowshot.cli.app import main
+try:
+    main()
+except SystemExit as end:
+    sys.exit(bool(end.code) or "torch" in sys.modules or "numpy" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_command_explains_itself_with_an_example_or_a_sentence(typed):
+    listed = typed("--help")
+    for command in ("fit", "segment", "evaluate", "demo", "methods", "doctor"):
+        assert command in listed.out
+        assert typed(command, "--help").code == 0
+
+
+def test_version(typed):
+    assert typed("--version").out.startswith("lowshot ")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fitt"], "Did you mean 'fit'?"),
+        (["fit", "--minuts", "3"], "--minutes"),
+        (["segment", "m.safetensors"], "SCANS"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_a_hint(typed, words, message):
+    done = typed(*words)
+    assert done.code == 2
+    assert message.lower() in done.err.lower()
+
+
+def ended(error, *words):
+    """Exit code and standard error of a command that raises."""
+
+    def command(as_json: bool = typer.Option(False, "--json")) -> None:
+        raise error
+
+    app = typer.Typer()
+    app.command()(reported(command))
+    result = CliRunner().invoke(app, list(words))
+    return result.exit_code, result.stderr.strip()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (InputError("a.nii: bad"), 2, "lowshot: error: a.nii: bad"),
+        (SomeScansFailed("1 of 2"), 3, "lowshot: error: 1 of 2"),
+        (KeyboardInterrupt(), 130, "lowshot: stopped: by Ctrl-C"),
+        (Stopped("training: after step 3", 143), 143, "lowshot: stopped: training: after step 3"),
+        (MemoryError(), 1, "lowshot: error: not enough memory; close other programs, or use smaller scans or settings"),
+    ],
+)
+def test_every_error_is_one_line_and_the_exit_code_of_its_class(error, code, message):
+    assert ended(error) == (code, message)
+
+
+def test_a_defect_asks_to_be_reported_and_shows_its_traceback_only_when_asked(monkeypatch):
+    code, message = ended(ZeroDivisionError("division by zero\nsecond line"))
+    assert code == 1
+    assert message.startswith("lowshot: error: internal error: ZeroDivisionError: division by zero. This is a bug")
+    assert "Traceback" not in message
+    monkeypatch.setenv(DEBUG, "1")
+    assert "Traceback" in ended(ZeroDivisionError("division by zero"))[1]
+
+
+def test_programs_get_errors_as_json():
+    code, message = ended(InputError("a.nii: bad"), "--json")
+    assert json.loads(message) == {"event": "error", "message": "a.nii: bad", "exit_code": code}
+
+
+def test_a_gpu_without_memory_is_no_defect():
+    assert ending(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))[0].startswith("not enough memory")
+
+
+def test_the_module_runs_as_torchrun_needs_it(tmp_path):
+    command = [sys.executable, "-m", "lowshot", "segment", str(tmp_path / "m.safetensors"), "a.nii", "-o", "out"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path, env=dict(os.environ))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"lowshot: error: {tmp_path}/m.safetensors: no such model file\n"

@@ -1,0 +1,100 @@
+import json
+
+import nibabel
+import numpy as np
+import pytest
+
+from ball_files import NAMES
+
+
+def segment(typed, model, *words):
+    return typed("segment", model, *words, "--device", "cpu", "--precision", "float32")
+
+
+def test_a_folder_becomes_a_folder(typed, model, folder):
+    done = segment(typed, model, folder / "images", "-o", folder / "out")
+    assert done.code == 0, done.err
+    assert sorted(path.name for path in (folder / "out").iterdir()) == [
+        f"s{n}.{suffix}" for n in range(3) for suffix in ("json", "nii.gz")
+    ]
+    assert "s2 (3 of 3): 24×24×24 voxels" in done.err
+    assert all(f"s{n}" in done.out for n in range(3))
+    about = json.loads((folder / "out" / "s1.json").read_text())["model"]
+    assert {"file": "balls.safetensors", "method": "mre-net", "support": ["s0"]}.items() <= about.items()
+
+
+def test_one_bad_scan_is_listed_and_the_exit_code_says_so(typed, model, folder):
+    (folder / "images" / "s1.nii.gz").write_bytes(b"not an image")
+    done = segment(typed, model, folder / "images", "-o", folder / "out", "--json")
+    assert done.code == 3
+    assert [each["case"] for each in done.json["segmented"]] == ["s0", "s2"]
+    assert [each["case"] for each in done.json["failed"]] == ["s1"]
+    assert done.events[-1]["message"] == "1 of 3 scans were not segmented: s1"
+
+
+def test_if_all_are_bad_the_first_reason_is_the_error(typed, model, folder):
+    done = segment(typed, model, folder / "images" / "s7.nii.gz", "-o", folder / "out")
+    assert done.code == 2
+    assert "Did you mean" in done.err.splitlines()[-1]
+
+
+def test_results_that_are_there_are_kept_unless_told(typed, model, folder):
+    out = folder / "out"
+    assert segment(typed, model, folder / "images" / "s0.nii.gz", "-o", out).code == 0
+    (out / "s0.nii.gz").write_bytes(b"corrected by hand")
+    refused = segment(typed, model, folder / "images", "-o", out)
+    assert refused.code == 2
+    assert "--skip-existing" in refused.err
+    assert not (out / "s1.nii.gz").exists()
+    assert segment(typed, model, folder / "images", "-o", out, "--skip-existing").code == 0
+    assert (out / "s0.nii.gz").read_bytes() == b"corrected by hand"
+    assert (out / "s1.nii.gz").exists()
+    assert segment(typed, model, folder / "images", "-o", out, "--skip-existing").code == 0
+    assert segment(typed, model, folder / "images" / "s0.nii.gz", "-o", out, "--overwrite").code == 0
+    assert nibabel.load(out / "s0.nii.gz").shape == (24, 24, 24)
+
+
+def test_tables_formats_and_probabilities(typed, model, folder):
+    (folder / "scans.csv").write_text("name,image\nann,images/s1.nii.gz\n")
+    done = segment(typed, model, folder / "scans.csv", "-o", folder / "out", "--format", "mha", "--probabilities")
+    assert done.code == 0, done.err
+    assert (folder / "out" / "ann.mha").exists()
+    assert len(list((folder / "out" / "probabilities" / "ann").iterdir())) == len(NAMES)
+
+
+def test_options_of_the_method(typed, model, folder):
+    scan = folder / "images" / "s1.nii.gz"
+    assert segment(typed, model, scan, "-o", folder / "out", "--set", "tiles_at_once=4").code == 0
+    wrong = segment(typed, model, scan, "-o", folder / "other", "--set", "tiles=4")
+    assert (wrong.code, "options of mre-net" in wrong.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("scan", "message"),
+    [
+        ("T1=images/s0.nii.gz,T2=images/s1.nii.gz", "the model was made for the channels image"),
+        ("images/s0.nii.gz images/../images/s0.nii.gz", "two scans are named s0"),
+        ("images/*.mha", "this pattern matches nothing"),
+        ("four.nii.gz", "declare their 2 names"),
+    ],
+)
+def test_what_cannot_work_is_refused(typed, model, folder, monkeypatch, scan, message):
+    monkeypatch.chdir(folder)
+    nibabel.save(nibabel.Nifti1Image(np.ones((8, 8, 8, 2), np.float32), np.eye(4)), "four.nii.gz")
+    done = segment(typed, model, *scan.split(), "-o", "out")
+    assert done.code == 2
+    assert message in done.err
+
+
+def test_a_scan_is_never_replaced_by_its_segmentation(typed, model, folder):
+    before = (folder / "images" / "s0.nii.gz").read_bytes()
+    done = segment(typed, model, folder / "images", "-o", folder / "images", "--overwrite")
+    assert done.code == 2
+    assert "choose another output folder" in done.err
+    assert (folder / "images" / "s0.nii.gz").read_bytes() == before
+
+
+def test_a_file_that_is_no_model(typed, folder):
+    done = segment(typed, folder / "names.txt", folder / "images", "-o", folder / "out")
+    assert done.code == 2
+    assert "expected a lowshot model" in done.err
