@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lowshot.errors import EmptySupport
+from lowshot.errors import ChannelMismatch, EmptySupport, UnknownLabel
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import LabelledScan, Scan
 
@@ -25,8 +25,24 @@ class LowShotTask:
     def __post_init__(self) -> None:
         if not self.support and not self.base:
             raise EmptySupport("no annotated scan: give at least one image with its label map")
+        for labelled in self.support:  # not the others, which may be many and still on disk
+            scan, names = labelled.scan, labelled.truth.names
+            if names != self.names:
+                raise UnknownLabel(
+                    f"{scan.name}: its label map's table is {_listed(names)}, the task's {_listed(self.names)}; "
+                    "read all label maps with one table of names"
+                )
+            if scan.channels != self.channels:
+                raise ChannelMismatch(
+                    f"{scan.name}: has the channels {', '.join(scan.channels)}, {self.support[0].scan.name} has "
+                    f"{', '.join(self.channels)}; give all annotated scans the same ones in the same order"
+                )
 
     @property
     def channels(self) -> tuple[str, ...]:
         """Channel names of the annotated scans."""
         return (self.support or self.base)[0].scan.channels
+
+
+def _listed(names: Names) -> str:
+    return ", ".join(f"{value} {name}" for value, name in zip(names.values, names.names, strict=True))
