@@ -86,6 +86,29 @@ def test_what_cannot_be_written_stops_the_batch(fitted, folder):
         batch(fitted, folder, scan_files([folder / "images"]))
 
 
+def test_what_a_format_cannot_hold_fails_alone(fitted, folder):
+    picture = 1 + np.arange(24.0)[:, None, None] * np.ones((24, 24, 1))
+    nibabel.save(nibabel.Nifti1Image(picture.astype(np.float32), np.eye(4)), folder / "images" / "s3.nii.gz")
+    done = batch(fitted, folder, scan_files([folder / "images"]), suffix=".png")
+    assert [type(each) for each in done] == [Failed, Failed, Failed, Segmented]
+    assert str(done[0].error).startswith(f"{folder / 'out' / 's0.png'}: PNG holds one slice")
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["s3.json", "s3.png"]
+
+
+def test_a_json_file_of_somebody_else_is_never_replaced(fitted, folder):
+    scans, beside = scan_files([folder / "images" / "s0.nii.gz"]), folder / "images" / "s0.json"
+    beside.write_text('{"RepetitionTime": 2.0, "structures": {}}')
+    made = Batch(fitted, Outputs(folder / "images", ".nrrd"), run())
+    with pytest.raises(OutputError, match=r"s0\.json: not written by lowshot"):
+        next(made.segment(scans))
+    beside.unlink()
+    assert not made.outputs.is_there(scans[0])
+    list(made.segment(scans))
+    (folder / "images" / "s0.nrrd").unlink()
+    assert made.outputs.is_there(scans[0])
+    assert isinstance(next(made.segment(scans)), Segmented)  # what lowshot wrote may be replaced
+
+
 def test_a_result_never_takes_the_place_of_a_scan(fitted, folder):
     outputs = Outputs(folder / "images")
     with pytest.raises(OutputError, match="choose another output folder"):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lowshot.contract import Quality
 from lowshot.errors import LowshotError, OutputError
-from lowshot.evaluation.sidecar import write_sidecar
+from lowshot.evaluation.sidecar import read_sidecar, sidecar_path, write_sidecar
 from lowshot.imaging.files import FORMATS, write_segmentation, write_volume
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import Scan
@@ -43,12 +43,23 @@ class Outputs:
         own = next((suffix for suffix in written if file.endswith(suffix)), DEFAULT_SUFFIX)
         return self.folder / f"{scan.name}{self.suffix or own}"
 
-    def refuse_inputs(self, scans: Sequence[ScanFiles]) -> None:
-        """Refuse to write a result over any of the scans."""
+    def is_there(self, scan: ScanFiles) -> bool:
+        """Whether a result of this scan is there already, in this format or another."""
+        return self.path(scan).exists() or _is_ours(self.path(scan))
+
+    def refuse_others_files(self, scans: Sequence[ScanFiles]) -> None:
+        """Refuse to write a result over any of the scans, or over a JSON file that is no result."""
         inputs = {path.resolve() for scan in scans for path in scan.all_paths}
-        for scan in scans:
-            if self.path(scan).resolve() in inputs:
-                raise OutputError(f"{self.path(scan)}: this is a scan to be segmented; choose another output folder")
+        for path in map(self.path, scans):
+            if path.resolve() in inputs:
+                raise OutputError(f"{path}: this is a scan to be segmented; choose another output folder")
+            if sidecar_path(path).exists() and not _is_ours(path):
+                raise OutputError(f"{sidecar_path(path)}: not written by lowshot; choose another output folder")
+
+
+def _is_ours(segmentation: Path) -> bool:
+    """Whether the JSON file beside a segmentation was written with one."""
+    return bool(read_sidecar(segmentation).expected_dice)
 
 
 @dataclass(frozen=True)
@@ -98,16 +109,16 @@ class Batch:
         Raises:
             ModelFileError: the model needs an example first.
             SettingsError: no such option.
-            OutputError: a result would overwrite a scan, or cannot be written.
+            OutputError: a result would overwrite what is not one; a full disk, no permission.
         """
         self.fitted.segmenter(), options_of(self.fitted, self.options)
-        self.outputs.refuse_inputs(scans)
+        self.outputs.refuse_others_files(scans)
         for number, files in enumerate(scans, start=1):
             try:
                 yield self._segment(files, f"{number} of {len(scans)}")
-            except OutputError:  # a full disk would not spare the others
-                raise
             except Exception as error:  # whatever it is, hours of other scans must not be lost to it
+                if isinstance(error, OutputError) and isinstance(error.__cause__, OSError):
+                    raise  # a full disk would not spare the others; what a format cannot hold would
                 failure = error if isinstance(error, LowshotError) else LowshotError(_described(files, error))
                 self.run.progress.warn(str(failure))
                 yield Failed(files.name, failure)

@@ -39,6 +39,8 @@ class Format:
     write: Write | None = None
     written: tuple[str, ...] = ()
     """The suffixes that can be written."""
+    refuse: Callable[[npt.NDArray[Any], Path, bool], None] | None = None
+    """Refuses what the format cannot hold, before anything is written."""
 
 
 FORMATS: dict[str, Format] = {
@@ -46,7 +48,7 @@ FORMATS: dict[str, Format] = {
     "mgz": Format((".mgz", ".mgh"), nifti.read),
     "nrrd": Format((".nrrd", ".nhdr"), itk.read_volume, itk.write, (".nrrd",)),
     "metaimage": Format((".mha", ".mhd"), itk.read_volume, itk.write, (".mha",)),
-    "png": Format((".png",), itk.read_picture, itk.write_picture, (".png",)),
+    "png": Format((".png",), itk.read_picture, itk.write_picture, (".png",), itk.refuse_picture),
     "tiff": Format((".tif", ".tiff"), itk.read_picture),
     "dicom": Format((), dicom.read),
 }
@@ -339,6 +341,8 @@ def _smallest_type(low: int, high: int) -> type[np.integer]:
 def _write(array: npt.NDArray[Any], affine: Affine, path: Path, source: Source | None, labels: bool) -> None:
     for each in FORMATS.values():
         if each.write is not None and path.name.lower().endswith(each.written):
+            if each.refuse is not None:
+                each.refuse(array, path, labels)
             with atomic_path(path) as temporary:
                 each.write(array, affine, temporary, source, labels)
             return

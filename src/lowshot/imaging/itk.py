@@ -61,17 +61,21 @@ def write(array: npt.NDArray[Any], affine: Affine, path: Path, source: Source | 
     _write(image, path)
 
 
-def write_picture(array: npt.NDArray[Any], affine: Affine, path: Path, source: Source | None, labels: bool) -> None:
-    """Write one slice as PNG, which holds whole numbers from 0 to 65,535."""
-    del affine, source
-    import SimpleITK
-
+def refuse_picture(array: npt.NDArray[Any], path: Path, labels: bool) -> None:
+    """Refuse what PNG cannot hold: all but one slice of whole numbers from 0 to 65,535."""
     if not labels or array.ndim != 3 or array.shape[2] != 1:
         raise OutputError(f"{path}: PNG holds one slice of labels, got {array.shape}; choose .nii.gz, .nrrd or .mha")
     if array.min() < 0 or array.max() > np.iinfo(np.uint16).max:
         raise OutputError(
             f"{path}: PNG holds values from 0 to 65,535, got {array.min()} to {array.max()}; choose .nii.gz"
         )
+
+
+def write_picture(array: npt.NDArray[Any], affine: Affine, path: Path, source: Source | None, labels: bool) -> None:
+    """Write one slice of labels as PNG, which holds nothing but its values."""
+    del affine, source, labels
+    import SimpleITK
+
     small = array.astype(np.uint8 if array.max() <= np.iinfo(np.uint8).max else np.uint16)
     _write(SimpleITK.GetImageFromArray(small[:, :, 0].T), path)
 
