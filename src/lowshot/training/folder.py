@@ -1,11 +1,13 @@
 """The folder of a training: the same request goes on where it was stopped, another one is refused.
 
-model.training/
-fit.json       what was asked for: method, settings, seed, budget, files with their SHA-256
-plan.json      what was settled before step 0 (``lowshot.training.plan``)
-log.csv        the loss, step by step
-checkpoints/   only until the model is saved
-stages/
+    model.training/
+      fit.json       what was asked for: method, settings, seed, budget, files with their SHA-256
+      plan.json      what was settled before step 0 (``lowshot.training.plan``)
+      log.csv        the loss, step by step
+      checkpoints/   only until the model is saved
+      stages/
+
+Nothing else in it is ever touched.
 """
 
 import json
