@@ -49,7 +49,8 @@ def test_results_that_are_there_are_kept_unless_told(typed, model, folder):
     assert segment(typed, model, folder / "images", "-o", out, "--skip-existing").code == 0
     assert (out / "s0.nii.gz").read_bytes() == b"corrected by hand"
     assert (out / "s1.nii.gz").exists()
-    assert segment(typed, model, folder / "images", "-o", out, "--skip-existing").code == 0
+    nothing_left = segment(typed, model, folder / "images", "-o", out, "--skip-existing", "--json")
+    assert (nothing_left.code, nothing_left.json) == (0, {"segmented": [], "failed": []})
     assert segment(typed, model, folder / "images" / "s0.nii.gz", "-o", out, "--overwrite").code == 0
     assert nibabel.load(out / "s0.nii.gz").shape == (24, 24, 24)
 

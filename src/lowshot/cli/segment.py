@@ -84,6 +84,9 @@ def segment(
 
     outputs = Outputs(output, f".{format_.value}" if format_ else None, probabilities)
     todo = _without_finished(scan_files(scans), outputs, overwrite, skip_existing, terminal)
+    if not todo:
+        terminal.result(_as_json([]))
+        return
     fitted = load(model)
     run = Run(device=device, precision=precision.value, threads=threads, progress=terminal.progress)
     batch = Batch(fitted, outputs, run, declared(channels, colour), options, model_source(model, fitted))
@@ -132,7 +135,7 @@ def _without_finished(
     scans: "Sequence[ScanFiles]", outputs: "Outputs", overwrite: bool, skip_existing: bool, terminal: Terminal
 ) -> "Sequence[ScanFiles]":
     """The scans to do; a result that is there already may have been corrected by hand, so nothing is assumed."""
-    there = [scan for scan in scans if outputs.path(scan).exists()]
+    there = [scan for scan in scans if outputs.is_there(scan)]
     if not there or overwrite:
         return scans
     if not skip_existing:
