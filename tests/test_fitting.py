@@ -1,3 +1,4 @@
+import io
 import json
 from dataclasses import replace
 
@@ -5,9 +6,11 @@ import pytest
 import torch
 
 from ball_files import NAMES, TINY, labelled
+from lowshot.catalogue import CATALOGUE
 from lowshot.errors import InputError, ModelFileError, SettingsError, TaskProblem
 from lowshot.fitting import _digest, fit
 from lowshot.model_file import Fitted, load
+from lowshot.progress import Lines
 from lowshot.task import LowShotTask
 
 
@@ -72,6 +75,19 @@ def test_settings_go_on_top_of_the_preset():
 def test_a_task_that_does_not_suit_the_method_is_refused():
     with pytest.raises(TaskProblem, match=r"mre-net cannot learn from this: .*at least one"):
         tiny_fit(LowShotTask(NAMES, base=[labelled(0)]))
+
+
+def test_scans_that_a_method_does_not_use_are_told_in_one_warning(monkeypatch):
+    said = io.StringIO()
+    task = LowShotTask(NAMES, [labelled(0)], unlabelled=[labelled(1).scan], base=[labelled(2)])
+    tiny_fit(task, steps=1, progress=Lines(said))
+    assert "mre-net does not learn from scans without labels or scans annotated for other structures" in said.getvalue()
+    using = replace(CATALOGUE["mre-net"], uses=frozenset({"support", "unlabelled"}))
+    monkeypatch.setitem(CATALOGUE, "mre-net", using)
+    tiny_fit(task, steps=1, progress=Lines(said := io.StringIO()))
+    assert "does not learn from scans annotated for other structures;" in said.getvalue()
+    tiny_fit(steps=1, progress=Lines(said := io.StringIO()))
+    assert "does not learn" not in said.getvalue()
 
 
 def test_unknown_settings_are_refused_with_the_nearest_name():

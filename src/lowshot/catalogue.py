@@ -28,6 +28,8 @@ class Entry:
     """module:dictionary of named settings; the module imports nothing heavy."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What makes this entry of a class that serves several; presets and the user's settings go on top."""
+    uses: frozenset[str] = frozenset({"support"})
+    """The parts of a task that it learns from: support, unlabelled, base. What else is given is told to be unused."""
     extra: str | None = None
     """The optional dependencies that it needs: ``pip install lowshot[extra]``."""
 

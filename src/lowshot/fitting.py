@@ -78,6 +78,7 @@ def fit(
     if problems:
         raise TaskProblem(f"{method} cannot learn from this: {'; '.join(problems)}")
     _refuse_errors(task.support, progress or Silent())
+    _warn_of_unused(task, method, progress or Silent())
     files = {"the task's voxels": _digest(task)} if files is None else files
     budget = Budget(steps, minutes)
     folder = None if folder is None else Path(folder)
@@ -112,6 +113,15 @@ def _refuse_errors(support: Sequence[LabelledScan], progress: Progress) -> None:
             progress.note(finding.message)
     if errors:
         raise InputError("; ".join(errors))
+
+
+def _warn_of_unused(task: LowShotTask, method: str, progress: Progress) -> None:
+    given = {"unlabelled": "scans without labels", "base": "scans annotated for other structures"}
+    unused = [
+        what for part, what in given.items() if len(getattr(task, part)) and part not in catalogue.entry(method).uses
+    ]
+    if unused:
+        progress.warn(f"{method} does not learn from {' or '.join(unused)}; they make no difference")
 
 
 def _request(task: LowShotTask, files: Mapping[str, str], **asked: Any) -> dict[str, Any]:
