@@ -39,3 +39,15 @@ def test_it_ends_where_a_command_fails(typed, tiny, tmp_path, monkeypatch):
     assert done.code == 1
     assert done.err.count("internal error") == 1
     assert "$ lowshot segment" not in done.err
+
+
+def test_a_stopped_demo_can_begin_anew(typed, tiny, tmp_path, monkeypatch):
+    words = ["demo", "-o", tmp_path / "demo", "--json"]
+    with monkeypatch.context() as patched:
+        patched.setattr("lowshot.training.resume.Checkpoint.due", lambda self: True)
+        patched.setattr("lowshot.model_file.Fitted.save", lambda self, path: 1 / 0)
+        assert typed(*words, "--minutes", "0.02").code == 1
+    other = typed(*words, "--minutes", "0.03")
+    assert other.code == 2
+    assert "--restart" in other.events[-1]["message"]
+    assert typed(*words, "--minutes", "0.03", "--restart").code == 0

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lowshot.cli.options import AsJson
+from lowshot.cli.options import AsJson, Restart
 from lowshot.cli.terminal import Terminal
 
 MINUTES = 2.0
@@ -20,7 +20,9 @@ Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder for scans, 
 Minutes = Annotated[float, typer.Option(help="How long to train.")]
 
 
-def demo(*, output: Folder = Path("demo"), minutes: Minutes = MINUTES, as_json: AsJson = False) -> None:
+def demo(
+    *, output: Folder = Path("demo"), minutes: Minutes = MINUTES, restart: Restart = False, as_json: AsJson = False
+) -> None:
     """Make synthetic abdominal CT scans, annotate one, segment the others, and see how good that is."""
     terminal = Terminal(as_json)
     _make_study(output, terminal)
@@ -30,7 +32,7 @@ def demo(*, output: Folder = Path("demo"), minutes: Minutes = MINUTES, as_json: 
     names = ["--names", str(example / "names.txt")]
     again = ["--overwrite"] if results.exists() else []
     commands: dict[str, Sequence[str | Path]] = {
-        "fit": [*pair, *names, "--minutes", f"{minutes:g}", "-o", model],
+        "fit": [*pair, *names, "--minutes", f"{minutes:g}", "-o", model, *(["--restart"] if restart else [])],
         "segment": [model, others / "images", "-o", results, *again],
         "evaluate": [results, others / "labels", *names, "--images", others / "images", "-o", output / "evaluation"],
     }

@@ -18,6 +18,7 @@ from lowshot.cli.options import (
     NamesFile,
     Precision,
     PrecisionOption,
+    Restart,
     Threads,
     declared,
 )
@@ -60,7 +61,6 @@ MirrorOption = Annotated[
     MirrorChoice, typer.Option(help="Whether left and right may be exchanged; auto: where structures come in pairs.")
 ]
 Folder = Annotated[Path | None, typer.Option(help="For plan, log and checkpoints; MODEL.training unless told.")]
-Restart = Annotated[bool, typer.Option("--restart", help="Begin anew instead of going on where a training stopped.")]
 
 
 def fit(

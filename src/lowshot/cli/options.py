@@ -20,6 +20,7 @@ IgnoreValue = Annotated[int | None, typer.Option(help="Label value that marks un
 Changes = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; repeat it.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores unless told.")]
+Restart = Annotated[bool, typer.Option("--restart", help="Begin anew instead of going on where a training stopped.")]
 Channels = Annotated[
     str | None,
     typer.Option(metavar="NAME,NAME", help="The channels of 4-D files; without it such files are refused."),
