@@ -39,3 +39,4 @@ def test_label_maps_that_fit_no_scan_are_told(typed, folder):
     done = typed("doctor", folder / "images", "--labels", folder / "labels")
     assert done.code == 0
     assert "no scan has the name of s2.nii.gz" in done.err
+    assert f"warning: ann: no label map of this name in {folder / 'labels'}" in done.out

@@ -39,6 +39,7 @@ def doctor(
     """
     terminal = Terminal(as_json)
 
+    from lowshot.imaging.check import Finding
     from lowshot.imaging.names_file import read_names
 
     table = read_names(names) if names else None
@@ -46,7 +47,9 @@ def doctor(
     found: dict[str, list[Finding]] = {}
     with terminal.progress.task("checking", len(todo)) as task:
         for row in todo:
-            found[row.scan.name] = _examine(row, table, ignore_value, declared(channels, colour))
+            findings = found[row.scan.name] = _examine(row, table, ignore_value, declared(channels, colour))
+            if labels is not None and row.labels is None:
+                findings.append(Finding("warning", f"{row.scan.name}: no label map of this name in {labels}"))
             task.advance()
     _report(found, terminal)
 
