@@ -58,7 +58,7 @@ AnnotatedSlice = Annotated[
     str | None, typer.Option(metavar="INDEX", help="The only annotated slice, from 0; AXIS:INDEX for another axis.")
 ]
 MirrorOption = Annotated[
-    MirrorChoice, typer.Option(help="Whether left and right may be exchanged; auto: where structures come in pairs.")
+    MirrorChoice, typer.Option(help="Whether left and right are twins, for methods set to mirror (--set mirror=true).")
 ]
 Folder = Annotated[Path | None, typer.Option(help="For plan, log and checkpoints; MODEL.training unless told.")]
 
