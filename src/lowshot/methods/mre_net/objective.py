@@ -1,5 +1,6 @@
 """MRE-Net's loss: cross-entropy normalised per category, over voxels chosen by online hard example mining."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -65,7 +66,7 @@ def mined_loss(
     """
     voxels = embedding.movedim(1, -1)
     if share < 1:
-        known = known & (torch.rand(known.shape, device=known.device) < share)
+        known = some_of(known, share)
     elif majority is None:
         cross_entropy = voxel_cross_entropy(head(voxels).movedim(-1, 1), labels)
         return category_mean(cross_entropy[known], labels[known], balance)
@@ -79,3 +80,16 @@ def mined_loss(
     chosen = labels[kept]
     cross_entropy = voxel_cross_entropy(head(voxels[kept]), chosen)
     return category_mean(cross_entropy, chosen, balance)
+
+
+def some_of(known: Bool[Tensor, "*any"], share: float) -> Bool[Tensor, "*any"]:
+    """A random part of the known voxels, always equally many of them.
+
+    Tensors whose size changes from step to step leave holes in the memory that is kept between steps
+    (``lowshot.training.allocator``): a training would grow by gigabytes.
+    """
+    voxels = known.flatten().nonzero().squeeze(1)
+    chosen = torch.randperm(len(voxels), device=known.device)[: math.ceil(share * len(voxels))]
+    some = torch.zeros_like(known.flatten())
+    some[voxels[chosen]] = True
+    return some.reshape(known.shape)
