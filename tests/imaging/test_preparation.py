@@ -315,3 +315,28 @@ def test_real_label_maps_come_back():
             prepared = preparation.apply(labelled.scan)
             moved = preparation.apply_labels(labelled.truth.labels, prepared)
             assert torch.equal(preparation.undo_labels(moved, prepared), labelled.truth.labels), image
+
+
+def test_a_fixed_size_stretches_the_crop_and_comes_back():
+    scan = Scan("case", torch.randn(1, 50, 57, 9), np.diag([-0.9, 0.8, 3.0, 1.0]))
+    preparation = Preparation(resize=(20, 24, 9), intensity="none")
+    assert Preparation.from_json(preparation.to_json()) == preparation
+    prepared = preparation.apply(scan)
+    assert prepared.voxels.shape == (1, 20, 24, 9)
+    assert prepared.grid.spacing == pytest.approx((50 * 0.9 / 20, 57 * 0.8 / 24, 3.0))
+    box = torch.zeros(50, 57, 9, dtype=torch.int16)
+    box[10:40, 12:45, 2:7] = 1
+    back = preparation.undo_labels(preparation.apply_labels(box, prepared), prepared)
+    assert 2 * int((back & box).sum()) / int(back.sum() + box.sum()) > 0.95
+
+
+def test_a_fixed_size_keeps_the_only_slice_of_an_image():
+    image = Scan("image", torch.randn(1, 500, 570, 1), np.eye(4), spacing_known=False)
+    assert Preparation(orientation=None, resize=(128, 128, 1)).apply(image).voxels.shape == (1, 128, 128, 1)
+    assert Preparation(orientation=None, resize=(128, 128, 7)).apply(image).voxels.shape == (1, 128, 128, 1)
+
+
+@pytest.mark.parametrize("others", [{"spacing": (1.0, 1.0, 1.0)}, {"crop": (3, 3, 3)}])
+def test_a_fixed_size_leaves_no_other_choice(others):
+    with pytest.raises(SettingsError, match="resize"):
+        Preparation(resize=(8, 8, 8), **others)

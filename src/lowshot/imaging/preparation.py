@@ -46,7 +46,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Preparation:
-    """Orientation, spacing, crop and intensity, in this order. Stored in the model file.
+    """Orientation, crop, spacing (or size) and intensity. Stored in the model file.
 
     A 2-D image (k = 1) keeps its orientation and its k axis; ``spacing`` is ignored where the file knows none (PNG).
     No label is used anywhere, so a scan to be segmented is prepared exactly like an annotated one.
@@ -61,12 +61,19 @@ class Preparation:
     lowest value of the scan where it is smaller."""
     intensity: str = "zscore"
     """One of ``lowshot.imaging.intensity.KINDS``, for each channel; statistics are of the scan's voxels in the crop."""
+    resize: tuple[int, int, int] | None = None
+    """Prepared sizes in voxels to which the crop is stretched, whatever its spacing; the only slice of a 2-D image
+    stays one. In place of ``spacing``."""
 
     def __post_init__(self) -> None:
         if self.orientation not in (None, "RAS"):
             raise SettingsError(f"orientation: expected RAS or none at all, got {self.orientation!r}")
         if self.spacing is not None and (len(self.spacing) != 3 or not all(0 < mm < math.inf for mm in self.spacing)):
             raise SettingsError(f"spacing: expected three positive sizes in mm, got {self.spacing}")
+        if self.resize is not None and (len(self.resize) != 3 or min(self.resize) < 1):
+            raise SettingsError(f"resize: expected three positive sizes in voxels, got {self.resize}")
+        if self.resize is not None and (self.spacing is not None or not isinstance(self.crop, str)):
+            raise SettingsError("resize: a fixed size leaves no choice of spacing, nor of a crop in voxels")
         sizes = None if isinstance(self.crop, str) else self.crop
         if sizes is None and self.crop not in ("none", "foreground"):
             raise SettingsError(f"crop: expected none, foreground or three sizes in voxels, got {self.crop!r}")
@@ -93,7 +100,8 @@ class Preparation:
         """The scan's voxels as float32 on the prepared grid."""
         box = _foreground_box(scan) if self.crop == "foreground" else _everything(scan.grid.shape)
         sizes = None if isinstance(self.crop, str) else self.crop
-        axis_map = _axis_map(scan.grid, self._orientation(scan.grid), self._spacing(scan), box, sizes)
+        orientation = self._orientation(scan.grid)
+        axis_map = _axis_map(scan.grid, orientation, self._spacing(scan, orientation, box), box, sizes)
         channels = [self._channel(image, axis_map) for image in scan.voxels]
         grid = Grid(axis_map.shape, scan.affine @ axis_map.matrix())
         return Prepared(scan.name, torch.stack(channels), grid, scan.grid, axis_map, scan.spacing_known)
@@ -143,7 +151,13 @@ class Preparation:
             return (0, 1), (1, 1), (2, 1)
         return nearest_ras(grid.affine)
 
-    def _spacing(self, scan: Scan) -> tuple[float, float, float] | None:
+    def _spacing(self, scan: Scan, orientation: Orientation, box: Box) -> tuple[float, float, float] | None:
+        if self.resize is not None:
+            lengths = [box[axis].stop - box[axis].start for axis, _ in orientation]
+            sizes = [1 if length == 1 else size for length, size in zip(lengths, self.resize, strict=True)]
+            steps = [length / size for length, size in zip(lengths, sizes, strict=True)]
+            x, y, z = (step * scan.grid.spacing[axis] for step, (axis, _) in zip(steps, orientation, strict=True))
+            return x, y, z
         if self.spacing is None or not scan.spacing_known:
             return None
         in_plane = self.spacing[:2]

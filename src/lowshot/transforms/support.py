@@ -31,7 +31,7 @@ def prepare_support(
     known = {labelled.scan.spacing_known for labelled in support}
     if len(known) > 1:
         raise GridMismatch("some annotated scans know their voxel size and some (PNG, TIFF) do not; use one kind")
-    if preparation.spacing is None and known == {True}:
+    if preparation.spacing is None and preparation.resize is None and known == {True}:
         grids = [preparation.apply(labelled.scan).grid for labelled in support]
         extent = [max(grid.shape[axis] * grid.spacing[axis] for grid in grids) for axis in range(3)]
         preparation = replace(preparation, spacing=working_spacing(extent, grids[0].spacing, most_voxels))

@@ -31,6 +31,7 @@ def test_mrbrains():
 def test_btcv():
     method = made(preset="paper-btcv")
     assert (method.intensity, method.hard_multiple) == ("window:-210:290", 4.0)
+    assert (method.crop, method.resize) == ("foreground", (396, 324, 72))
     assert method.modes == 3
 
 
@@ -38,6 +39,7 @@ def test_ultrasound():
     method = made(preset="paper-ultrasound")
     assert (method.dimensions, method.patch, method.margin) == (2, (128, 128, 1), (0, 0, 0))
     assert (method.batch, method.hard_multiple, method.strides) == (8, 3.0, ((2, 2, 1), (2, 2, 1)))
+    assert method.resize == (128, 128, 1)
 
 
 @pytest.mark.parametrize("preset", ["paper", "paper-augmented", "paper-btcv"])

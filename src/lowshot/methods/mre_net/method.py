@@ -49,6 +49,7 @@ class MRENet:
     # What the network sees
     orientation: Literal["RAS"] | None = "RAS"  # ours
     spacing: tuple[float, float, float] | None = None  # ours: None is the annotated scan's own
+    resize: Triple | None = None  # paper: BTCV and ultrasound; voxels to which the crop is stretched
     most_voxels: int | None = None  # ours: coarser spacing above this many voxels
     crop: Literal["none", "foreground"] | Triple = (216, 216, 48)  # paper
     intensity: str = "zscore"  # paper
@@ -103,6 +104,7 @@ class MRENet:
     Options: ClassVar[type] = TileOptions
 
     def __post_init__(self) -> None:
+        self._preparation()
         if not len(self.widths) == len(self.convolutions):
             raise SettingsError(f"widths and convolutions: {len(self.widths)} and {len(self.convolutions)} levels")
         if self.strides is not None and len(self.strides) != len(self.widths) - 1:
@@ -162,7 +164,7 @@ class MRENet:
         return PatchModel.restore(network, state)
 
     def _preparation(self) -> Preparation:
-        return Preparation(self.orientation, self.spacing, self.crop, self.intensity)
+        return Preparation(self.orientation, self.spacing, self.crop, self.intensity, self.resize)
 
     def _geometry(self, volume: Volume) -> Geometry:
         x, y, z = volume.labels.shape

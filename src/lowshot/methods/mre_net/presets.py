@@ -1,12 +1,19 @@
 """Named settings of MRE-Net and of the U-Net that it is compared with. No import, so that listing them is free."""
 
-PAPER_BTCV = {"crop": "foreground", "intensity": "window:-210:290", "hard_multiple": 4.0}
+# The sizes are left-right, front-back, head-foot here; the paper prints 324×396×72 as height, width, depth.
+PAPER_BTCV = {
+    "crop": "foreground",
+    "resize": (396, 324, 72),
+    "intensity": "window:-210:290",
+    "hard_multiple": 4.0,
+}
 
 # Whole images of 128×128; patch, batch and N_Lg are ours, the paper gives none.
 PAPER_ULTRASOUND = {
     "dimensions": 2,
     "orientation": None,
     "crop": "none",
+    "resize": (128, 128, 1),
     "patch": (128, 128, 1),
     "margin": (0, 0, 0),
     "strides": ((2, 2, 1), (2, 2, 1)),
