@@ -1,4 +1,5 @@
 import resource
+from contextlib import contextmanager
 from itertools import permutations, product
 from pathlib import Path
 
@@ -162,21 +163,25 @@ def test_formats_that_are_not_written_are_refused(tmp_path, suffix):
         write_segmentation(segmentation(), tmp_path / f"labels{suffix}")
 
 
-@pytest.fixture
+@contextmanager
 def full_disk():
-    """The system refuses to make any file longer than 20 kB, as a full disk does."""
+    """The system refuses to make any file longer than 20 kB, as a full disk does.
+
+    No fixture: pytest's own output may be a longer file, and it writes to it around a test.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # nibabel leaves its file to the garbage collector
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.usefixtures("full_disk")
 @pytest.mark.parametrize("suffix", VOLUMES)
 def test_a_full_disk_leaves_nothing_behind(tmp_path, suffix):
-    with pytest.raises(OutputError, match=f"result{suffix}: cannot be written"):
+    with full_disk(), pytest.raises(OutputError, match=f"result{suffix}: cannot be written"):
         write_volume(torch.rand(1, 40, 40, 40), np.eye(4), tmp_path / f"result{suffix}")
     assert not list(tmp_path.iterdir())
 
