@@ -16,7 +16,7 @@ from lowshot.phantoms.study import DEMO
 @pytest.mark.timeout(1800)
 def test_one_phantom_is_enough_for_the_others():
     example, *queries = islice(DEMO, 3)
-    fitted = lowshot.fit(lowshot.LowShotTask(example.truth.names, [example]), steps=240)
+    fitted = lowshot.fit(lowshot.LowShotTask(example.truth.names, [example]), steps=240, threads=os.cpu_count())
     scores = [
         evaluate_case(lowshot.segment(fitted, query.scan).segmentation, query, query.scan.name) for query in queries
     ]
@@ -33,7 +33,7 @@ def test_one_brain_is_enough_for_another():
         lowshot.read_labelled(brain / f"images/{case}.nii.gz", brain / f"tissues/{case}.nii.gz", names=names)
         for case in (1000, 1001)
     )
-    fitted = lowshot.fit(lowshot.LowShotTask(names, [example]), steps=240)
+    fitted = lowshot.fit(lowshot.LowShotTask(names, [example]), steps=240, threads=os.cpu_count())
     found = evaluate_case(lowshot.segment(fitted, query.scan).segmentation, query, "1001")
     # A few minutes of training; twenty reach more. About 1,000 voxels of cerebrospinal fluid are too few to score.
     six = [score.dice for score in found.scores if score.structure != "cerebrospinal fluid"]
