@@ -3,7 +3,7 @@
     python benchmarks/compact.py [--patches 400] [--seeds 0]
 
 One phantom is annotated, two others are segmented; mean Dice over their six structures. Results of finished rows are
-printed as they come. Real scans say the same, see docs/compact.md.
+printed as they come.
 """
 
 import argparse

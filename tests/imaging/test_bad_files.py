@@ -91,7 +91,8 @@ def test_highly_compressed_files_are_not_taken_for_lies(tmp_path):
     for suffix in (".nii.gz", ".nrrd", ".mha"):
         empty = Segmentation(torch.zeros(128, 128, 64, dtype=torch.int16), Names.from_values([1]), OBLIQUE)
         write_segmentation(empty, tmp_path / f"empty{suffix}")
-        read_labels(tmp_path / f"empty{suffix}")
+        labels, _ = read_labels(tmp_path / f"empty{suffix}")
+        assert labels.labels.shape == (128, 128, 64)
 
 
 def test_gzip_and_its_name_must_agree(tmp_path):

@@ -115,4 +115,4 @@ def test_patches_that_cannot_work_are_refused(arguments, message):
 
 
 def test_slice_by_slice_needs_no_stride_along_the_slices():
-    Geometry(2, ((2, 2, 2), (2, 2, 2)), (32, 32, 1), (4, 4, 0))
+    assert Geometry(2, ((2, 2, 2), (2, 2, 2)), (32, 32, 1), (4, 4, 0)).patch == (32, 32, 1)
