@@ -35,3 +35,10 @@ def test_equal_generators_give_equal_noise_whatever_the_grid():
     one, other = (SmoothNoise.draw(np.random.default_rng(7), (40.0, 90.0)) for _ in range(2))
     points = positions(8, count=60)
     np.testing.assert_array_equal(one(points).reshape(3, 4, 5), other(points.reshape(3, 3, 4, 5)))
+
+
+def test_the_gradient_is_the_slope():
+    noise, points = SmoothNoise.draw(np.random.default_rng(9), (40.0, 90.0)), positions(10, 200.0, 50)
+    for axis, step in enumerate(0.05 * np.eye(3, dtype=np.float32)[:, :, None]):
+        slope = (noise(points + step) - noise(points - step)) / 0.1
+        np.testing.assert_allclose(noise.gradient(points)[axis], slope, atol=2e-4)

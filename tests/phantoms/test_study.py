@@ -33,7 +33,7 @@ def test_another_seed_gives_other_subjects(study):
 
 
 def test_an_unknown_anatomy_is_refused_with_a_list_of_those_there_are():
-    with pytest.raises(SettingsError, match="no anatomy named 'unicorn'; there are: abdomen-ct"):
+    with pytest.raises(SettingsError, match="no anatomy named 'unicorn'; there are: abdomen-ct, abdomen-mr, brain-mr"):
         Study(anatomy="unicorn")
 
 

@@ -52,3 +52,12 @@ def test_knots_move_together_and_each_by_itself():
     np.testing.assert_array_equal(together, np.tile(together[0], (50, 1)))
     each = Variability(1).moved(knots, 0.0, 10.0)
     assert each.std(axis=0).min() > 5
+
+
+def test_what_is_rare_happens_as_often_as_stated_and_never_at_half_variation():
+    def share(amount):
+        return np.mean([Variability(seed, amount).of("cyst").happens(0.3) for seed in range(2000)])
+
+    assert share(1.0) == pytest.approx(0.3, abs=0.04)
+    assert share(0.75) == pytest.approx(0.15, abs=0.03)
+    assert share(0.5) == share(0.0) == 0.0

@@ -3,35 +3,18 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from jaxtyping import Float32
 from scipy.ndimage import gaussian_filter
 
-from lowshot.imaging.grid import Affine, Grid
-from lowshot.imaging.names import Names
-from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
-from lowshot.phantoms.abdomen.body import body
+from lowshot.imaging.grid import Grid
+from lowshot.imaging.scan import LabelledScan
+from lowshot.phantoms.abdomen.body import BTCV, CENTRE_MM, FIELD_OF_VIEW_MM, body
 from lowshot.phantoms.acquisition import correlated_noise, ct_noise
 from lowshot.phantoms.rendering import Material, Rendering, render
+from lowshot.phantoms.scanning import annotated, centred_grid, labelled_scan
 from lowshot.phantoms.variability import Variability
 
 AIR_HU, COUCH_HU = -1000.0, -150.0
-FIELD_OF_VIEW_MM = (384.0, 384.0, 288.0)
-
-BTCV = Names.of(
-    {
-        1: "spleen",
-        2: "right kidney",
-        3: "left kidney",
-        4: "gallbladder",
-        5: "oesophagus",
-        6: "liver",
-        7: "stomach",
-        8: "aorta",
-        11: "pancreas",
-    }
-)
-"""File values as in the BTCV challenge, where the numbers missing here are veins and adrenal glands."""
 
 # What takes up no contrast agent, in Hounsfield units.
 PLAIN = {
@@ -50,6 +33,9 @@ PLAIN = {
     "bowel fluid": Material(35, 20),
     "stool": Material(5, 75),
     "renal pelvis": Material(20),
+    "cyst": Material(8, 3),
+    "metastasis": Material(62, 9),
+    "infarct": Material(48, 6),
 }
 
 # What does: mean HU at these times after injection, from the late arterial to the delayed phase, and texture.
@@ -84,19 +70,15 @@ def subject(
         seed: two subjects of one seed are equal, voxel by voxel.
         shape: number of voxels; one number stands for all three axes.
         spacing_mm: without it, the voxels share a field of view of 384 × 384 × 288 mm around the upper abdomen.
-        variation: how much subjects differ in shape, pose, size, contrast phase and noise. 1: as adults do;
-            0: all are the average one, but for noise and fine detail.
+        variation: how much subjects differ in shape, pose, size, contrast phase and noise. 1: as adults do, some of
+            whom are ill; 0: all are the average one, but for noise and fine detail.
         structures: what is annotated, all of ``BTCV`` without it; the others are imaged, and background in the truth.
     """
-    sizes = (shape, shape, shape) if isinstance(shape, int) else shape
-    grid = Grid(sizes, _affine(sizes, spacing_mm or _spacing(sizes)))
-    names = Names.of({BTCV.values[BTCV.index(structure)]: structure for structure in structures or BTCV.foreground})
+    grid = centred_grid(shape, spacing_mm, FIELD_OF_VIEW_MM, CENTRE_MM)
+    names = annotated(BTCV, structures)
     own = Variability(seed, variation, "abdomen-ct")
     rendering = render(body(seed, variation), grid, materials(own), names, Material(AIR_HU))
-    return LabelledScan(
-        Scan(f"abdomen-ct-{seed}", torch.from_numpy(_acquired(rendering, grid, own))[None], grid.affine),
-        Segmentation(torch.from_numpy(rendering.labels), names, grid.affine),
-    )
+    return labelled_scan(f"abdomen-ct-{seed}", _acquired(rendering, grid, own), rendering, grid, names)
 
 
 def materials(variability: Variability) -> Mapping[str, Material]:
@@ -133,16 +115,3 @@ def _with_couch(mean: Float32[np.ndarray, "i j k"], grid: Grid) -> Float32[np.nd
     share = np.clip((3.0 - np.abs(below_mm)) / grid.spacing[1] + 0.5, 0, 1) * (np.abs(across_mm) < 200)
     couch = AIR_HU + share * (COUCH_HU - AIR_HU)
     return np.asarray(np.maximum(mean, couch[:, :, None]), dtype=np.float32)
-
-
-def _spacing(shape: tuple[int, int, int]) -> tuple[float, float, float]:
-    i, j, k = (extent / size for extent, size in zip(FIELD_OF_VIEW_MM, shape, strict=True))
-    return i, j, k
-
-
-def _affine(shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]) -> Affine:
-    """LPS axes, the field of view centred on the middle of the belly, 20 mm above L1."""
-    steps = np.array([-1.0, -1.0, 1.0]) * spacing_mm
-    affine = np.diag([*steps, 1.0])
-    affine[:3, 3] = np.array([0.0, 0.0, 20.0]) - steps * (np.array(shape) - 1) / 2
-    return affine

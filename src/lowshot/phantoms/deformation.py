@@ -31,8 +31,8 @@ class Deformation:
     """Standard deviation of the warp along each axis."""
 
     @classmethod
-    def draw(cls, variability: Variability) -> "Deformation":
-        """A pose on the couch, a body size, and a warp that keeps neighbours in order."""
+    def draw(cls, variability: Variability, warp_mm: float = 4.5) -> "Deformation":
+        """A pose on the couch, a body size, and a warp that keeps neighbours in order; ``warp_mm`` is for amount 1."""
         pose, size, warp = (variability.of(part) for part in ("pose", "size", "warp"))
         overall = size.by(0.05)
         return cls(
@@ -40,7 +40,7 @@ class Deformation:
             shift_mm=pose.shift(8.0),
             size=np.exp([overall + size.by(0.05) for _ in range(3)]),
             warp=(warp.noise(120.0, 300.0), warp.noise(120.0, 300.0), warp.noise(120.0, 300.0)),
-            warp_mm=4.5 * variability.amount,
+            warp_mm=warp_mm * variability.amount,
         )
 
     def body_points(self, grid: Grid) -> Float32[np.ndarray, "3 i j k"]:

@@ -41,3 +41,14 @@ class SmoothNoise:
             total += np.cos(kx * x + ky * y + kz * z + phase)
         total *= np.float32(np.sqrt(2 / len(self.phases)))
         return total
+
+    def gradient(self, points: Points) -> Float32[np.ndarray, "3 *space"]:
+        """Slope along x, y and z, per mm, at positions in mm."""
+        x, y, z = points
+        total = np.zeros_like(points)
+        for (kx, ky, kz), phase in zip(self.wave_vectors, self.phases, strict=True):
+            wave = np.sin(kx * x + ky * y + kz * z + phase)
+            for axis, k in enumerate((kx, ky, kz)):
+                total[axis] -= k * wave
+        total *= np.float32(np.sqrt(2 / len(self.phases)))
+        return total

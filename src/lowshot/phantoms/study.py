@@ -13,7 +13,7 @@ from lowshot.imaging import nifti
 from lowshot.imaging.files import write_segmentation
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import LabelledScan
-from lowshot.phantoms import abdomen_ct
+from lowshot.phantoms import abdomen_ct, abdomen_mr, brain_mr
 
 
 class Anatomy(Protocol):
@@ -29,7 +29,11 @@ class Anatomy(Protocol):
     ) -> LabelledScan: ...
 
 
-ANATOMIES: dict[str, Anatomy] = {"abdomen-ct": abdomen_ct.subject}
+ANATOMIES: dict[str, Anatomy] = {
+    "abdomen-ct": abdomen_ct.subject,
+    "abdomen-mr": abdomen_mr.subject,
+    "brain-mr": brain_mr.subject,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +48,7 @@ class Study:
     spacing_mm: tuple[float, float, float] | None = None
     """None: the field of view usual for the anatomy, shared by the voxels."""
     variation: float = 1.0
-    """How much subjects differ from each other; 1: as adults do."""
+    """How much subjects differ from each other. 1: as adults do, some of whom are ill; from 0.5 down nobody is."""
     structures: tuple[str, ...] | None = None
     """What is annotated; None: everything the anatomy knows."""
 
@@ -68,7 +72,7 @@ DEMO = Study(
     variation=0.5,
     structures=("spleen", "right kidney", "left kidney", "liver", "stomach", "aorta"),
 )
-"""Small and mild enough to be learned in two minutes by two cores: one subject to annotate, five to segment."""
+"""Small and mild enough to be learned in two minutes by two cores, nobody ill: one to annotate, five to segment."""
 
 
 def write_study(subjects: Iterable[LabelledScan], folder: Path | str) -> None:

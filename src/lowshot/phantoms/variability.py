@@ -56,6 +56,14 @@ class Variability:
         angles = np.array([x_degrees, y_degrees, z_degrees]) + self._normal(3) * spread_degrees
         return np.asarray(Rotation.from_euler("xyz", angles, degrees=True).as_matrix())
 
+    def happens(self, probability: float) -> bool:
+        """Whether something rare befalls this subject, such as a disease.
+
+        With this probability where subjects differ in full, never where they differ half as much (amount 0.5) or less.
+        """
+        likely = min(max(2.0 * self.amount - 1.0, 0.0), 1.0)
+        return bool(self.generator.uniform() < probability * likely)
+
     def noise(self, shortest_mm: float, longest_mm: float) -> SmoothNoise:
         """Smooth noise with wavelengths in this band; its strength is for the caller to scale by ``amount``."""
         return SmoothNoise.draw(self.generator, (shortest_mm, longest_mm))

@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from lowshot.phantoms.abdomen import pathology
 from lowshot.phantoms.abdomen.trunk import Trunk
 from lowshot.phantoms.rendering import Part
 from lowshot.phantoms.shapes import Ellipsoid, HalfSpace, Shape, Tube, mm
@@ -32,6 +33,7 @@ def liver(trunk: Trunk, variability: Variability) -> list[Part]:
         Part("liver", whole, "liver"),
         *(Part("hepatic vein", vein.within(inside), "liver") for vein in _hepatic_veins(origin, own)),
         *(Part("portal vein", branch.within(inside), "liver") for branch in _portal_branches(origin, own)),
+        *pathology.in_liver(inside, own),
         Part("fat", fissure.within(whole)),
     ]
 
@@ -59,12 +61,12 @@ def spleen(trunk: Trunk, variability: Variability) -> list[Part]:
     """A crescent between the left ribs and the stomach."""
     own = variability.of("spleen")
     origin = own.shift(6.0) + mm(-98, -38, 62 + 0.7 * trunk.breath_mm)
-    radii = own.factor(0.13) * mm(34, 54 * own.factor(0.08), 46 * own.factor(0.1))
+    radii = pathology.splenomegaly(own) * own.factor(0.13) * mm(34, 54 * own.factor(0.08), 46 * own.factor(0.1))
     body = Ellipsoid(origin, radii, own.axes(-22.0, 8.0, -12.0, spread_degrees=8.0), 2.3)
     hollow = Ellipsoid(origin + mm(42, 18, 0), own.factor(0.08) * mm(40, 42, 60), own.axes(spread_degrees=8.0))
     whole = body.minus(hollow, blend_mm=10.0).uneven(own.noise(30.0, 70.0), 2.2 * own.amount)
     whole = whole.within(trunk.dome.grown(-2.0), blend_mm=4.0).within(trunk.cavity.grown(-3.5), blend_mm=4.0)
-    return [Part("spleen", whole, "spleen")]
+    return [Part("spleen", whole, "spleen"), *pathology.in_spleen(whole, own)]
 
 
 def kidney(side: Literal["left", "right"], trunk: Trunk, variability: Variability) -> list[Part]:
@@ -87,6 +89,7 @@ def kidney(side: Literal["left", "right"], trunk: Trunk, variability: Variabilit
         Part("renal medulla", whole.grown(-8.0).uneven(own.noise(14.0, 24.0), 3.0), name),
         Part("fat", sinus.within(bean.grown(-4.0))),
         Part("renal pelvis", Tube.through([origin - mm(outward * 24, -6, 6), centre], [3.5, 5])),
+        *(Part("cyst", cyst.within(trunk.cavity.grown(-3.0)), name) for cyst in pathology.renal_cysts(origin, own)),
     ]
 
 
@@ -94,7 +97,7 @@ def gallbladder(trunk: Trunk, variability: Variability) -> list[Part]:
     """A pear under the liver, its fundus to the front."""
     own = variability.of("gallbladder")
     neck_to_fundus = own.moved([(46, 20, 20), (54, 28, 4), (64, 50, -18)], 6.0, 3.0) + mm(0, 0, 0.7 * trunk.breath_mm)
-    whole = Tube.through(neck_to_fundus, own.factor(0.18) * np.array([4, 10, 13]))
+    whole = Tube.through(neck_to_fundus, pathology.hydrops(own) * own.factor(0.18) * np.array([4, 10, 13]))
     return [Part("muscle", whole.grown(1.5), "gallbladder"), Part("bile", whole, "gallbladder")]
 
 
