@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from lowshot.atomic import atomic_path
+from lowshot.atomic import appearing_together, atomic_path, remove_leftovers
 from lowshot.errors import OutputError
 
 
@@ -49,3 +49,79 @@ def test_a_file_in_place_of_the_folder_is_an_output_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"), atomic_path(tmp_path / "file" / "result") as temporary:
         temporary.write_text("text")
+
+
+def write(path, text):
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)
+
+
+def shown(folder):
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_files_of_a_group_appear_together(tmp_path):
+    with appearing_together():
+        write(tmp_path / "a", "1")
+        write(tmp_path / "b", "2")
+        assert [path.name[:6] for path in tmp_path.iterdir()] == [".part-"] * 2
+    assert shown(tmp_path) == {"a": "1", "b": "2"}
+
+
+def write_two_then_fail(folder, error):
+    with appearing_together():
+        write(folder / "a", "new")
+        write(folder / "b", "new")
+        raise error
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_group_that_fails_changes_nothing(tmp_path, error):
+    write(tmp_path / "b", "old")
+    with pytest.raises(error):
+        write_two_then_fail(tmp_path, error())
+    assert shown(tmp_path) == {"b": "old"}
+    write(tmp_path / "b", "alone")  # the next file is in no group
+    assert shown(tmp_path) == {"b": "alone"}
+
+
+def test_one_file_of_a_group_that_fails_takes_only_itself_along(tmp_path):
+    with appearing_together():
+        with pytest.raises(ValueError, match="bad"):
+            write_half(tmp_path / "a", ValueError("bad"))
+        write(tmp_path / "b", "2")
+    assert shown(tmp_path) == {"b": "2"}
+
+
+def test_the_last_of_a_group_is_there_only_with_the_others(tmp_path, monkeypatch):
+    for name in "abc":
+        write(tmp_path / name, "old")
+    seen, replace = [], os.replace
+
+    def watched(source, target):
+        seen.append({name: text for name, text in shown(tmp_path).items() if len(name) == 1})
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", watched)
+    with appearing_together():
+        for name in "abc":
+            write(tmp_path / name, "new")
+    assert seen == [{"a": "old", "b": "old"}, {"a": "new", "b": "old"}, {"a": "new", "b": "new"}]
+    assert shown(tmp_path) == dict.fromkeys("abc", "new")
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    done, replace, fsync = [], os.replace, os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (done.append("flushed"), fsync(file)))
+    monkeypatch.setattr(os, "replace", lambda *paths: (done.append("named"), replace(*paths)))
+    write(tmp_path / "a", "text")
+    assert done == ["flushed", "named"]
+
+
+def test_leftovers_of_one_file_are_removed_and_nothing_else(tmp_path):
+    names = [".part-0123abcd-a[1].pt", ".part-0123abcd-b-a[1].pt", ".part-0123abcd-a1.pt", "a[1].pt", ".part-notes"]
+    for name in names:
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path / "a[1].pt")
+    remove_leftovers(tmp_path / "no folder" / "a")
+    assert {path.name for path in tmp_path.iterdir()} == set(names[1:])

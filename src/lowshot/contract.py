@@ -71,6 +71,23 @@ class Model(Protocol):
 
 
 @runtime_checkable
+class Embeds(Model, Protocol):
+    """A model that classifies each voxel by a vector, and can show it. Not every model is one; ask ``isinstance``."""
+
+    def embeddings(
+        self, prepared: Prepared, run: Run, options: Any, voxels: Int[Tensor, "n 3"]
+    ) -> Float[Tensor, "n size"]:
+        """The vectors exactly as its classifier gets them, float32, on the CPU.
+
+        Args:
+            prepared: the scan as the model sees it.
+            run: device and precision.
+            options: as for ``regions``, which decides by these very vectors.
+            voxels: at least one, as indices on the prepared grid, in any order.
+        """
+
+
+@runtime_checkable
 class Learner(Protocol):
     """Knows how to learn a new structure from one example, in seconds and without a gradient step."""
 

@@ -30,6 +30,8 @@ def build(cls: type[T], values: Mapping[str, Any], where: str = "settings") -> T
     """An instance of a settings dataclass; unknown keys and wrong values are errors that say what was expected."""
     from pydantic import TypeAdapter, ValidationError
 
+    if not isinstance(values, Mapping):
+        raise SettingsError(f"{where}: expected names with values, got {type(values).__name__}")
     known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
     for key in values:
         if key not in known:

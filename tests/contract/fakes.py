@@ -113,7 +113,7 @@ class Patches:
             parts = (volume.image[(slice(None), *where)], volume.labels[where], volume.known[where])
             return type(volume)(*map(run.tensor, parts), volume.spacing)
 
-        def loss(patch):
+        def loss(patch, done):
             return masked_cross_entropy(network(patch.image[None]), patch)
 
         train([Goal(loss, network, Adam(network.parameters(), 0.1))], batch, steps=self.steps, run=run)
@@ -150,12 +150,12 @@ class Adversarial:
             noise = torch.randn(volume.image.shape, generator=generator)
             return run.tensor(volume.image + 0.01 * noise)[None]
 
-        def fool(image):
+        def fool(image, done):
             logits = generator(image)
             fake = logits.softmax(1) * run.tensor(volume.known)
             return {**masked_cross_entropy(logits, volume), "fool": -0.1 * critic(fake).mean()}
 
-        def judge(image):
+        def judge(image, done):
             fake = generator(image).softmax(1) * run.tensor(volume.known)
             return {"judge": critic(fake.detach()).mean() - critic(run.tensor(real.float())).mean()}
 
@@ -193,7 +193,7 @@ class TwoStages:
         with run.seeded("weights"):
             network = nn.Conv2d(len(task.channels), len(task.names), 1)
 
-        def loss(volume):
+        def loss(volume, done):
             return masked_cross_entropy(network(volume.image[None]), volume)
 
         def learn(stage, pool):
@@ -276,7 +276,7 @@ class Adaptable:
             embedding = nn.Conv3d(len(task.channels), 3, 1)
             both = nn.Sequential(embedding, nn.Conv3d(3, classes, 1))
 
-        def loss(volume):
+        def loss(volume, done):
             return masked_cross_entropy(both(run.tensor(volume.image)[None]), volume)
 
         goal = Goal(loss, both, Adam(both.parameters(), 0.1))

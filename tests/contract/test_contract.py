@@ -11,7 +11,7 @@ from contract import tiny
 from contract.fakes import FAKES
 from contract.studies import FLIPPED, NAMES, TASKS, partly_known, subject
 from lowshot import catalogue
-from lowshot.contract import Learner, Model
+from lowshot.contract import Embeds, Learner, Model
 from lowshot.errors import ChannelMismatch
 from lowshot.inference.memory import _LiveBytes
 from lowshot.inference.predict import predict
@@ -174,6 +174,17 @@ def test_regions_cover_the_grid_and_give_every_voxel_and_class_once(model, optio
     assert times.max() == 1
     assert times.any(0).all()
     assert total.max() <= 1 + 1e-4
+
+
+def test_what_embeds_gives_every_voxel_its_vector(model, options):
+    if not isinstance(model, Embeds):
+        pytest.skip("decides by no vector for each voxel")
+    prepared = model.preparation.apply(QUERY)
+    voxels = torch.stack([torch.arange(10) * size // 10 for size in prepared.grid.shape], dim=1)
+    vectors = model.embeddings(prepared, tiny_run(), options, voxels)
+    assert (len(vectors), vectors.dtype, vectors.device.type) == (10, torch.float32, "cpu")
+    assert vectors.isfinite().all()
+    torch.testing.assert_close(model.embeddings(prepared, tiny_run(), options, voxels.flip(0)), vectors.flip(0))
 
 
 def test_memory_is_announced(model, options):

@@ -63,3 +63,22 @@ def test_gradient_of_each_voxel_is_one_over_the_size_of_its_category():
     values = VALUES.clone().requires_grad_()
     category_mean(values, LABELS).backward()
     torch.testing.assert_close(values.grad, torch.tensor([0.25] * 4 + [1.0, 1.0]))
+
+
+def test_voxels_that_stand_for_others_weigh_as_their_whole_category():
+    """Of category 0 only the hardest of four voxels was kept, of 1 all: the sizes are 4, 1, 1 and √4 : √1 : √1."""
+    kept, labels = torch.tensor([7.0, 100.0, 11.0]), torch.tensor([0, 3, 5])
+    expected = 0.75 * (2 * 7 + 1 * 100 + 1 * 11)
+    assert float(category_mean(kept, labels, balance=0.5, stands_for=LABELS)) == pytest.approx(expected)
+
+
+def test_with_full_balance_it_makes_no_difference_what_they_stand_for():
+    kept, labels = torch.tensor([7.0, 100.0]), torch.tensor([0, 3])
+    whole = torch.tensor([0, 0, 0, 3])
+    assert float(category_mean(kept, labels, stands_for=whole)) == pytest.approx(107)
+
+
+def test_a_category_of_which_nothing_was_kept_costs_nothing():
+    kept, labels = torch.tensor([7.0]), torch.tensor([0])
+    found = category_mean(kept, labels, balance=0.0, stands_for=torch.tensor([0, 0, 0, 3]))
+    assert float(found) == pytest.approx(2 * 0.75 * 7)

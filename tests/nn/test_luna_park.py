@@ -2,7 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from lowshot.nn.convolution import Conv3d
 from lowshot.nn.luna_park import LunaParkUNet
+from lowshot.nn.resampling import AveragePool
 from nn.hand_count import luna_park
 
 
@@ -39,14 +41,14 @@ def test_every_convolution_is_followed_by_relu_and_then_by_the_norm():
     network = LunaParkUNet(1, widths=(4, 8), convolutions=(2, 1), strides=((2, 2, 2),))
     for part in (*network.encoder, *network.transitions, *network.decoder):
         kinds = [type(layer) for layer in part]
-        assert kinds == [nn.Conv3d, nn.ReLU, nn.BatchNorm3d] * (len(kinds) // 3)
+        assert kinds == [Conv3d, nn.ReLU, nn.BatchNorm3d] * (len(kinds) // 3)
 
 
 def test_pooling_and_upsampling_are_what_the_paper_says():
     with torch.device("meta"):
         network = LunaParkUNet(1)
-    assert [pool.kernel_size for pool in network.pools] == [(2, 2, 2), (2, 2, 1)]
-    assert all(isinstance(pool, nn.AvgPool3d) for pool in network.pools)
+    assert [pool.factors for pool in network.pools] == [(2, 2, 2), (2, 2, 1)]
+    assert all(isinstance(pool, AveragePool) for pool in network.pools)
     assert [(up.in_channels, up.out_channels, up.kernel_size, up.stride) for up in network.ups] == [
         (256, 256, (2, 2, 1), (2, 2, 1)),
         (128, 128, (2, 2, 2), (2, 2, 2)),
@@ -55,7 +57,7 @@ def test_pooling_and_upsampling_are_what_the_paper_says():
 
 def test_the_planar_form_drops_the_third_axis():
     network = LunaParkUNet(2, widths=(4, 8), convolutions=(1, 1), strides=((2, 2, 1),), dimensions=2).eval()
-    assert not any(isinstance(module, nn.Conv3d | nn.BatchNorm3d | nn.AvgPool3d) for module in network.modules())
+    assert not any(isinstance(module, nn.Conv3d | nn.ConvTranspose3d | nn.BatchNorm3d) for module in network.modules())
     assert [tuple(each.shape) for each in network(torch.zeros(1, 2, 8, 12))] == [(1, 8, 4, 6), (1, 4, 8, 12)]
 
 

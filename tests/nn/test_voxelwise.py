@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import nn
 
@@ -33,3 +34,11 @@ def test_planar_features_get_slices_and_two_coordinates():
     features = Planar(Look())(image, coordinates)
     assert shapes == [((2, 1, 6, 7), (2, 2, 6, 7))]
     torch.testing.assert_close(features, image + coordinates[:, :1])
+
+
+@pytest.mark.parametrize("head", [nn.Linear(5, 3), nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))])
+def test_the_head_is_the_embedding_and_then_the_classifier(head):
+    network, features = VoxelwiseNetwork(Stack(), head), torch.randn(7, 5)
+    assert isinstance(network.classifier, nn.Linear)
+    assert network.classifier.out_features == 3
+    torch.testing.assert_close(network.classifier(network.embed(features)), head(features))

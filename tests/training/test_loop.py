@@ -15,7 +15,7 @@ def line(learning_rate=0.1, **settings):
     module = nn.Linear(1, 1, bias=False)
     nn.init.ones_(module.weight)
     goal = Goal(
-        lambda x: {"half square": module(x).square().sum() / 2},
+        lambda x, done: {"half square": module(x).square().sum() / 2},
         module,
         torch.optim.SGD(module.parameters(), learning_rate),
         **settings,

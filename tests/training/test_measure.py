@@ -1,3 +1,6 @@
+import time
+
+import pytest
 import torch
 
 from lowshot.training import measure
@@ -8,7 +11,7 @@ CPU = torch.device("cpu")
 
 def with_times(monkeypatch, seconds):
     monkeypatch.setattr(measure, "stepper", lambda device, p, f: lambda: (p, f))
-    monkeypatch.setattr(measure, "best_times", lambda steps: [seconds[step()] for step in steps])
+    monkeypatch.setattr(measure, "best_times", lambda steps, clock: [seconds[step()] for step in steps])
     fastest.cache_clear()
 
 
@@ -50,10 +53,49 @@ def test_measuring_takes_time_and_leaves_the_random_numbers_alone():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_ways_are_timed_in_turns_and_the_best_round_counts():
-    calls = []
-    ways = [lambda: calls.append("a"), lambda: calls.append("b")]
-    times = measure.best_times(ways)
-    assert calls[:4] == ["a", "b", "a", "b"]
-    assert len(times) == 2
-    assert all(0 <= seconds < 0.1 for seconds in times)
+class Clock:
+    """Time that passes only when a step says so."""
+
+    def __init__(self):
+        self.now = 0.0
+        self.calls = []
+
+    def __call__(self):
+        return self.now
+
+    def step(self, name, *seconds):
+        left = list(seconds)
+
+        def take():
+            self.calls.append(name)
+            self.now += left.pop(0) if len(left) > 1 else left[0]
+
+        return take
+
+
+def test_ways_are_timed_in_turns_and_the_best_round_after_the_first_counts():
+    clock = Clock()
+    times = measure.best_times([clock.step("a", 0.01, 0.05, 0.03, 0.04), clock.step("b", 0.07, 0.02)], clock)
+    assert clock.calls[:4] == ["a", "b", "a", "b"]
+    assert times == pytest.approx([0.03, 0.02])
+
+
+def test_what_is_far_behind_is_tried_once_and_patience_ends():
+    clock = Clock()
+    times = measure.best_times([clock.step("fast", 0.3), clock.step("emulated", 9.0)], clock)
+    assert times == pytest.approx([0.3, 9.0])
+    assert clock.calls == ["fast", "emulated", "fast"]
+
+
+def test_on_a_cpu_one_thread_is_timed_and_the_others_come_back():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with measure._undisturbed(CPU) as clock:
+            assert torch.get_num_threads() == 1
+            before = clock()
+            time.sleep(0.2)
+            assert clock() - before < 0.1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from lowshot.errors import OutputError, SettingsError, UnreadableFile
+from lowshot.training.archive import write_archive
 from lowshot.training.interruption import Stopped
 from training.toy import Toy, same, toy_run
 
@@ -78,7 +79,7 @@ def test_a_training_that_is_killed_with_sigkill_ends_with_the_same_weights(tmp_p
 
 def test_a_killed_training_goes_on_from_its_last_checkpoint(tmp_path, undisturbed):
     interrupted(tmp_path, step=11)
-    (tmp_path / "checkpoints" / ".part-12ab-training.pt").write_bytes(b"half of a checkpoint")
+    (tmp_path / "checkpoints" / ".part-12ab34cd-training.pt").write_bytes(b"half of a checkpoint")
     weights, steps = resumed(tmp_path)
     assert steps == list(range(11, STEPS))
     assert same(weights, undisturbed)
@@ -135,6 +136,34 @@ def test_a_checkpoint_with_code_inside_is_refused(tmp_path):
     interrupted(tmp_path, step=5)
     torch.save({"step": 5, "fingerprint": {}, "parts": Toy}, tmp_path / "checkpoints" / "training.pt")
     with pytest.raises(UnreadableFile, match="damaged"):
+        resumed(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        [],
+        {"step": 5},
+        {"step": "five", "fingerprint": {}, "parts": {}},
+        {"step": 5, "fingerprint": [1], "parts": {}},
+        {"step": 5, "fingerprint": None, "parts": None},
+    ],
+)
+def test_a_checkpoint_that_holds_something_else_is_named(tmp_path, content):
+    interrupted(tmp_path, step=5)
+    write_archive(tmp_path / "checkpoints" / "training.pt", content)
+    with pytest.raises(UnreadableFile, match=r"training\.pt: expected a training checkpoint, it holds something else"):
+        resumed(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{}, {"module of generator": {}}, {"optimiser of critic": [3]}, {"state queue": 0}])
+def test_parts_that_do_not_fit_are_named(tmp_path, change):
+    interrupted(tmp_path, step=5)
+    path = tmp_path / "checkpoints" / "training.pt"
+    content = torch.load(path, weights_only=True)
+    write_archive(path, content | {"parts": content["parts"] | change if change else {}})
+    with pytest.raises(UnreadableFile, match=r"training\.pt: expected a training checkpoint, it holds something else"):
         resumed(tmp_path)
 
 

@@ -50,7 +50,7 @@ class Toy:
     def batch(self, step, generator):
         return self.run.tensor(torch.randn(2, 1, 12, 12, generator=generator))
 
-    def generate(self, image):
+    def generate(self, image, done):
         self.frozen_during["generate"] |= {p.requires_grad for p in self.critic.parameters()}
         made = self.generator(image)
         with torch.no_grad():
@@ -58,7 +58,7 @@ class Toy:
         away = (made.mean() - self.queue.values.mean()).square()
         return {"fool": -self.critic(made).mean(), "teacher": (made - target).square().mean() + away}
 
-    def judge(self, image):
+    def judge(self, image, done):
         self.frozen_during["judge"] |= {p.requires_grad for p in self.generator.parameters()}
         return {"critic": self.critic(self.generator(image)).mean() - self.critic(image).mean()}
 

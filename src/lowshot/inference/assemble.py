@@ -4,8 +4,11 @@ Whatever the number of classes, three volumes are kept on the prepared grid: the
 probability and that of the second best. Resampling to the scan's grid needs no more (``Preparation.undo_labels``).
 """
 
+import errno
+import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,13 +124,10 @@ class ProbabilityFile:
             OutputError: the disk has not enough room for it.
         """
         size = classes * shape[0] * shape[1] * shape[2]
-        free = shutil.disk_usage(path.parent).free
-        if 2 * size > free:  # writing to a mapped file on a full disk would kill the process without a word
-            raise OutputError(
-                f"{path}: keeping all probabilities takes {2 * size / 1e9:.1f} GB for a while, {free / 1e9:.1f} GB are "
-                "free; make room, or choose another place for temporary files with the variable TMPDIR"
-            )
+        _reserve(path, 2 * size)
         flat = torch.from_file(str(path), shared=True, size=size, dtype=torch.float16)
+        with suppress(OSError):  # Windows keeps the name of a mapped file
+            path.unlink()  # its room is free again once this process has ended, however it ends
         self._volumes = flat.reshape(classes, *shape)
 
     def add(self, region: Region) -> None:
@@ -142,3 +142,20 @@ class ProbabilityFile:
     def on_scan(self, k: int, preparation: Preparation, prepared: Prepared) -> Float[Tensor, "i j k"]:
         """Probability of structure ``k`` on the scan's own grid; 0 outside of the crop."""
         return preparation.undo(self._volumes[k : k + 1].float(), prepared)[0]
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Take the room for a file at once: writing to a mapped file on a full disk kills the process without a word."""
+    free = shutil.disk_usage(path.parent).free
+    full = size > free
+    if not full and hasattr(os, "posix_fallocate"):  # others may be filling the disk meanwhile
+        try:
+            with path.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:  # not every file system knows how
+            full = error.errno == errno.ENOSPC
+    if full:
+        raise OutputError(
+            f"{path}: keeping all probabilities takes {size / 1e9:.1f} GB for a while, {free / 1e9:.1f} GB are free; "
+            "make room, or choose another place for temporary files with the variable TMPDIR"
+        )

@@ -3,6 +3,7 @@
 import math
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,21 @@ def resident_bytes() -> int:
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def forget_highest_resident() -> None:
+    """Let ``highest_resident_bytes`` count from now on, where the system can (Linux)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def highest_resident_bytes() -> int:
-    """The most memory that this process ever held; 0 where the system does not tell (Windows)."""
+    """The most memory that this process held since it began, or since ``forget_highest_resident``.
+
+    0 where the system does not tell (Windows).
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = (line.split() for line in status.read_text().splitlines())
+        return next((int(words[1]) * 1024 for words in lines if words[0] == "VmHWM:"), 0)
     try:
         import resource
     except ImportError:

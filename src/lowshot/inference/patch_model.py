@@ -1,19 +1,25 @@
 """A model that is one network applied to tiles; what every patch-based method returns."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lowshot.contract import Region, State
-from lowshot.errors import SettingsError
+from lowshot.errors import ModelFileError, SettingsError
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation, Prepared
 from lowshot.inference.memory import activation_bytes
 from lowshot.inference.sliding_window import predict_tiles
 from lowshot.nn.geometry import Geometry, Triple
+from lowshot.settings import build
 from lowshot.training.run import Run
+
+MOST_PATCH_VOXELS = 512**3
+"""A larger patch would not fit into any machine with the feature maps of a network."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,46 @@ class TileOptions:
     def __post_init__(self) -> None:
         if self.tiles_at_once < 1:
             raise SettingsError(f"tiles_at_once: expected at least 1, got {self.tiles_at_once}")
+
+
+@dataclass(frozen=True)
+class PatchHeader:
+    """What a patch model is besides its network."""
+
+    names: Names
+    channels: tuple[str, ...]
+    preparation: Preparation
+    geometry: Geometry
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, from which ``from_json`` makes an equal header."""
+        return {
+            "names": list(self.names.names),
+            "values": list(self.names.values),
+            "channels": list(self.channels),
+            "preparation": self.preparation.to_json(),
+            "geometry": self.geometry.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, header: Mapping[str, Any]) -> "PatchHeader":
+        """What ``to_json`` described, every type checked: a model file may come from anywhere.
+
+        Raises:
+            LowshotError, KeyError: this is no such description.
+        """
+        values: dict[str, Any] = {
+            "names": build(Names, {key: header[key] for key in ("names", "values")}, "structures"),
+            "channels": header["channels"],
+            "preparation": build(Preparation, header["preparation"], "preparation"),
+            "geometry": build(Geometry, header["geometry"], "geometry"),
+        }
+        made = build(cls, values, "model")
+        if not made.channels:
+            raise ModelFileError("channels: expected at least one")
+        if math.prod(made.geometry.patch) > MOST_PATCH_VOXELS:
+            raise ModelFileError(f"patch: expected at most {MOST_PATCH_VOXELS:,} voxels, got {made.geometry.patch}")
+        return made
 
 
 @dataclass(eq=False)
@@ -63,24 +109,22 @@ class PatchModel:
 
     def state(self) -> State:
         """Network weights; structures, preparation and geometry in the header."""
-        header = {
-            "names": list(self.names.names),
-            "values": list(self.names.values),
-            "channels": list(self.channels),
-            "preparation": self.preparation.to_json(),
-            "geometry": self.geometry.to_json(),
-        }
-        return State(header, {name: value.detach().cpu() for name, value in self.network.state_dict().items()})
+        header = PatchHeader(self.names, self.channels, self.preparation, self.geometry)
+        return State(
+            header.to_json(), {name: value.detach().cpu() for name, value in self.network.state_dict().items()}
+        )
 
     @classmethod
     def restore(cls, network: nn.Module, state: State) -> "PatchModel":
         """The model around a network of the same architecture (may be on the meta device), with the stored weights."""
-        header = state.header
+        header = PatchHeader.from_json(state.header)
+        _refuse_other_types(network, state.tensors)
         network.load_state_dict(dict(state.tensors), assign=True)
-        return cls(
-            network=network,
-            names=Names(tuple(header["names"]), tuple(header["values"])),
-            channels=tuple(header["channels"]),
-            preparation=Preparation.from_json(header["preparation"]),
-            geometry=Geometry.from_json(header["geometry"]),
-        )
+        return cls(network, header.names, header.channels, header.preparation, header.geometry)
+
+
+def _refuse_other_types(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """``load_state_dict`` looks at names and shapes alone."""
+    for name, own in network.state_dict().items():
+        if name in tensors and tensors[name].dtype != own.dtype:
+            raise ModelFileError(f"{name}: expected {own.dtype}, got {tensors[name].dtype}")

@@ -1,6 +1,6 @@
 """Tiles: predicted from a larger patch around them, so that no voxel is judged from the edge of a patch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -78,14 +78,28 @@ def predict_tiles(
 ) -> Iterator[Region]:
     """Class probabilities tile by tile; ``network`` maps (image, coordinates) to logits."""
     x, y, z = volume.shape[1:]
-    todo = tiles((x, y, z), patch, margin)
+    for tile, logits in through_tiles(
+        network, volume, tiles((x, y, z), patch, margin), patch=patch, batch=batch, run=run
+    ):
+        inside = tuple(
+            slice(edge, edge + part.stop - part.start) for edge, part in zip(margin, tile.slices, strict=True)
+        )
+        yield Region(tile.slices, logits[(slice(None), *inside)].float().softmax(dim=0).cpu())
+
+
+def through_tiles(
+    network: Callable[[Tensor, Tensor], Tensor],
+    volume: Float[Tensor, "c x y z"],
+    todo: Sequence[Tile],
+    *,
+    patch: Triple,
+    batch: int,
+    run: Run,
+) -> Iterator[tuple[Tile, Float[Tensor, "w i j k"]]]:
+    """Each tile, and what ``network`` makes of image and coordinates of its patch, margins included."""
     for first in range(0, len(todo), batch):
         some = todo[first : first + batch]
         images, coordinates = zip(*[cut(volume, tile.corner, patch) for tile in some], strict=True)
         with torch.inference_mode(), run.autocast():
-            logits = network(run.tensor(torch.stack(images)), run.tensor(torch.stack(coordinates)))
-        for tile, scores in zip(some, logits, strict=True):
-            inside = tuple(
-                slice(edge, edge + part.stop - part.start) for edge, part in zip(margin, tile.slices, strict=True)
-            )
-            yield Region(tile.slices, scores[(slice(None), *inside)].float().softmax(dim=0).cpu())
+            maps = network(run.tensor(torch.stack(images)), run.tensor(torch.stack(coordinates)))
+        yield from zip(some, maps, strict=True)

@@ -12,10 +12,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lowshot.nn.convolution import Conv2d, Conv3d
+from lowshot.nn.resampling import AveragePool, BlockTransposed2d, BlockTransposed3d
+
 Layer = Callable[..., nn.Module]
-CONVOLUTION: dict[int, Layer] = {2: nn.Conv2d, 3: nn.Conv3d}
-TRANSPOSED: dict[int, Layer] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-POOLING: dict[int, Layer] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
+CONVOLUTION: dict[int, Layer] = {2: Conv2d, 3: Conv3d}
+TRANSPOSED: dict[int, Layer] = {2: BlockTransposed2d, 3: BlockTransposed3d}
 NORM: dict[tuple[str, int], Layer] = {
     ("batch", 2): nn.BatchNorm2d,
     ("batch", 3): nn.BatchNorm3d,
@@ -31,7 +33,7 @@ def convolution_block(inputs: int, outputs: int, count: int, norm: Norm, dimensi
     layers: list[nn.Module] = []
     for n in range(count):
         # The norm comes after the ReLU, so the convolution keeps its bias.
-        layers.append(CONVOLUTION[dimensions](inputs if n == 0 else outputs, outputs, 3, padding=1))
+        layers.append(CONVOLUTION[dimensions](inputs if n == 0 else outputs, outputs))
         layers.append(nn.ReLU(inplace=True))
         layers.append(NORM[norm, dimensions](outputs))
     return nn.Sequential(*layers)
@@ -62,11 +64,11 @@ class LunaParkUNet(nn.Module):
             convolution_block(before, width, count, norm, dimensions)
             for before, width, count in zip((channels, *widths[:-1]), widths, convolutions, strict=True)
         )
-        self.pools = nn.ModuleList(POOLING[dimensions](step) for step in steps)
+        self.pools = nn.ModuleList(AveragePool(step) for step in steps)
         self.ups, self.transitions, self.decoder = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for level in reversed(range(len(steps))):
             width, below = widths[level], widths[level + 1]
-            self.ups.append(TRANSPOSED[dimensions](below, below, steps[level], steps[level]))
+            self.ups.append(TRANSPOSED[dimensions](below, below, steps[level]))
             # A quarter of the level's width: 128 -> 32 and 64 -> 16 in the original.
             self.transitions.append(convolution_block(width, width // 4, 1, norm, dimensions))
             self.decoder.append(convolution_block(below + width // 4, width, decoder_convolutions, norm, dimensions))

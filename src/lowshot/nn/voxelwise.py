@@ -23,6 +23,15 @@ class VoxelwiseNetwork(nn.Module):
         logits: Tensor = self.head(self.features(image, coordinates).movedim(1, -1))
         return logits.movedim(-1, 1)
 
+    @property
+    def classifier(self) -> nn.Module:
+        """The last layer of the head: from embeddings to logits."""
+        return self.head[-1] if isinstance(self.head, nn.Sequential) else self.head
+
+    def embed(self, features: Float[Tensor, "*voxels w"]) -> Float[Tensor, "*voxels e"]:
+        """What the classifier gets: features, through all of the head but its last layer."""
+        return self.head[:-1](features) if isinstance(self.head, nn.Sequential) else features
+
 
 class Planar(nn.Module):
     """Lets 2-D features take the place of 3-D ones: slices (z = 1) in, slices out, without the z coordinate."""

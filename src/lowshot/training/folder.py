@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lowshot.atomic import atomic_path
+from lowshot.atomic import atomic_path, remove_leftovers
 from lowshot.errors import SettingsError, UnreadableFile
 
 REQUEST = "fit.json"
@@ -43,13 +43,15 @@ def begin(folder: Path, request: Mapping[str, Any], restart: bool = False) -> No
     if os.environ.get("RANK", "0") != "0":  # one process writes; the others wait for its plan
         return
     asked = json.loads(json.dumps(request))
-    unfinished = any(path for name in _INTERMEDIATE for path in (folder / name).glob("*.pt"))
+    for name in _RECORDS:
+        remove_leftovers(folder / name)
+    unfinished = any(not path.name.startswith(".") for name in _INTERMEDIATE for path in (folder / name).glob("*.pt"))
     if unfinished and not restart:
         _refuse_another(folder, _read(folder), asked)
         return
     if (folder / REQUEST).exists():
         finish(folder)
-        for name in _RECORDS:
+        for name in reversed(_RECORDS):  # the request last: without it nobody would know that the others are ours
             (folder / name).unlink(missing_ok=True)
     elif unfinished:
         raise SettingsError(
@@ -78,21 +80,22 @@ def _read(folder: Path) -> dict[str, Any]:
 
 
 def _refuse_another(folder: Path, begun: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    differences = _differences(begun, asked)
-    if differences:
+    found = differences(begun, asked)
+    if found:
         raise SettingsError(
             f"{folder} holds a training, unfinished or not saved, that was asked for something else: "
-            f"{'; '.join(differences[:4])}. "
+            f"{'; '.join(found[:4])}. "
             "Ask for the same to go on, choose another folder, or begin anew with --restart"
         )
 
 
-def _differences(begun: Mapping[str, Any], asked: Mapping[str, Any], prefix: str = "") -> list[str]:
+def differences(begun: Mapping[str, Any], asked: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """In what two requests differ, one clause for each."""
     found = []
     for key in dict.fromkeys([*begun, *asked]):
         then, now = begun.get(key), asked.get(key)
         if isinstance(then, dict) and isinstance(now, dict):
-            found += _differences(then, now, f"{prefix}{key}: ")
+            found += differences(then, now, f"{prefix}{key}: ")
         elif then != now:
             found.append(f"{prefix}{key} was {then}, is now {now}")
     return found

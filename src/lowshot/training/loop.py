@@ -33,8 +33,10 @@ NOTHING: Mapping[str, Stateful] = MappingProxyType({})
 class Goal(Generic[Batch]):
     """One loss, and the module that is trained to lower it."""
 
-    loss: Callable[[Batch], Mapping[str, Tensor]]
-    """Named terms; their sum is minimised. Called in training mode, under autocast."""
+    loss: Callable[[Batch, float], Mapping[str, Tensor]]
+    """(batch, fraction of the training done, in [0, 1)) to named terms, whose sum is minimised.
+
+    Called in training mode, under autocast."""
     module: nn.Module
     """What this goal trains. The modules of all other goals are frozen meanwhile."""
     optimiser: Optimizer
@@ -116,7 +118,7 @@ def _take_step(goals: Sequence[Goal[Batch]], batch: Batch, fraction: float, run:
         with _others_frozen(goal, goals):
             goal.optimiser.zero_grad(set_to_none=True)
             with run.autocast():
-                terms = goal.loss(batch)
+                terms = goal.loss(batch, fraction)
             run.fabric.backward(reduce(torch.add, terms.values()))
         average_gradients(goal.module.parameters(), run)
         if goal.clip_norm is not None:

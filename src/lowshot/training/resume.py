@@ -8,8 +8,9 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from lowshot.errors import Diverged, SettingsError
-from lowshot.training.archive import read_archive, write_archive
+from lowshot.atomic import remove_leftovers
+from lowshot.errors import Diverged, SettingsError, UnreadableFile
+from lowshot.training.archive import DAMAGE, read_archive, write_archive
 from lowshot.training.run import Run
 
 
@@ -71,20 +72,31 @@ class Checkpoint:
         if self.path is None:
             return 0
         if self._writes:  # what a process left that was killed while it wrote
-            for left in self.path.parent.glob(f".part-*-{self.path.name}"):
-                left.unlink(missing_ok=True)
+            remove_leftovers(self.path)
         if not self.path.exists():
             return 0
         content = read_archive(self.path, "a training checkpoint")
+        try:
+            fingerprint, parts, step = dict(content["fingerprint"]), content["parts"], int(content["step"])
+            self._refuse_another(fingerprint)
+            for name, part in self._parts.items():
+                part.load_state_dict(parts[name])
+        except torch.OutOfMemoryError:  # the file is not to blame
+            raise
+        except DAMAGE as error:
+            raise UnreadableFile(
+                f"{self.path}: expected a training checkpoint, it holds something else ({type(error).__name__}). "
+                "Delete it to train this stage again"
+            ) from error
+        return step
+
+    def _refuse_another(self, fingerprint: Mapping[str, Any]) -> None:
         for name, value in self._fingerprint.items():
-            if content["fingerprint"].get(name) != value:
+            if fingerprint.get(name) != value:
                 raise SettingsError(
-                    f"{self.path}: made with {name} {content['fingerprint'].get(name)!r}, now it is {value!r}; "
+                    f"{self.path}: made with {name} {fingerprint.get(name)!r}, now it is {value!r}; "
                     "choose another folder, or delete the file to train this stage again"
                 )
-        for name, part in self._parts.items():
-            part.load_state_dict(content["parts"][name])
-        return int(content["step"])
 
     def _refuse_non_finite(self, step: int) -> None:
         modules = (part for part in self._parts.values() if isinstance(part, nn.Module))

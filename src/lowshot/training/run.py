@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -40,7 +41,7 @@ class Budget:
         if self.steps is not None and self.minutes is not None:
             raise SettingsError("give steps or minutes, not both")
         for name, value in (("steps", self.steps), ("minutes", self.minutes)):
-            if value is not None and value <= 0:
+            if value is not None and not 0 < value < math.inf:
                 raise SettingsError(f"{name}: expected more than 0, got {value}")
 
 

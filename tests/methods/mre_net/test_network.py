@@ -3,12 +3,14 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lowshot.methods.mre_net.network import (
     AtrousPyramid,
     Embedding,
     PrototypeClassifier,
     SqueezeExcitation,
+    _Length,
     resize,
 )
 from lowshot.nn.luna_park import LunaParkUNet
@@ -226,3 +228,42 @@ def test_the_planar_form():
     network = Embedding(small_backbone(2), pyramid_width=5, pyramid_rates=(1, 2, 3), dimensions=2).eval()
     assert network(torch.randn(1, 2, 8, 8), torch.randn(1, 2, 8, 8)).shape == (1, 25, 8, 8)
     assert network.excite.gate[0].in_features == 16 + 8 + 4 + 2
+
+
+def test_the_length_of_embeddings_has_the_gradient_of_pytorchs_norm():
+    e = torch.randn(5, 7, dtype=torch.float64)
+    e[0] = 0
+    e.requires_grad_()
+    lengths = _Length.apply(e), torch.linalg.vector_norm(e, dim=-1, keepdim=True)
+    weights = torch.randn(5, 1, dtype=torch.float64)
+    gradients = [torch.autograd.grad((each * weights).sum(), e)[0] for each in lengths]
+    torch.testing.assert_close(*lengths)
+    torch.testing.assert_close(*gradients)
+    assert _Length.apply(torch.randn(2, 3).bfloat16()).dtype == torch.float32
+
+
+class Returned(TorchDispatchMode):
+    """Notes whether what comes back to the interpolation lies in ``channels_last``."""
+
+    def __init__(self):
+        super().__init__()
+        self.channels_last = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is torch.ops.aten.upsample_trilinear3d_backward.default:
+            self.channels_last.append(args[0].is_contiguous(memory_format=torch.channels_last_3d))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last_3d])
+def test_larger_maps_stay_in_their_memory_format_on_the_way_back_too(memory_format):
+    x = torch.randn(2, 8, 4, 4, 4).contiguous(memory_format=memory_format).requires_grad_()
+    larger = resize(x, (8, 8, 8))
+    assert larger.is_contiguous(memory_format=memory_format)
+    weights = torch.randn(2, 12, 8, 8, 8).contiguous(memory_format=memory_format)
+    beside = torch.zeros(2, 4, 8, 8, 8).contiguous(memory_format=memory_format)
+    with Returned() as returned:
+        (torch.cat([larger, beside], dim=1) * weights).sum().backward()
+    assert returned.channels_last == [memory_format == torch.channels_last_3d]
+    plain = torch.nn.functional.interpolate(x, scale_factor=2, mode="trilinear")
+    torch.testing.assert_close(x.grad, torch.autograd.grad((plain * weights[:, :8]).sum(), x)[0])

@@ -4,7 +4,7 @@ Read from here: ``network.py`` is the model, ``objective.py`` the loss, ``lowsho
 ``fit`` below the loop. This folder's README maps the paper's equations to functions and lists our deviations.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -17,13 +17,15 @@ from lowshot.contract import State
 from lowshot.errors import SettingsError
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation
-from lowshot.inference.patch_model import PatchModel, TileOptions
+from lowshot.inference.patch_model import PatchHeader, PatchModel, TileOptions
+from lowshot.inference.voxelwise_model import VoxelwiseModel
 from lowshot.methods.mre_net.network import Distance, Embedding, Mixing, PrototypeClassifier
 from lowshot.methods.mre_net.objective import majority_classes, mined_loss
 from lowshot.nn.geometry import Geometry, Triple, patch_for, strides_for
 from lowshot.nn.luna_park import LunaParkUNet, Norm
 from lowshot.nn.voxelwise import Planar, VoxelwiseNetwork
 from lowshot.task import LowShotTask
+from lowshot.training.batch_statistics import settle_batch_statistics
 from lowshot.training.loop import Goal, train
 from lowshot.training.run import Run
 from lowshot.training.schedules import cosine, step_decay
@@ -37,6 +39,9 @@ POSITIVE = [
     *("loss_share", "steps", "learning_rate", "clip_norm"),
 ]
 NARROWEST = 4
+MOST = {"convolutions": 100, "pyramid_rates": 1000, "pyramid_stride": 1000}
+"""Beyond what any scan has use for: settings may come with a model file, and these do not show in the size of one."""
+MOST_LEVELS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +94,7 @@ class MRENet:
 
     # Loss
     mining: bool = True  # paper: OHEM; off in rows a to d
+    mining_from: float = 0.0  # ours: part of the training after which mining begins
     majority: tuple[str, ...] | None = None  # paper: named per data set; None follows from the label counts
     hard_multiple: float = 6.0  # paper: N_Lg
     balance: float = 1.0  # paper: 1, every category counts alike
@@ -100,6 +106,7 @@ class MRENet:
     learning_rate: float = 1e-3  # paper
     decay_at: tuple[float, ...] | None = (0.5,)  # paper: ×0.1 every 1500 iterations, that is once; None: cosine (ours)
     clip_norm: float | None = None  # ours
+    settling_batches: int = 0  # ours: over which BatchNorm's statistics are taken anew at the end
 
     Options: ClassVar[type] = TileOptions
 
@@ -111,17 +118,25 @@ class MRENet:
             raise SettingsError(f"strides: {len(self.widths)} levels need {len(self.widths) - 1}, got {self.strides}")
         if self.patch is not None and self.strides is not None:
             Geometry(self.dimensions or (2 if self.patch[2] == 1 else 3), self.strides, self.patch, self.margin)
-        for name in POSITIVE:
-            value = getattr(self, name)
-            if any(not each > 0 for each in _flat(value)):
-                raise SettingsError(f"{name}: expected more than 0, got {value}")
-        for name in ("balanced", "loss_share", "decay_at"):
-            if any(not 0 <= each <= 1 for each in _flat(getattr(self, name))):
-                raise SettingsError(f"{name}: expected shares from 0 to 1, got {getattr(self, name)}")
+        if len(self.widths) > MOST_LEVELS:
+            raise SettingsError(f"widths: expected at most {MOST_LEVELS} levels, got {len(self.widths)}")
         if min(self.widths) < NARROWEST:
             raise SettingsError(
                 f"widths: transition layers are a quarter as wide, so at least {NARROWEST}, got {self.widths}"
             )
+        self._refuse_numbers_out_of_range()
+
+    def _refuse_numbers_out_of_range(self) -> None:
+        for name in POSITIVE:
+            value = getattr(self, name)
+            if any(not each > 0 for each in _flat(value)):
+                raise SettingsError(f"{name}: expected more than 0, got {value}")
+        for name, most in MOST.items():
+            if any(each > most for each in _flat(getattr(self, name))):
+                raise SettingsError(f"{name}: expected at most {most}, got {getattr(self, name)}")
+        for name in ("balanced", "loss_share", "decay_at", "mining_from"):
+            if any(not 0 <= each <= 1 for each in _flat(getattr(self, name))):
+                raise SettingsError(f"{name}: expected shares from 0 to 1, got {getattr(self, name)}")
 
     def problems(self, task: LowShotTask) -> list[str]:
         """Needs a support; names in the settings must be structures of the task."""
@@ -137,7 +152,7 @@ class MRENet:
             found.append("mirroring needs to know where left is; set orientation to RAS, or turn mirror off")
         return found
 
-    def fit(self, task: LowShotTask, run: Run) -> PatchModel:
+    def fit(self, task: LowShotTask, run: Run) -> VoxelwiseModel:
         """Train on random patches of the annotated scans."""
         preparation, volumes = prepare_support(task.support, self._preparation(), self.most_voxels, run)
         geometry = self._geometry(volumes[0])
@@ -153,15 +168,17 @@ class MRENet:
             schedule=cosine(warmup=0.05) if self.decay_at is None else step_decay(self.decay_at),
             clip_norm=self.clip_norm,
         )
-        train([goal], partial(_batch, volumes, sampling, run), steps=self.steps, run=run)
-        return PatchModel(network, task.names, task.channels, preparation, geometry)
+        batch = partial(_batch, volumes, sampling, run)
+        train([goal], batch, steps=self.steps, run=run)
+        settle_batch_statistics(network, partial(_look, network, batch), self.settling_batches, run)
+        return VoxelwiseModel(network, task.names, task.channels, preparation, geometry)
 
     def restore(self, state: State) -> PatchModel:
         """The network's architecture follows from the settings and the stored geometry."""
-        geometry = Geometry.from_json(state.header["geometry"])
+        header = PatchHeader.from_json(state.header)
         with torch.device("meta"):  # no memory and no random numbers for weights that are about to be replaced
-            network = self._network(len(state.header["channels"]), len(state.header["names"]), geometry)
-        return PatchModel.restore(network, state)
+            network = self._network(len(header.channels), len(header.names), header.geometry)
+        return VoxelwiseModel.restore(network, state)
 
     def _preparation(self) -> Preparation:
         return Preparation(self.orientation, self.spacing, self.crop, self.intensity, self.resize)
@@ -223,7 +240,7 @@ class MRENet:
         return (0, *(names.index(name) for name in self.majority))
 
     def _loss(
-        self, network: VoxelwiseNetwork, majority: tuple[int, ...] | None, batch: Patches
+        self, network: VoxelwiseNetwork, majority: tuple[int, ...] | None, batch: Patches, done: float
     ) -> Mapping[str, Tensor]:
         features = network.features(batch.image, batch.coordinates)
         loss = mined_loss(
@@ -231,7 +248,7 @@ class MRENet:
             features,
             batch.labels,
             batch.known,
-            majority=majority,
+            majority=majority if done >= self.mining_from else None,
             multiple=self.hard_multiple,
             balance=self.balance,
             share=self.loss_share,
@@ -248,3 +265,10 @@ def _flat(value: Any) -> list[int | float]:
 
 def _batch(volumes: Sequence[Volume], sampling: PatchSampling, run: Run, step: int, generator: Generator) -> Patches:
     return Patches(*map(run.tensor, sample_patches(volumes, sampling, generator)))
+
+
+def _look(
+    network: VoxelwiseNetwork, batch: Callable[[int, Generator], Patches], step: int, generator: Generator
+) -> None:
+    patches = batch(step, generator)
+    network.features(patches.image, patches.coordinates)

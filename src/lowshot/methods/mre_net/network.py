@@ -6,7 +6,7 @@ leaves open and how it is filled here stands in this folder's README.
 
 import math
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, Literal
 
 import torch
@@ -14,10 +14,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lowshot.nn.luna_park import CONVOLUTION, NORM, LunaParkUNet, Norm
+from lowshot.nn.dilated import DILATED
+from lowshot.nn.luna_park import NORM, LunaParkUNet, Norm
+from lowshot.nn.resampling import average_pool
+from lowshot.training.layout import CHANNELS_LAST
 
 Mixing = Literal["adaptive", "average", "one-hot"]
 Distance = Literal["cosine", "euclidean"]
+POINTWISE: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class SqueezeExcitation(nn.Module):
@@ -42,11 +46,10 @@ class AtrousPyramid(nn.Module):
         self, inputs: int, detail_inputs: int, width: int, rates: Sequence[int], *, norm: Norm, dimensions: int
     ) -> None:
         super().__init__()
-        conv, normalise = CONVOLUTION[dimensions], NORM[norm, dimensions]
-        self.point = nn.Sequential(conv(detail_inputs, width, 1), normalise(width), nn.ReLU(inplace=True))
+        point, dilated, normalise = POINTWISE[dimensions], DILATED[dimensions], NORM[norm, dimensions]
+        self.point = nn.Sequential(point(detail_inputs, width, 1), normalise(width), nn.ReLU(inplace=True))
         self.dilated = nn.ModuleList(
-            nn.Sequential(conv(inputs, width, 3, padding=rate, dilation=rate), normalise(width), nn.ReLU(inplace=True))
-            for rate in rates
+            nn.Sequential(dilated(inputs, width, rate), normalise(width), nn.ReLU(inplace=True)) for rate in rates
         )
         # One value per channel and sample: a norm over the batch would be undefined for a batch of one.
         self.pooled = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(inplace=True))
@@ -70,10 +73,17 @@ def resize(x: Float[Tensor, "b c *space"], space: Sequence[int]) -> Float[Tensor
     if tuple(x.shape[2:]) == tuple(space):
         return x
     if any(new < old for new, old in zip(space, x.shape[2:], strict=True)):
+        if all(old % new == 0 for new, old in zip(space, x.shape[2:], strict=True)):
+            return average_pool(x, [old // new for new, old in zip(space, x.shape[2:], strict=True)])
         pool: Callable[[Tensor, Any], Tensor] = F.adaptive_avg_pool3d if len(space) == 3 else F.adaptive_avg_pool2d
         return pool(x, space)
     mode = "trilinear" if len(space) == 3 else "bilinear"
-    return F.interpolate(x, size=list(space), mode=mode, align_corners=False)
+    larger = F.interpolate(x, size=list(space), mode=mode, align_corners=False)
+    memory_format = CHANNELS_LAST[x.ndim]
+    if larger.requires_grad and larger.is_contiguous(memory_format=memory_format):
+        # A concatenation sends back a slice, for which PyTorch leaves ``channels_last`` and takes ten times as long.
+        larger.register_hook(partial(torch.Tensor.contiguous, memory_format=memory_format))  # type: ignore[no-untyped-call]
+    return larger
 
 
 class Embedding(nn.Module):
@@ -109,7 +119,7 @@ class Embedding(nn.Module):
             if level_width is not None:
                 # A 1×1 convolution commutes with linear interpolation: narrowing the deep maps first saves the
                 # interpolation of wide ones (ours).
-                self.narrow.extend(CONVOLUTION[dimensions](width, level_width, 1) for width in levels[:-1])
+                self.narrow.extend(POINTWISE[dimensions](width, level_width, 1) for width in levels[:-1])
                 levels = (*[level_width] * (len(levels) - 1), levels[-1])
             inputs = sum(levels) + axes
             self.excite = SqueezeExcitation(inputs)
@@ -170,8 +180,7 @@ class PrototypeClassifier(nn.Module):
     def forward(self, e: Float[Tensor, "*voxels e"]) -> Float[Tensor, "*voxels k"]:
         """Logits in float32; their softmax is P(k)."""
         c = F.normalize(self.prototypes, dim=1)
-        # The length of e is taken in float32: squares of bfloat16 numbers lose the small components.
-        length = torch.linalg.vector_norm(e, dim=-1, keepdim=True, dtype=torch.float32)
+        length: Tensor = _Length.apply(e)  # type: ignore[no-untyped-call]
         cosine = F.linear(e, c).float() / length.clamp_min(1e-6)
         similarity = 2 * cosine - 2 if self.distance == "euclidean" else cosine
         exponents = self._by_mode(self.scale * similarity)
@@ -185,6 +194,28 @@ class PrototypeClassifier(nn.Module):
 
     def _by_mode(self, values: Float[Tensor, "*voxels mk"]) -> Sequence[Float[Tensor, "*voxels k"]]:
         return values.reshape(*values.shape[:-1], self.modes, self.classes).unbind(-2)
+
+
+class _Length(torch.autograd.Function):
+    """Euclidean length along the last axis, in float32: squares of bfloat16 numbers lose the small components.
+
+    Its gradient is e/‖e‖, zero at zero. PyTorch's own goes through float32 copies of e, at ten times the cost.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, e: Tensor) -> Tensor:
+        length: Tensor = torch.linalg.vector_norm(
+            e, dim=-1, keepdim=True, dtype=torch.promote_types(e.dtype, torch.float32)
+        )
+        ctx.save_for_backward(e, length)
+        return length
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        e, length = ctx.saved_tensors
+        scale: Tensor = (gradient / length.clamp_min(1e-12)).to(e.dtype)
+        gradient_of_e: Tensor = scale * e
+        return gradient_of_e
 
 
 def _log_sum(terms: Sequence[Tensor]) -> Tensor:

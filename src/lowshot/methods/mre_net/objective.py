@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -27,11 +28,11 @@ def hard_examples(
     common = torch.isin(labels, torch.tensor(majority, device=labels.device)) & known
     minority = known & ~common
     budget = max(int(multiple * int(minority.sum())), int(floor * int(known.sum())), 1)
-    candidates = common.flatten().nonzero().squeeze(1)
-    hardest = cross_entropy.detach().flatten()[candidates].topk(min(budget, candidates.numel())).indices
-    kept = minority.flatten().clone()
-    kept[candidates[hardest]] = True
-    return kept.reshape(labels.shape)
+    # Sorting all, in place of taking the ``budget`` hardest, keeps the sizes of tensors equal from step to step.
+    order = cross_entropy.detach().where(common, -math.inf).flatten().argsort(descending=True)
+    hardest = torch.zeros_like(common.flatten())
+    hardest[order[:budget]] = True
+    return minority | (common & hardest.reshape(labels.shape))
 
 
 def majority_classes(counts: Sequence[int], share: float = 0.05) -> tuple[int, ...]:
@@ -58,8 +59,11 @@ def mined_loss(
 ) -> Float[Tensor, ""]:
     """Eq. 5 over the voxels that OHEM keeps; over every known voxel when ``majority`` is None (rows a to d).
 
-    The head is voxel-wise, so the dense pass that ranks the voxels needs no gradient, and only the kept voxels
-    are classified again with one: the same loss at a fraction of the memory traffic.
+    With ``balance`` < 1 (ours) the hard voxels of a category stand for all of it. If each counted for itself alone,
+    what mining leaves out would be missing from the weights, and small structures would swell over the others.
+
+    The head is voxel-wise, so the pass that ranks the voxels needs no gradient, and only the kept voxels are
+    classified again with one: the same loss at a fraction of the memory traffic.
 
     ``share`` < 1 (ours) looks at that part of the known voxels, drawn anew with PyTorch's global generator: neighbours
     tell nearly the same, and the head, which has the widest maps of the network, is spared the others.
@@ -70,16 +74,33 @@ def mined_loss(
     elif majority is None:
         cross_entropy = voxel_cross_entropy(head(voxels).movedim(-1, 1), labels)
         return category_mean(cross_entropy[known], labels[known], balance)
-    kept = known
+    voxels, labels = voxels.flatten(0, -2), labels.flatten()
+    rows = candidates = known.flatten().nonzero().squeeze(1)
     if majority is not None:
-        with torch.no_grad():
-            hardness = voxel_cross_entropy(head(voxels).movedim(-1, 1), labels)
-        # Before pytorch#165068 autocast kept the weights it cast here, and the second pass found them without gradient.
-        torch.clear_autocast_cache()
-        kept = hard_examples(hardness, labels, known, majority=majority, multiple=multiple)
-    chosen = labels[kept]
-    cross_entropy = voxel_cross_entropy(head(voxels[kept]), chosen)
-    return category_mean(cross_entropy, chosen, balance)
+        hardness = _hardness(head, voxels, labels, candidates)
+        every = torch.ones_like(candidates, dtype=torch.bool)
+        rows = candidates[hard_examples(hardness, labels[candidates], every, majority=majority, multiple=multiple)]
+    padded = F.pad(rows, (0, _steady(len(rows), len(candidates)) - len(rows)))
+    # ``index_select``, because indexing takes twice as long, there and back.
+    cross_entropy = voxel_cross_entropy(head(voxels.index_select(0, padded)), labels[padded])[: len(rows)]
+    return category_mean(cross_entropy, labels[rows], balance, stands_for=labels[candidates])
+
+
+@torch.no_grad()
+def _hardness(head: nn.Module, voxels: Tensor, labels: Tensor, candidates: Tensor) -> Tensor:
+    """Cross-entropy of the candidates."""
+    if len(candidates) < len(voxels):
+        voxels, labels = voxels.index_select(0, candidates), labels[candidates]
+    hardness = voxel_cross_entropy(head(voxels), labels)
+    # Before pytorch#165068 autocast kept the weights it cast here, and the second pass found them without gradient.
+    torch.clear_autocast_cache()
+    return hardness
+
+
+def _steady(count: int, most: int, sizes: int = 8) -> int:
+    """The next larger of a few sizes: how many voxels are kept changes, how much memory they take should not."""
+    step = max(1, -(-most // sizes))
+    return min(most, -(-count // step) * step)
 
 
 def some_of(known: Bool[Tensor, "*any"], share: float) -> Bool[Tensor, "*any"]:
