@@ -104,9 +104,11 @@ def test_a_json_file_of_somebody_else_is_never_replaced(fitted, folder):
     beside.unlink()
     assert not made.outputs.is_there(scans[0])
     list(made.segment(scans))
-    (folder / "images" / "s0.nrrd").unlink()
     assert made.outputs.is_there(scans[0])
+    assert Outputs(folder / "images", ".mha").is_there(scans[0])  # in another format
     assert isinstance(next(made.segment(scans)), Segmented)  # what lowshot wrote may be replaced
+    (folder / "images" / "s0.nrrd").unlink()
+    assert not made.outputs.is_there(scans[0])  # as a killed process leaves it
 
 
 def test_a_result_never_takes_the_place_of_a_scan(fitted, folder):

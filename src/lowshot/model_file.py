@@ -6,14 +6,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from lowshot import catalogue
-from lowshot.atomic import atomic_path
+from lowshot.atomic import atomic_path, remove_leftovers
 from lowshot.contract import Learner, Method, Model, State
 from lowshot.errors import LowshotError, MissingExtra, ModelFileError
 from lowshot.training.folder import finish
 
 FORMAT = "lowshot model 1"
 """Changes when files written before can no longer be read."""
+MOST_HEADER_BYTES = 16_000_000
+MOST_HEADER_VALUES = 1_000_000
+"""A header is read into memory, where each of its values takes many times its bytes. Real ones have a few thousand."""
+_DAMAGE = (
+    *(ArithmeticError, AttributeError, LookupError, LowshotError, MemoryError, OSError, RuntimeError, TypeError),
+    ValueError,
+)
+"""What rebuilding raises for a file that is not what it says."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +63,7 @@ class Fitted:
         # safetensors refuses channels_last memory and tensors that share storage; a contiguous clone has neither.
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.tensors.items()}
         content = save(tensors, metadata={"lowshot": json.dumps(header)})
+        remove_leftovers(path)
         with atomic_path(path) as temporary:
             temporary.write_bytes(content)  # not by safetensors, whose errors hide that a disk is full
         if self.folder is not None:
@@ -81,40 +92,69 @@ def load(path: Path | str) -> Fitted:
     Raises:
         ModelFileError: no such file, not a model of lowshot's, damaged.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = Path(path)
     if not path.is_file():
         raise ModelFileError(f"{path}: no such model file")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ModelFileError(f"{path}: expected a lowshot model (.safetensors), could not read it: {error}") from error
+    metadata, tensors = _content(path)
     header = _header(path, metadata)
     name, settings, state, provenance = (header[key] for key in ("method", "settings", "state", "provenance"))
-    if not (isinstance(name, str) and all(isinstance(each, dict) for each in (settings, state, provenance))):
-        raise ModelFileError(f"{path}: the header is damaged")
     try:
         method = catalogue.create(name, settings)
         model = method.restore(State(state, tensors))
     except MissingExtra:
         raise
-    except (LowshotError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelFileError(f"{path}: the stored {name} model cannot be rebuilt: {error}") from error
+    except _DAMAGE as error:
+        raise ModelFileError(f"{path}: the stored model cannot be rebuilt: {_reason(error)}") from error
     return Fitted(model, method, name, settings, provenance)
 
 
-def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+def _content(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    from safetensors import SafetensorError, safe_open
+
     try:
-        header: dict[str, Any] = json.loads(metadata["lowshot"])
+        with path.open("rb") as raw:
+            size = int.from_bytes(raw.read(8), "little")
+        if size > MOST_HEADER_BYTES:
+            raise ValueError(f"a header of {size:,} bytes, at most {MOST_HEADER_BYTES:,} are read")
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, *_DAMAGE) as error:
+        told = f"expected a lowshot model (.safetensors), could not read it: {_reason(error)}"
+        raise ModelFileError(f"{path}: {told}") from error
+
+
+def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    text = metadata.get("lowshot", "")
+    try:
+        if sum(map(text.count, "[{,")) > MOST_HEADER_VALUES:
+            raise ValueError("more values than any model has")
+        header: dict[str, Any] = json.loads(text)
         found = header["format"]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{path}: a safetensors file, but not one that lowshot wrote") from error
     if found != FORMAT:
-        raise ModelFileError(f"{path}: written as {found!r}, this version reads {FORMAT!r}")
-    missing = {"method", "settings", "state", "provenance"} - header.keys()
-    if missing:
-        raise ModelFileError(f"{path}: the header lacks {', '.join(sorted(missing))}")
+        shown = _short(repr(found)) if isinstance(found, str) else type(found).__name__
+        raise ModelFileError(f"{path}: written as {shown}, this version reads {FORMAT!r}")
+    for key, kind in (("method", str), ("settings", dict), ("state", dict), ("provenance", dict)):
+        if not isinstance(header.get(key), kind):
+            raise ModelFileError(f"{path}: the header is damaged: no {key}")
+    _refuse_what_no_other_file_can_hold(path, header["provenance"])
     return header
+
+
+def _refuse_what_no_other_file_can_hold(path: Path, provenance: Mapping[str, Any]) -> None:
+    """Parts of it go into the JSON file beside every segmentation, long after the model was read."""
+    try:
+        json.dumps(provenance, allow_nan=False)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path}: the header is damaged: its provenance is no plain JSON") from error
+
+
+def _reason(error: BaseException) -> str:
+    """What an error says, on one line: it may quote at length what a stranger wrote into the file."""
+    return _short(" ".join(str(error).split()) or type(error).__name__)
+
+
+def _short(text: str, most: int = 300) -> str:
+    shown = text if len(text) <= most else f"{text[:most]} …"
+    return "".join(letter if letter.isprintable() else "?" for letter in shown)

@@ -10,6 +10,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from lowshot.atomic import appearing_together, remove_leftovers
 from lowshot.contract import Quality
 from lowshot.errors import LowshotError, OutputError
 from lowshot.evaluation.sidecar import read_sidecar, sidecar_path, write_sidecar
@@ -23,6 +24,7 @@ from lowshot.model_file import Fitted
 from lowshot.segmenting import options_of
 from lowshot.training.run import Run
 
+WRITTEN = tuple(suffix for each in FORMATS.values() for suffix in each.written)
 DEFAULT_SUFFIX = ".nii.gz"
 """Where the source's own format cannot be written (DICOM, MGZ, TIFF)."""
 
@@ -38,14 +40,19 @@ class Outputs:
 
     def path(self, scan: ScanFiles) -> Path:
         """The label map of a scan."""
-        written = (suffix for each in FORMATS.values() for suffix in each.written)
         file = scan.all_paths[0].name.lower()
-        own = next((suffix for suffix in written if file.endswith(suffix)), DEFAULT_SUFFIX)
+        own = next((suffix for suffix in WRITTEN if file.endswith(suffix)), DEFAULT_SUFFIX)
         return self.folder / f"{scan.name}{self.suffix or own}"
 
     def is_there(self, scan: ScanFiles) -> bool:
-        """Whether a result of this scan is there already, in this format or another."""
-        return self.path(scan).exists() or _is_ours(self.path(scan))
+        """Whether a result of this scan is there already, in this format or another.
+
+        A JSON file alone is none: a process that is killed while a result appears may leave that.
+        """
+        scans = {path.resolve() for path in scan.all_paths}
+        label_maps = (self.folder / f"{scan.name}{suffix}" for suffix in WRITTEN)
+        in_any_format = any(path.exists() and path.resolve() not in scans for path in label_maps)
+        return self.path(scan).exists() or (in_any_format and _is_ours(self.path(scan)))
 
     def refuse_others_files(self, scans: Sequence[ScanFiles]) -> None:
         """Refuse to write a result over any of the scans, or over a JSON file that is no result."""
@@ -130,11 +137,14 @@ class Batch:
         prepared = prepare(model, scan)
         _announce(scan, which, memory_needed(model, prepared, self.run, options), self.run)
         path = self.outputs.path(files)
+        for each in (path, sidecar_path(path)):
+            remove_leftovers(each)
         keep = _ProbabilityFiles(path, scan, model.names).write if self.outputs.probabilities else None
-        result = predict_prepared(model, scan, prepared, self.run, options, keep)
-        del prepared  # writing needs its memory
-        write_segmentation(result.segmentation, path, scan.source)
-        write_sidecar(path, result, self.source, scan.spacing_known)
+        with appearing_together():
+            result = predict_prepared(model, scan, prepared, self.run, options, keep)
+            del prepared  # writing needs its memory
+            write_sidecar(path, result, self.source, scan.spacing_known)
+            write_segmentation(result.segmentation, path, scan.source)  # the last: where it is, the scan is finished
         sizes = result.segmentation.labels.flatten().bincount(minlength=len(model.names)).tolist()
         present = [name for name, size in zip(model.names.foreground, sizes[1:], strict=True) if size]
         return Segmented(files.name, path, result.quality, tuple(present), result.notes, time.monotonic() - start)
@@ -154,6 +164,10 @@ def _described(files: ScanFiles, error: Exception) -> str:
     return f"{files.name}: {type(error).__name__}: {first}"
 
 
+_LONGEST_WORD = 40
+"""Of a structure's name in a file name: file systems end at 255 bytes, of which a letter may take four."""
+
+
 @dataclass(frozen=True)
 class _ProbabilityFiles:
     """``probabilities/CASE/VALUE-NAME.nii.gz`` beside the segmentation, one for each structure."""
@@ -164,6 +178,7 @@ class _ProbabilityFiles:
 
     def write(self, name: str, probability: Float[Tensor, "i j k"]) -> None:
         """Write one structure. Its name may come from a stranger's model file: it is no path."""
-        value, word = self.names.values[self.names.index(name)], re.sub(r"[^\w.-]+", "-", name)
+        value, word = self.names.values[self.names.index(name)], re.sub(r"[^\w.-]+", "-", name)[:_LONGEST_WORD]
         path = self.segmentation.parent / "probabilities" / self.scan.name / f"{value}-{word}{DEFAULT_SUFFIX}"
+        remove_leftovers(path)
         write_volume(probability[None], self.scan.affine, path, self.scan.source)

@@ -104,7 +104,9 @@ def model_source(path: Path, fitted: "Fitted") -> dict[str, Any]:
     """Which model made a segmentation: what stands in the file beside it."""
     from lowshot.inputs.digests import digest
 
-    about = {key: fitted.provenance.get(key) for key in ("preset", "seed", "support", "date")}
+    about = {key: fitted.provenance.get(key) for key in ("preset", "seed", "support", "date", "versions")}
+    stages = fitted.provenance.get("plan", {}).get("stages", {})
+    about["steps"] = sum(stage["steps"] for stage in stages.values()) or None
     return {"file": path.name, "sha256": digest(path), "method": fitted.name, **about}
 
 

@@ -4,17 +4,19 @@ A folder with several series is not guessed at: ``folder#4`` names the series by
 end of its unique identifier.
 """
 
+import mmap
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from lowshot.errors import UnreadableFile
 from lowshot.imaging.grid import Affine
-from lowshot.imaging.stored import Stored, reading, require_file, require_geometry
+from lowshot.imaging.stored import Stored, reading, require_file, require_geometry, require_size
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -25,12 +27,74 @@ _POSITION_TOLERANCE = 0.1
 _DIRECTION_TOLERANCE = 1e-3
 _MEASURED = ("CT", "PT")
 """Modalities whose rescaled numbers are a measurement (HU, Bq/ml), however bright they are to be shown."""
+_SUFFIXES = (".dcm", ".dicom", ".ima")
+_UNIT_TOLERANCE = 0.01
+"""How far directions may be from perpendicular unit vectors."""
 _NEEDED = [
     *("SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "NumberOfFrames", "Rows", "Columns"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "InstanceNumber"),
 ]
 
 Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """What one file says of itself; its pixels are read when the whole series is known to be sound."""
+
+    file: Path
+    header: "Dataset"
+    series: str
+    number: str
+    description: str
+    images: int
+    rows: int
+    columns: int
+    position: Vector | None
+    """Of the first pixel, in mm (LPS)."""
+    directions: Vector | None
+    """(2, 3): along a row, and along a column."""
+    spacing: Vector | None
+    """(2,) mm: between rows, and between columns."""
+    thickness_mm: float
+
+    @classmethod
+    def of(cls, file: Path, header: "Dataset") -> "Slice":
+        """Everything is looked at here, where an error is known to be this file's."""
+        directions = _numbers(header, "ImageOrientationPatient", 6)
+        if directions is not None:
+            directions = directions.reshape(2, 3)
+            if abs(directions @ directions.T - np.eye(2)).max() > _UNIT_TOLERANCE:
+                raise ValueError(f"ImageOrientationPatient is {header.ImageOrientationPatient}, no two directions")
+        spacing = _numbers(header, "PixelSpacing", 2)
+        if spacing is not None and spacing.min() <= 0:
+            raise ValueError(f"PixelSpacing is {header.PixelSpacing}")
+        thickness = _numbers(header, "SliceThickness", 1)
+        return cls(
+            file,
+            header,
+            series=str(header.SeriesInstanceUID),
+            number=str(header.get("SeriesNumber") or ""),
+            description=str(header.get("SeriesDescription") or "without a description"),
+            images=int(header.get("NumberOfFrames") or 1),
+            rows=int(header.Rows),
+            columns=int(header.Columns),
+            position=_numbers(header, "ImagePositionPatient", 3),
+            directions=directions,
+            spacing=spacing,
+            thickness_mm=1.0 if thickness is None or thickness[0] <= 0 else float(thickness[0]),
+        )
+
+
+def _numbers(header: "Dataset", key: str, count: int) -> Vector | None:
+    """The numbers of an element; None where it is missing or empty."""
+    value = header.get(key)
+    if value is None or value == "":
+        return None
+    numbers = np.atleast_1d(np.array(value, dtype=np.float64))
+    if numbers.shape != (count,) or not np.isfinite(numbers).all():
+        raise ValueError(f"{key} is {value}, expected {count} numbers")
+    return numbers
 
 
 def split_series(path: Path) -> tuple[Path, str | None]:
@@ -53,29 +117,29 @@ def read(path: Path) -> Stored:
     folder, series = split_series(path)
     require_file(folder)
     slices = _sorted_slices(folder, _chosen(folder, _all_series(folder), series))
-    affine, spacing_known = _geometry(folder, [header for _, header in slices])
+    affine, spacing_known = _geometry(folder, slices)
     require_geometry(folder, affine)
-    with reading(folder, "DICOM", RuntimeError, NotImplementedError, AttributeError, ValueError):
-        array = np.stack([_pixels(file) for file, _ in slices], axis=2)
-    return Stored(array, affine, slices[0][1], colour=array.ndim == 4, spacing_known=spacing_known)
+    pixels = [_pixels(each.file) for each in slices]
+    shapes = {each.shape for each in pixels}
+    if len(shapes) > 1:
+        raise UnreadableFile(f"{folder}: some of its slices are grey, some coloured; choose another series")
+    array = np.stack(pixels, axis=2)
+    return Stored(array, affine, slices[0].header, colour=array.ndim == 4, spacing_known=spacing_known)
 
 
-Series = list[tuple[Path, "Dataset"]]
-
-
-def _all_series(folder: Path) -> dict[str, Series]:
+def _all_series(folder: Path) -> dict[str, list[Slice]]:
     """Every image in the folder by its series; what is no DICOM image is passed over."""
-    import pydicom
-    from pydicom.errors import InvalidDicomError
+    from pydicom.misc import is_dicom
 
-    found: dict[str, Series] = defaultdict(list)
+    found: dict[str, list[Slice]] = defaultdict(list)
     for file in sorted(each for each in folder.iterdir() if each.is_file()):
-        try:
-            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_NEEDED))
-        except InvalidDicomError:
-            continue
-        if "Rows" in header and "SeriesInstanceUID" in header:  # a DICOMDIR or a report has none
-            found[str(header.SeriesInstanceUID)].append((file, header))
+        with reading(file, "DICOM"):
+            if not is_dicom(file):
+                _refuse_by_name(file)
+                continue
+            header = _dataset(file, stop_before_pixels=True, specific_tags=list(_NEEDED))
+            if "Rows" in header and "SeriesInstanceUID" in header:  # a DICOMDIR or a report has none
+                found[str(header.SeriesInstanceUID)].append(Slice.of(file, header))
     if not found:
         inner = sorted(each.name for each in folder.iterdir() if each.is_dir())
         hint = f"; give one of its folders ({', '.join(inner[:5])})" if inner else ""
@@ -83,15 +147,29 @@ def _all_series(folder: Path) -> dict[str, Series]:
     return found
 
 
-def _chosen(folder: Path, found: dict[str, Series], series: str | None) -> Series:
+def _dataset(file: Path, **how: Any) -> "Dataset":
+    """Mapped, because of a file pydicom would ask for as many bytes as a damaged element claims to have, up to 4 GB."""
+    import pydicom
+
+    with file.open("rb") as content, mmap.mmap(content.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        return pydicom.dcmread(cast(BinaryIO, mapped), **how)
+
+
+def _refuse_by_name(file: Path) -> None:
+    """A slice that is passed over because its first bytes are damaged would be missed by nobody at either end."""
+    if file.suffix.lower() in _SUFFIXES:
+        raise UnreadableFile(f"{file}: named as a DICOM file, it is none; copy or export it again, or remove it")
+
+
+def _chosen(folder: Path, found: dict[str, list[Slice]], series: str | None) -> list[Slice]:
     matches = dict(found)
     if series is not None:
-        numbered = {uid for uid, slices in found.items() if str(slices[0][1].get("SeriesNumber", "")) == series}
+        numbered = {uid for uid, slices in found.items() if slices[0].number == series}
         matches = {uid: found[uid] for uid in numbered or (uid for uid in found if uid.endswith(series))}
     if len(matches) == 1:
         return next(iter(matches.values()))
-    in_order = sorted(found.items(), key=lambda each: int(each[1][0][1].get("SeriesNumber") or 0))
-    listed = "; ".join(_described(uid, slices) for uid, slices in in_order)
+    in_order = sorted(found.values(), key=lambda slices: (len(slices[0].number), slices[0].number))
+    listed = "; ".join(map(_described, in_order))
     wanted = "one series" if series is None else f"one series with number {series} or ending in it"
     raise UnreadableFile(
         f"{folder}: expected {wanted}, found {len(matches)} among {len(found)}: {listed}. "
@@ -99,56 +177,58 @@ def _chosen(folder: Path, found: dict[str, Series], series: str | None) -> Serie
     )
 
 
-def _described(uid: str, slices: Series) -> str:
-    header = slices[0][1]
-    name = f"number {header.get('SeriesNumber', '?')}, {header.get('SeriesDescription', 'without a description')!r}"
-    return f"{name}, {len(slices)} files, identifier …{uid[-12:]}"
+def _described(slices: Sequence[Slice]) -> str:
+    first = slices[0]
+    name = f"number {first.number or '?'}, {first.description!r}"
+    return f"{name}, {len(slices)} files, identifier …{first.series[-12:]}"
 
 
-def _sorted_slices(folder: Path, slices: Series) -> Series:
+def _sorted_slices(folder: Path, slices: list[Slice]) -> list[Slice]:
     """In the order of their positions along the normal, all of one size and direction."""
-    first = slices[0][1]
-    if int(first.get("NumberOfFrames") or 1) > 1:
+    enhanced = next((each for each in slices if each.images > 1), None)
+    if enhanced is not None:
         raise UnreadableFile(
-            f"{slices[0][0]}: expected one slice per file, got {first.NumberOfFrames} images in one (enhanced DICOM); "
+            f"{enhanced.file}: expected one slice per file, got {enhanced.images} images in one (enhanced DICOM); "
             "convert it to NIfTI first, for example with dcm2niix"
         )
-    sizes = {(header.Rows, header.Columns) for _, header in slices}
+    sizes = {(each.rows, each.columns) for each in slices}
     if len(sizes) > 1:
         raise UnreadableFile(f"{folder}: expected slices of one size, got {', '.join(map(str, sorted(sizes)))}")
     if len(slices) == 1:
         return slices
-    if not all("ImagePositionPatient" in header and "ImageOrientationPatient" in header for _, header in slices):
-        raise UnreadableFile(f"{folder}: {len(slices)} images without position or orientation make no volume")
-    directions = np.array([header.ImageOrientationPatient for _, header in slices], dtype=np.float64)
+    placed = [(each.position, each.directions, each) for each in slices if each.spacing is not None]
+    known = [(place, turn, each) for place, turn, each in placed if place is not None and turn is not None]
+    if len(known) < len(slices):
+        raise UnreadableFile(
+            f"{folder}: {len(slices)} images without position, orientation or pixel spacing make no volume"
+        )
+    directions = np.array([turn for _, turn, _ in known])
     if abs(directions - directions[0]).max() > _DIRECTION_TOLERANCE:
         raise UnreadableFile(
             f"{folder}: its slices point in different directions (a localiser?); choose another series"
         )
-    normal = np.cross(directions[0, :3], directions[0, 3:])
-    return sorted(slices, key=lambda each: float(_position(each[1]) @ normal))
+    normal = np.cross(*directions[0])
+    return [each for _, _, each in sorted(known, key=lambda each: float(each[0] @ normal))]
 
 
-def _geometry(folder: Path, headers: Sequence["Dataset"]) -> tuple[Affine, bool]:
+def _geometry(folder: Path, slices: Sequence[Slice]) -> tuple[Affine, bool]:
     """RAS+ affine of sorted slices, and whether its millimetres are known."""
-    first = headers[0]
-    if "ImagePositionPatient" not in first or "ImageOrientationPatient" not in first:
-        down, across = (float(mm) for mm in first.get("PixelSpacing") or (1, 1))
-        return _LPS_TO_RAS @ np.diag([across, down, 1.0, 1.0]), "PixelSpacing" in first
-    along_row, along_column = np.array(first.ImageOrientationPatient, dtype=np.float64).reshape(2, 3)
-    down, across = (float(mm) for mm in first.PixelSpacing)
+    first = slices[0]
+    down, across = (1.0, 1.0) if first.spacing is None else first.spacing
+    if first.position is None or first.directions is None or first.spacing is None:
+        return _LPS_TO_RAS @ np.diag([across, down, 1.0, 1.0]), first.spacing is not None
+    along_row, along_column = first.directions
+    normal = np.cross(along_row, along_column)
+    positions = np.array([each.position for each in slices])
     lps = np.eye(4)
     lps[:3, 0], lps[:3, 1] = along_row * across, along_column * down
-    lps[:3, 2] = _slice_step(folder, headers, np.cross(along_row, along_column))
-    lps[:3, 3] = _position(first)
+    lps[:3, 2] = normal * first.thickness_mm if len(slices) == 1 else _slice_step(folder, positions, normal)
+    lps[:3, 3] = first.position
     return np.asarray(_LPS_TO_RAS @ lps, dtype=np.float64), True
 
 
-def _slice_step(folder: Path, headers: Sequence["Dataset"], normal: Vector) -> Vector:
+def _slice_step(folder: Path, positions: Vector, normal: Vector) -> Vector:
     """From one slice to the next, in mm; oblique to the normal where the gantry was tilted."""
-    if len(headers) == 1:
-        return normal * float(headers[0].get("SliceThickness") or 1)
-    positions = np.array([_position(header) for header in headers])
     gaps = np.diff(positions @ normal)
     usual = float(np.median(gaps))
     if gaps.min() < 1e-3:
@@ -168,19 +248,20 @@ def _slice_step(folder: Path, headers: Sequence["Dataset"], normal: Vector) -> V
     return np.asarray(step, dtype=np.float64)
 
 
-def _position(header: "Dataset") -> Vector:
-    return np.array(header.ImagePositionPatient, dtype=np.float64)
-
-
 def _pixels(file: Path) -> npt.NDArray[np.float32]:
     """One slice as (i, j), or (i, j, colour): columns first."""
-    import pydicom
     from pydicom.pixels.processing import apply_modality_lut
+    from pydicom.uid import RLELossless
 
-    dataset = pydicom.dcmread(file)
-    stored = dataset.pixel_array
-    if dataset.PhotometricInterpretation == "MONOCHROME1" and dataset.get("Modality") not in _MEASURED:
-        signed = dataset.PixelRepresentation == 1
-        stored = (-1 if signed else 2**dataset.BitsStored - 1) - stored  # white is the lowest number: turn it round
-    pixels = apply_modality_lut(stored, dataset)
-    return np.ascontiguousarray(pixels.swapaxes(0, 1), dtype=np.float32)
+    with reading(file, "DICOM"):
+        dataset = _dataset(file)
+        syntax = dataset.file_meta.TransferSyntaxUID
+        if syntax == RLELossless or not syntax.is_encapsulated:  # the others say their size once more inside
+            claimed = dataset.Rows * dataset.Columns * dataset.SamplesPerPixel * dataset.BitsAllocated // 8
+            require_size(file, claimed, compressed=True)
+        stored = dataset.pixel_array
+        if dataset.PhotometricInterpretation == "MONOCHROME1" and dataset.get("Modality") not in _MEASURED:
+            signed = dataset.PixelRepresentation == 1
+            stored = (-1 if signed else 2**dataset.BitsStored - 1) - stored  # white is the lowest number: turn it round
+        pixels = apply_modality_lut(stored, dataset)
+        return np.ascontiguousarray(pixels.swapaxes(0, 1), dtype=np.float32)

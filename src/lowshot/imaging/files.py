@@ -24,6 +24,7 @@ from lowshot.errors import (
 from lowshot.imaging import dicom, itk, nifti
 from lowshot.imaging.grid import Affine, Grid
 from lowshot.imaging.names import Names
+from lowshot.imaging.quiet import quiet
 from lowshot.imaging.scan import LabelledScan, Scan, Segmentation, Source
 from lowshot.imaging.stored import Stored, require_file
 
@@ -52,6 +53,14 @@ FORMATS: dict[str, Format] = {
     "tiff": Format((".tif", ".tiff"), itk.read_picture),
     "dicom": Format((), dicom.read),
 }
+
+_COLOURS = ("red", "green", "blue")
+
+_MOST_UNNAMED = 1000
+"""More different values than this are an image, unless somebody has named them."""
+
+_WHOLE = 2**53
+"""From here on not every whole number is one in float64, so that labels would be confused."""
 
 Paths = Path | str | Mapping[str, Path | str]
 """One file or DICOM folder, or one for each channel: ``{"T1": "a.nii.gz", "FLAIR": "b.nii.gz"}``."""
@@ -102,7 +111,8 @@ def read_scan(
     path = Path(paths)
     stored = _read(path)
     array, names = _channels(path, stored, channels, colour)
-    voxels = torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, -1, 0), dtype=np.float32))
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinite
+        voxels = torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, -1, 0), dtype=np.float32))
     _require_finite(path, voxels)
     source = Source(path, scan_format(path), stored.header)
     return Scan(name or scan_name(path), voxels, stored.affine, names, stored.spacing_known, source)
@@ -139,7 +149,7 @@ def read_labels(
         background = background if names is None else names.values[0]
         values = np.where(values == ignore_value, np.int64(background), values)
     if names is None:
-        names = Names.from_values(np.unique(values).tolist(), background)
+        names = _unnamed(path, values, background)
     affine = stored.affine if like is None else _affine_like(path, stored, like)
     return Segmentation(torch.from_numpy(names.encode(values, str(path))), names, affine), known
 
@@ -215,7 +225,7 @@ def _channels(
         array = _without_opacity(path, array)
         if not colour:
             array = _grey(path, array)
-        names = names or (("red", "green", "blue") if colour else ())
+        names = names or (_COLOURS if array.shape[-1:] == (len(_COLOURS),) and colour else ())
     elif array.ndim == 4 and not names:
         raise BadVoxels(
             f"{path}: expected three axes, got shape {array.shape}; if the fourth holds channels, declare their "
@@ -284,16 +294,28 @@ def _label_values(path: Path, stored: Stored) -> npt.NDArray[np.integer]:
         array = _grey(path, _without_opacity(path, array))
     if array.ndim != 3:
         raise BadVoxels(f"{path}: expected a label map with three axes, got shape {array.shape}")
+    if array.dtype == np.uint64 and array.max() >= 2**63:
+        raise BadVoxels(f"{path}: expected label values below 2^63, got {array.max()}; give labels smaller numbers")
     if np.issubdtype(array.dtype, np.integer):
-        return array
+        return array.astype(np.int64) if array.dtype == np.uint64 else array
     whole = np.rint(array)
-    wrong = ~np.isclose(array, whole, rtol=0, atol=1e-3)  # also NaN and infinity
+    wrong = ~np.isclose(array, whole, rtol=0, atol=1e-3) | (abs(whole) > _WHOLE)  # also NaN and infinity
     if wrong.any():
         raise BadVoxels(
             f"{path}: expected integer label values, got {array[wrong][0]:.4g} and {int(wrong.sum()) - 1:,} others "
             "like it; is it the image, or probabilities, or was it resampled with interpolation?"
         )
     return np.asarray(whole, dtype=np.int64)
+
+
+def _unnamed(path: Path, values: npt.NDArray[np.integer], background: int) -> Names:
+    found = np.unique(values).tolist()
+    if len(found) > _MOST_UNNAMED:
+        raise UnknownLabel(
+            f"{path}: expected a label map, got {len(found):,} different values; is it the image? If they are labels, "
+            "give their names (--names)"
+        )
+    return Names.from_values(found, background)
 
 
 def _affine_like(path: Path, stored: Stored, image: Scan) -> Affine:
@@ -343,7 +365,7 @@ def _write(array: npt.NDArray[Any], affine: Affine, path: Path, source: Source |
         if each.write is not None and path.name.lower().endswith(each.written):
             if each.refuse is not None:
                 each.refuse(array, path, labels)
-            with atomic_path(path) as temporary:
+            with atomic_path(path) as temporary, quiet():
                 each.write(array, affine, temporary, source, labels)
             return
     written = ", ".join(suffix for each in FORMATS.values() for suffix in each.written)

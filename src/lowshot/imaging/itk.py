@@ -12,12 +12,13 @@ import numpy.typing as npt
 
 from lowshot.errors import OutputError, UnreadableFile
 from lowshot.imaging.grid import Affine
+from lowshot.imaging.itk_header import VoxelFiles, voxel_files
+from lowshot.imaging.quiet import no_standard_error
 from lowshot.imaging.scan import Source
 from lowshot.imaging.stored import Stored, reading, require_geometry, require_size
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_DETACHED = (".nhdr", ".mhd")
-"""Headers whose voxels lie in another file."""
+_PICTURES = ("PNG", "TIFF")
 
 
 def read_volume(path: Path) -> Stored:
@@ -25,10 +26,9 @@ def read_volume(path: Path) -> Stored:
     image, array = _read(
         path, "NRRD" if "nrrd" in path.suffix.lower() or path.suffix.lower() == ".nhdr" else "MetaImage"
     )
-    header = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys() if not key.startswith(("ITK_", "NRRD_"))}
     affine = _affine(image)
     require_geometry(path, affine)
-    return Stored(array, affine, header)
+    return Stored(array, affine, _own_keys(image))
 
 
 def read_picture(path: Path) -> Stored:
@@ -87,10 +87,10 @@ def _read(path: Path, what: str) -> tuple[Any, npt.NDArray[Any]]:
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO({"NRRD": "NrrdImageIO", "MetaImage": "MetaImageIO"}.get(what, f"{what}ImageIO"))
     reader.SetFileName(str(path))
-    with reading(path, what, RuntimeError):
+    with reading(path, what), no_standard_error():
+        stored = VoxelFiles(packed=True) if what in _PICTURES else voxel_files(path)
         reader.ReadImageInformation()
-        if path.suffix.lower() not in _DETACHED:
-            require_size(path, _claimed_bytes(reader), compressed=True)
+        require_size(path, _claimed_bytes(reader), stored.packed, stored.beside)
         image = reader.Execute()
     array = SimpleITK.GetArrayViewFromImage(image)
     components = image.GetNumberOfComponentsPerPixel() > 1
@@ -103,11 +103,18 @@ def _read(path: Path, what: str) -> tuple[Any, npt.NDArray[Any]]:
     return image, array[:, :, None] if spatial == 2 else array
 
 
+def _own_keys(image: Any) -> dict[str, str]:
+    """What somebody wrote into the header, to be written again; without what is no text, which SimpleITK chokes on."""
+    keys = [key for key in image.GetMetaDataKeys() if key.isprintable() and not key.startswith(("ITK_", "NRRD_"))]
+    header = {key: image.GetMetaData(key) for key in keys}
+    return {key: value for key, value in header.items() if value.isprintable()}
+
+
 def _palette_indices(path: Path) -> npt.NDArray[Any] | None:
     """(i, j, 1) of a PNG with a palette, whose numbers SimpleITK replaces by colours; None if it has no palette."""
     from PIL import Image
 
-    with reading(path, "PNG", SyntaxError, ValueError, Image.DecompressionBombError), Image.open(path) as picture:
+    with reading(path, "PNG"), Image.open(path) as picture:
         return np.asarray(picture).T[:, :, None] if picture.mode == "P" else None
 
 

@@ -1,6 +1,8 @@
 """Structure names: the table between file values (any integers) and the indices 0..K-1 used inside."""
 
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -11,6 +13,9 @@ from lowshot.errors import UnknownLabel
 
 _SMALL_RANGE = 1 << 16
 """How far apart file values may be to be translated by a table of all values between them."""
+
+_MOST_NAMES = 2**15
+"""Indices are stored in 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +28,18 @@ class Names:
     def __post_init__(self) -> None:
         if len(self.names) != len(self.values) or not self.names:
             raise UnknownLabel(f"{len(self.names)} names for {len(self.values)} label values")
+        if len(self.names) > _MOST_NAMES:
+            raise UnknownLabel(f"label table: expected at most {_MOST_NAMES:,} values, got {len(self.names):,}")
         for what, entries in (("name", self.names), ("value", self.values)):
-            doubles = {str(entry) for entry in entries if entries.count(entry) > 1}
+            doubles = {str(entry) for entry, times in Counter(entries).items() if times > 1}
             if doubles:
                 raise UnknownLabel(f"label table: {what} {', '.join(sorted(doubles))} occurs twice")
+        for name in self.names:
+            if any(unicodedata.category(letter) == "Cc" for letter in name):  # a terminal would obey them
+                raise UnknownLabel(f"label table: the name {name!r} holds control characters")
+        beyond = [value for value in self.values if not -(2**63) <= value < 2**63]
+        if beyond:
+            raise UnknownLabel(f"label table: value {beyond[0]} is beyond 64 bits, which no file can hold")
 
     @classmethod
     def of(cls, structures: Mapping[int, str], background: int = 0) -> "Names":

@@ -4,7 +4,7 @@ SimpleITK is not used here: it makes sheared affines orthogonal, and keeps neith
 """
 
 import gzip
-import zlib
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,25 +32,23 @@ def read(path: Path) -> Stored:
     Headers in metres or micrometres are read as what they say.
     """
     import nibabel
-    from nibabel.filebasedimages import ImageFileError
-    from nibabel.spatialimages import HeaderDataError
 
     what = "MGZ" if path.suffix.lower() in (".mgz", ".mgh") else "NIfTI"
-    compressed = _check_compression(path, what)
-    with reading(path, what, ImageFileError, HeaderDataError, zlib.error, ValueError, OverflowError):
+    with reading(path, what):
+        compressed = _check_compression(path, what)
         image: Any = nibabel.load(path)
         shape = tuple(int(size) for size in image.shape)
         stored_type = np.dtype(image.get_data_dtype())
         if not shape or min(shape) < 1:
             raise UnreadableFile(f"{path}: expected positive sizes in its header, got {shape}")
-        require_size(path, int(np.prod([float(n) for n in shape])) * stored_type.itemsize, compressed)
-        require_geometry(path, image.affine)
+        require_size(path, math.prod(shape) * stored_type.itemsize, compressed)
+        header = image.header.copy() if what == "NIfTI" else None
+        affine = np.asarray(image.affine, dtype=np.float64) if header is None else _affine_mm(header)
+        require_geometry(path, affine)
         array = _checked_voxels(path, type(image)) if compressed else np.asanyarray(image.dataobj)
     if stored_type.fields is not None:  # RGB24 and RGBA32 are records
         array = np.stack([array[field] for field in stored_type.fields], axis=-1)
     shaped = _four_axes(path, array, colour=stored_type.fields is not None)
-    header = image.header.copy() if what == "NIfTI" else None
-    affine = np.asarray(image.affine, dtype=np.float64) if header is None else _affine_mm(header)
     return Stored(shaped, affine, header, colour=stored_type.fields is not None)
 
 

@@ -2,7 +2,8 @@
 
 import difflib
 import re
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +12,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lowshot.errors import UnreadableFile
+from lowshot.errors import LowshotError, UnreadableFile
 from lowshot.imaging.grid import Affine
+from lowshot.imaging.quiet import quiet
 
-_SYSTEM_ERRORS: tuple[type[Exception], ...] = (OSError, EOFError, MemoryError)
 _SAYS_NOTHING = re.compile(
     r"Reason: (Success|No such file)|- could|Exception thrown|.*(Cannot work out|cannot be read|Error while reading)"
 )
 """Lines of nibabel and ITK that only repeat the file's name, guess, or quote an older error of the system."""
 
+_ACCIDENTS = (LookupError, TypeError, ArithmeticError, AssertionError, struct.error)
+"""What a library raises when damaged bytes lead it astray; its words describe the library, not the file."""
+
 _MOST_COMPRESSED = 1100
 """Deflate cannot shrink anything by more than 1032:1."""
+
+_POSSIBLE_MM = (1e-9, 1e9)
+"""Sides of voxels, and (the larger one) places, outside of this are damage: from atoms to beyond the earth."""
+
+_FLAT = 1e-6
+"""Volume of a voxel over that of a box with its sides, from which on it has none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,36 +72,63 @@ def _nearest_name(path: Path) -> str:
     return f"; {path.parent} holds {len(present)} others" if present else f"; {path.parent} is empty"
 
 
-def require_size(path: Path, claimed: int, compressed: bool) -> None:
-    """Refuse a header that claims more bytes of voxels than the file can hold, before they are allocated.
+def require_size(path: Path, claimed: int, compressed: bool, held_by: Sequence[Path] = ()) -> None:
+    """Refuse a header that claims more bytes of voxels than the file, or those ``held_by`` it, can hold.
+
+    This comes before they are allocated.
 
     Raises:
         UnreadableFile: the file is truncated, or its header is damaged.
     """
-    size = path.stat().st_size
+    size = sum(each.stat().st_size for each in held_by or [path])
     if claimed > (size * _MOST_COMPRESSED if compressed else size):
+        files = "the file has" if not held_by else f"{', '.join(each.name for each in held_by[:3])} has"
         raise UnreadableFile(
-            f"{path}: its header claims {claimed:,} bytes of voxels, the file has {size:,}"
+            f"{path}: its header claims {claimed:,} bytes of voxels, {files} {size:,}"
             f"{' (compressed)' if compressed else ''}. It is truncated or damaged; copy or export it again"
         )
 
 
 def require_geometry(path: Path, affine: Affine) -> None:
     """Refuse a header whose voxels have no volume or no place."""
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+    if not _is_possible(affine):
         rows = np.array2string(affine, precision=4, suppress_small=True).replace("\n", "")
         raise UnreadableFile(
             f"{path}: its header gives voxels no size or place (affine {rows}); repair or export it again"
         )
 
 
+def _is_possible(affine: Affine) -> bool:
+    if not np.isfinite(affine).all() or abs(affine).max() > _POSSIBLE_MM[1]:
+        return False
+    sides = np.linalg.norm(affine[:3, :3], axis=0)
+    if sides.min() < _POSSIBLE_MM[0]:
+        return False
+    return bool(abs(np.linalg.det(affine[:3, :3] / sides)) > _FLAT)
+
+
 @contextmanager
-def reading(path: Path, what: str, *errors: type[Exception]) -> Iterator[None]:
-    """Turn a library's errors into one message that names the file."""
+def reading(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever a library raises or says into one message that names the file.
+
+    Whatever, because on damaged bytes libraries raise what their innards happen to, and no documentation lists it.
+    """
     try:
-        yield
-    except (*_SYSTEM_ERRORS, *errors) as error:
-        lines = [line.strip() for line in str(error).splitlines()]
-        telling = [line for line in lines if line and not _SAYS_NOTHING.match(line)]
-        reason = telling[-1].rstrip(".") if telling else "its content is damaged, or of another kind"
-        raise UnreadableFile(f"{path}: cannot be read as {what}: {reason}. Copy or export it again") from error
+        with quiet():
+            yield
+    except LowshotError:
+        raise
+    except Exception as error:
+        if isinstance(error, MemoryError) or "allocat" in str(error):
+            raise UnreadableFile(f"{path}: takes more memory than is free; close other programs, or crop it") from error
+        raise UnreadableFile(f"{path}: cannot be read as {what}: {_reason(error)}. Copy or export it again") from error
+
+
+def _reason(error: Exception) -> str:
+    """The one line of a library's message that tells something."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    lines = [line.strip() for line in text.splitlines()]
+    telling = [line for line in lines if line and not _SAYS_NOTHING.match(line)]
+    if not telling or isinstance(error, _ACCIDENTS):
+        return "its content is damaged, or of another kind"
+    return telling[-1].rstrip(".")
