@@ -49,11 +49,11 @@ def test_values_nobody_named_are_structures_in_every_case(folders):
     assert scores["c_seg", "label 77"] == 0  # only the prediction has it
 
 
-def test_the_pictures_scan_is_the_image_or_else_the_truth(folders):
+def test_the_pictures_scan_is_the_image_or_else_black(folders):
     predictions, truth, images = folders
     with_images = evaluate_folders(predictions, truth, images=images, names=NAMES)
     assert 0 < with_images.pairs[0].truth.scan.voxels.max() <= 1
-    assert evaluate_folders(predictions, truth, names=NAMES).pairs[0].truth.scan.voxels.max() == 500
+    assert evaluate_folders(predictions, truth, names=NAMES).pairs[0].truth.scan.voxels.max() == 0
 
 
 def test_a_bad_image_does_not_spoil_the_scores(folders):

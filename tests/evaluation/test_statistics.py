@@ -3,7 +3,7 @@ from dataclasses import astuple
 
 import pytest
 
-from lowshot.evaluation.statistics import Summary, rank_correlation
+from lowshot.evaluation.statistics import Summary, holm, rank_correlation, wilcoxon
 
 NAN = float("nan")
 
@@ -35,3 +35,19 @@ def test_rank_correlation_sees_order_alone():
 )
 def test_rank_correlation_of_too_little_is_not_defined(x, y):
     assert math.isnan(rank_correlation(x, y))
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+    corrected = holm([0.02, float("nan"), 0.01])
+    assert corrected[0] == pytest.approx(0.02)
+    assert math.isnan(corrected[1])
+    assert corrected[2] == pytest.approx(0.02)
+
+
+def test_wilcoxon_of_few_pairs_is_exact():
+    assert wilcoxon([0.1, 0.2, 0.3]) == pytest.approx(0.25)  # 2 / 2**3
+    assert wilcoxon([0.0, 0.0]) == 1.0
+    assert math.isnan(wilcoxon([]))

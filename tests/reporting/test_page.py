@@ -12,7 +12,7 @@ from lowshot.evaluation.comparable import with_blank_scan
 from lowshot.evaluation.evaluate import evaluate
 from lowshot.evaluation.scores import Pair
 from lowshot.imaging.names import Names
-from lowshot.imaging.scan import Segmentation
+from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
 from lowshot.reporting.page import evaluation_page
 from lowshot.reporting.write import evaluation_summary, write_evaluation
 
@@ -44,15 +44,18 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
-        if tag not in {"meta", "img", "br"}:
+        if tag not in {"meta", "img", "br", "input"}:
             self.unclosed.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))  # of SVG
 
     def handle_endtag(self, tag):
         assert self.unclosed.pop() == tag
 
     def handle_data(self, data):
         self.text.append(data)
-        if self.unclosed and self.unclosed[-1] == "h3":
+        if self.unclosed[-2:] == ["section", "h3"]:
             self.headings.append(data.strip())
 
     def all(self, wanted):
@@ -60,53 +63,101 @@ class Page(HTMLParser):
 
 
 def test_a_malicious_name_stays_text(evaluation):
-    page = Page(evaluation_page(evaluation, {"command": MALICIOUS}, pictured=1))
-    assert len(page.all("img")) == 3
-    assert not page.all("script")
-    assert all(image["src"].startswith("data:image/jpeg;base64,") for image in page.all("img"))
+    page = Page(evaluation_page(evaluation, {"command": MALICIOUS, MALICIOUS: {"seed": 1}}, pictured=1))
+    pictures = page.all("image")
+    assert len(pictures) == 3  # no scans were given: only the predictions' colours
+    assert not page.all("script") + page.all("img")
+    assert all(picture["href"].startswith("data:image/png;base64,") for picture in pictures)
     assert not any(key.startswith("on") for _, attrs in page.tags for key in attrs)
-    assert sum(MALICIOUS in text for text in page.text) >= 5  # case, structure, note, command
+    assert sum(MALICIOUS in text for text in page.text) >= 8  # case, structure, note, setting, in text and titles
     assert page.unclosed == []
 
 
 def test_nothing_is_fetched_from_anywhere(evaluation):
     html = evaluation_page(evaluation, {}, pictured=1)
-    assert not re.findall(r"(?:https?:)?//[\w.]+", re.sub(r"base64,[\w+/=]+", "", html))
+    assert not re.findall(r"(?:https?:)?//[\w.]+|url\(|@import", re.sub(r"base64,[\w+/=]+", "", html))
     page = Page(html)
-    assert not {tag for tag, _ in page.tags} & {"link", "iframe", "object", "embed"}
+    assert not {tag for tag, _ in page.tags} & {"link", "iframe", "object", "embed", "script"}
     assert all(link["href"].startswith("#") for link in page.all("a"))
+    assert {"default-src 'none'; img-src data:; style-src 'unsafe-inline'"} == {
+        meta["content"] for meta in page.all("meta") if "http-equiv" in meta
+    }
 
 
-def test_worst_cases_come_first_and_their_links_lead_to_them(evaluation):
-    page = Page(evaluation_page(evaluation, {}, pictured=0))
-    order = ["gone", MALICIOUS, "middle", "good"]
-    assert page.headings == order
-    assert [link["href"] for link in page.all("a")] == [f"#case-{k}" for k in (1, 2, 3, 4)]
-    assert [section["id"] for section in page.all("section")] == [f"case-{k}" for k in (1, 2, 3, 4)]
+def test_worst_predictions_come_first_and_every_link_leads_somewhere(evaluation):
+    page = Page(evaluation_page(evaluation, {}))
+    assert [heading for heading in page.headings if heading != "liver"] == [
+        MALICIOUS,
+        "middle",
+        "good",
+    ]
+    places = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
+    assert {link["href"].removeprefix("#") for link in page.all("a")} <= places
+    assert [section["id"] for section in page.all("section") if "id" in section] == ["case-1", "case-2", "case-3"]
 
 
-def test_only_the_worst_predicted_cases_have_pictures_and_each_says_what_it_shows(evaluation):
-    images = Page(evaluation_page(evaluation, {}, pictured=2)).all("img")
-    assert len(images) == 6
-    assert [image["alt"].split(", axial")[0] for image in images[::3]] == [MALICIOUS, "middle"]
-    assert len(Page(evaluation_page(evaluation, {}, pictured=0)).all("img")) == 0
+def test_a_page_of_many_cases_shows_the_worst_and_says_so(evaluation):
+    html = evaluation_page(evaluation, {}, pictured=2)
+    page, text = Page(html), said(html)
+    assert [heading for heading in page.headings if heading != "liver"] == [MALICIOUS, "middle"]
+    assert "The 2 worst scans of those with a prediction; the scores of the other 1 are in scores.csv." in text
+    assert len(page.all("image")) == 6
+    labels = [attrs["aria-label"] for attrs in page.all("svg") if attrs.get("role") == "img"]
+    assert [label.split(", axial")[0] for label in labels[::3]] == [MALICIOUS, "middle"]
+    bare = Page(evaluation_page(evaluation, {}, pictured=0))
+    assert not bare.all("image")
+    assert not any(attrs.get("href") == "#pictures" for attrs in bare.all("a"))
+
+
+def test_notes_on_a_case_without_pictures_are_kept(evaluation):
+    assert f"note {MALICIOUS}" in said(evaluation_page(evaluation, {}, pictured=0))
+
+
+def test_ids_are_unique_and_labels_belong_to_their_switch(evaluation):
+    page = Page(evaluation_page(evaluation, {}))
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    assert {label["for"] for label in page.all("label")} == {switch["id"] for switch in page.all("input")}
+
+
+def test_truth_lies_over_prediction_over_scan():
+    labels = torch.zeros(12, 12, 12, dtype=torch.int16)
+    labels[2:6, 2:6, 2:6] = 1
+    segmentation = Segmentation(labels, NAMES, np.eye(4))
+    scan = Scan("a", torch.rand(1, 12, 12, 12, generator=torch.Generator().manual_seed(0)), np.eye(4))
+    html = evaluation_page(evaluate([Pair("a", segmentation, LabelledScan(scan, segmentation))]), {})
+    layers = [
+        tag if tag == "g" else attrs["href"].split(";")[0] for tag, attrs in Page(html).tags if tag in {"image", "g"}
+    ]
+    assert layers == ["data:image/jpeg", "data:image/png", "g"] * 3
+    assert "No scans were given" not in html
 
 
 def test_what_a_reader_must_be_told(evaluation):
-    html = evaluation_page(evaluation, {"seed": "7"}, pictured=0)
-    text = " ".join(" ".join(Page(html).text).split())
+    html = evaluation_page(evaluation, {"seed": 7, "model": {"method": "mre-net", "support": ["1000", "1001"]}})
+    text = said(html)
     assert "Not a medical device" in text
-    assert "No prediction was found for 1 case , scored as empty: gone." in text
+    assert "No prediction for 1 scan, each counting as Dice 0: gone." in text
     assert "95th percentiles" in text
     assert "seed 7" in text
+    assert "model: method mre-net" in text
+    assert "model: support 1000, 1001" in text
     assert "4 pairs of case and structure left out" in text
+    assert "No scans were given (--images)" in text
+    assert "the patient's right (R) is on the left of the picture" in text
     assert 'name="viewport"' in html
+
+
+def said(html):
+    """The text of a page, as one line."""
+    return " ".join(" ".join(Page(html).text).split())
 
 
 def test_expected_dice_stands_beside_the_true_one():
     pairs = [pair(str(k), k, expected_dice={"liver": 0.9 - k / 10}) for k in range(4)]
     html = evaluation_page(evaluate(pairs), {}, pictured=0)
-    assert "rank correlation of 1.00 over 4 pairs" in html
+    assert "rank correlation 1.00 (4 pairs)" in html
+    assert "What the model expected" in html
     assert "expected Dice</th>" in html
     assert "expected Dice</th>" not in evaluation_page(evaluate([pair("a")]), {}, pictured=0)
 
@@ -129,9 +180,10 @@ def test_mixed_units_still_make_a_page():
     one = pair("pixels")
     pixels = with_blank_scan(one.truth, "pixels", spacing_known=False)
     nothing = Pair("nothing", *[Segmentation(torch.zeros(12, 12, 12, dtype=torch.int16), NAMES, np.eye(4))] * 2)
-    html = evaluation_page(evaluate([pair("mm"), Pair("pixels", one.prediction, pixels), nothing]), {}, pictured=0)
+    html = evaluation_page(evaluate([pair("mm"), Pair("pixels", one.prediction, pixels), nothing]), {})
     assert "HD95 (mixed)" in html
     assert "not defined" in html
+    assert "Bland" not in html
 
 
 def test_written_files_agree(evaluation, tmp_path):

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from lowshot.errors import InputError
 from lowshot.evaluation.evaluate import evaluate
 from lowshot.evaluation.pairing import PairedFiles, Pairing, bare_name, pair_files
@@ -35,7 +37,7 @@ class FilePairs:
         return len(self._files)
 
     def __getitem__(self, position: int) -> Pair:
-        """Read one pair. Without an image, the truth itself stands in its place as grey values.
+        """Read one pair. Without an image, black stands in its place.
 
         Raises:
             InputError: a label map cannot be read, lies on another grid, or holds a value without a name.
@@ -59,11 +61,16 @@ class FilePairs:
             name=files.case,
         )
         if files.image is None:
-            return read(files.truth), ()
+            return _blackened(read(files.truth)), ()
         try:
             return read(files.image), ()
         except InputError as error:
-            return read(files.truth), (f"the image is not shown: {error}",)
+            return _blackened(read(files.truth)), (f"the image is not shown: {error}",)
+
+
+def _blackened(labelled: LabelledScan) -> LabelledScan:
+    """The same without a picture: label values are no grey values."""
+    return replace(labelled, scan=replace(labelled.scan, voxels=torch.zeros_like(labelled.scan.voxels)))
 
 
 def evaluate_folders(

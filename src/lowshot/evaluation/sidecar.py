@@ -71,7 +71,7 @@ def read_sidecar(segmentation: Path) -> Sidecar:
         content = json.loads(path.read_text(encoding="utf-8"))
         expected = {str(name): _expectation(entry) for name, entry in content["structures"].items()}
         return Sidecar(expected, tuple(map(str, content.get("notes", ()))), dict(content.get("model", {})))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return Sidecar(notes=(f"{path.name} does not hold what lowshot writes beside a segmentation; not used",))
 
 

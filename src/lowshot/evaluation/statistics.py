@@ -42,3 +42,23 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float:
     if len(both) < 3 or (both == both[0]).all(axis=0).any():
         return float("nan")
     return float(spearmanr(both[:, 0], both[:, 1]).statistic)
+
+
+def wilcoxon(differences: Sequence[float]) -> float:
+    """P of Wilcoxon's signed-rank test, both sides, over paired differences; 1 where all are zero, NaN for none."""
+    from scipy.stats import wilcoxon as signed_rank
+
+    values = np.asarray(differences, dtype=np.float64)
+    if values.size == 0:
+        return float("nan")
+    return float(signed_rank(values).pvalue) if values.any() else 1.0
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values of several tests, corrected by Holm's step-down method; NaN stays and is not counted."""
+    corrected, largest = [float("nan")] * len(p), 0.0
+    order = sorted((value, at) for at, value in enumerate(p) if not np.isnan(value))
+    for rank, (value, at) in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * value))
+        corrected[at] = largest
+    return corrected

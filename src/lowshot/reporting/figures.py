@@ -1,123 +1,97 @@
-"""Pictures of a case: the scan in three planes, with the outlines of truth and prediction."""
+"""Pictures of a case in layers: the scan, the prediction as colour, the truth as outlines."""
 
 import io
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int16
+import numpy.typing as npt
+from jaxtyping import Bool, Float, Int16, Shaped, UInt8
 
-from lowshot.evaluation.comparable import comparable_labels
+from lowshot.imaging.names import Names
 from lowshot.imaging.scan import LabelledScan, Segmentation
+from lowshot.reporting.palette import colour
+from lowshot.reporting.slices import Slice, telling_slices
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-LARGEST_PIXELS = {1: 640, 3: 400}
-"""Longest side of the largest picture, by how many stand side by side."""
-
-LineStyle = str | tuple[float, tuple[float, float]]
-SOLID: LineStyle = "solid"
-DASHED: LineStyle = (0.0, (3.0, 1.5))
-
-_HUES = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#d55e00", "#cc79a7", "#0072b2")
-"""Okabe and Ito's palette (2008), told apart with any kind of colour vision, without its black."""
-_TOWARDS_WHITE = (0.0, 0.5, 0.25, 0.75)
-
-
-def colour(index: int) -> str:
-    """Colour of structure ``index`` (1, 2, …) as #rrggbb. After the seven hues come lighter tints of them."""
-    cycle, hue = divmod(index - 1, len(_HUES))
-    tint = _TOWARDS_WHITE[cycle % len(_TOWARDS_WHITE)]
-    channels = (int(_HUES[hue][at : at + 2], 16) for at in (1, 3, 5))
-    return "#" + "".join(f"{round(channel + (255 - channel) * tint):02x}" for channel in channels)
+LARGEST_PIXELS = {1: 800, 3: 480}
+"""Longest side of the scan's picture, by how many stand side by side."""
+LARGEST_LABELS = 512
+"""Longest side of what is drawn of label maps, so that a page of huge images stays small."""
+SCALE_BARS_MM = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An encoded picture of one plane."""
+class Outline:
+    """The border of one structure in the truth."""
+
+    structure: str
+    colour: str
+    path: str
+    """For the ``d`` of an SVG path, in half pixels of the label map, from the top left."""
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """One plane of a case. All layers are to be stretched to ``size_mm``."""
 
     view: str
-    """axial, coronal or sagittal; "picture" where the file does not tell the orientation."""
-    format: Literal["png", "jpeg"]
-    data: bytes
-    size: tuple[int, int]
-    """Width and height in pixels."""
-
-
-def overlays(
-    truth: LabelledScan, prediction: Segmentation | None, format: Literal["png", "jpeg"] = "png"
-) -> list[Picture]:
-    """The planes through the middle of the structures; truth is drawn solid, the prediction dashed.
-
-    Planes are those of the voxel grid nearest to axial, coronal and sagittal, shown as on a clinical workstation:
-    the patient's right is on the left of the picture, anterior on the left of the sagittal plane, marked by letters
-    where the file tells the orientation. A 2-D image gives one plane. Only the first channel is shown. All planes
-    have one scale, true to millimetres in both directions.
-    """
-    planes = list(_planes(truth, prediction))
-    widest, tallest = (max(sizes) for sizes in zip(*(plane.size_mm for plane in planes), strict=True))
-    pixels_per_mm = LARGEST_PIXELS[len(planes)] / max(widest, tallest)
-    window, marked = _window(planes), truth.scan.spacing_known
-    return [_picture(plane, pixels_per_mm, window, marked, format) for plane in planes]
-
-
-@dataclass(frozen=True, eq=False)
-class _Plane:
-    """One slice; the first axis runs along the picture, the second up."""
-
-    view: str
-    image: Float[np.ndarray, "x y"]
-    truth: Int16[np.ndarray, "x y"]
-    prediction: Int16[np.ndarray, "x y"]
-    spacing: tuple[float, float]
+    place: str
+    """Which slice it is, in words."""
+    size_mm: tuple[float, float]
+    """Width and height; in voxels where the spacing is not known."""
+    scan: bytes | None
+    """JPEG; None where there is nothing but black, because no scan was given."""
+    prediction: bytes
+    """PNG, transparent where nothing was predicted."""
+    outlines: tuple[Outline, ...]
+    path_unit_mm: tuple[float, float]
+    """Size of half a pixel of the label map across and down."""
     letters: str
-    """What stands at the left, right, bottom and top of the picture."""
-
-    @property
-    def size_mm(self) -> tuple[float, float]:
-        width, height = np.multiply(self.image.shape, self.spacing)
-        return float(width), float(height)
+    """What lies left, right, bottom and top; empty where the file does not tell."""
+    scale_bar_mm: int | None
+    """Length of the scale bar; None where the spacing is not known."""
 
 
-_VIEWS = (("axial", 2, 0, 1, "RLPA"), ("coronal", 1, 0, 2, "RLIS"), ("sagittal", 0, 1, 2, "APIS"))
-"""Axis through the plane, axes along and up the picture, letters."""
+def overlays(truth: LabelledScan, prediction: Segmentation | None) -> list[Overlay]:
+    """Three planes of a case, or the one of a 2-D image, where most Dice is lost.
+
+    Raises:
+        GridMismatch: prediction and truth do not share one grid.
+        UnknownLabel: they have no structure name in common.
+    """
+    slices = telling_slices(truth, prediction)
+    window = grey_window(slices)
+    narrowest = min(each.size_mm[0] for each in slices)
+    bar = max((length for length in SCALE_BARS_MM if length <= narrowest / 3), default=None)
+    shared = (window, LARGEST_PIXELS[len(slices)], bar if truth.scan.spacing_known else None)
+    return [_overlay(each, truth.truth.names, *shared) for each in slices]
 
 
-def _planes(truth: LabelledScan, prediction: Segmentation | None) -> Iterator[_Plane]:
-    from nibabel.orientations import apply_orientation, io_orientation
-
-    to_ras = io_orientation(truth.scan.affine)
-    volumes = (truth.scan.voxels[0].cpu().float().numpy(), *comparable_labels(prediction, truth, truth.scan.name))
-    image, predicted, true = (apply_orientation(volume, to_ras) for volume in volumes)
-    spacing = np.empty(3)
-    spacing[to_ras[:, 0].astype(int)] = truth.scan.grid.spacing
-    middle = _middle((true > 0) | (predicted > 0))
-    flat = [view for view in _VIEWS if image.shape[view[1]] == 1]
-    for name, through, along, up, letters in flat[:1] or _VIEWS:
-        cut = [np.take(volume, middle[through], axis=through)[::-1] for volume in (image, true, predicted)]
-        view = name if truth.scan.spacing_known else "picture"
-        yield _Plane(view, cut[0], cut[1], cut[2], (float(spacing[along]), float(spacing[up])), letters)
-
-
-def _middle(mask: Bool[np.ndarray, "i j k"]) -> tuple[int, ...]:
-    """Median position of the mask along each axis, which is always a slice that shows some of it."""
-    if not mask.any():
-        return tuple(size // 2 for size in mask.shape)
-    others = ((1, 2), (0, 2), (0, 1))
-    shares = (mask.sum(axis=axes).cumsum() / mask.sum() for axes in others)
-    return tuple(int(np.searchsorted(share, 0.5)) for share in shares)
+def _overlay(shown: Slice, names: Names, window: tuple[float, float], largest: int, bar_mm: int | None) -> Overlay:
+    width, height = shown.size_mm
+    truth, prediction = _reduced(shown.truth), _reduced(shown.prediction)
+    rows, columns = truth.shape
+    counted = f", counted from {shown.counted_from}" if shown.counted_from else ""
+    return Overlay(
+        view=shown.view,
+        place=f"slice {shown.number} of {shown.count}{counted}" if shown.count > 1 else "",
+        size_mm=(width, height),
+        scan=_jpeg(shown.image, window, (width, height), largest) if shown.image.any() else None,
+        prediction=_png(prediction),
+        outlines=_outlines(truth, names),
+        path_unit_mm=(width / columns / 2, height / rows / 2),
+        letters=shown.letters,
+        scale_bar_mm=bar_mm,
+    )
 
 
-def _window(planes: Sequence[_Plane]) -> tuple[float, float]:
+def grey_window(slices: list[Slice]) -> tuple[float, float]:
     """Grey values shown as black and white.
 
     Three interquartile ranges around the median, near the structures, keep soft tissue apart in CT, where air and bone
     would flatten it; the 0.5th and 99.5th percentile of the planes keep dark and bright images within their range.
     """
-    near = np.concatenate([plane.image[_neighbourhood((plane.truth > 0) | (plane.prediction > 0))] for plane in planes])
-    lowest, highest = np.percentile(np.concatenate([plane.image.ravel() for plane in planes]), [0.5, 99.5])
+    near = np.concatenate([each.image[_neighbourhood((each.truth > 0) | (each.prediction > 0))] for each in slices])
+    lowest, highest = np.percentile(np.concatenate([each.image.ravel() for each in slices]), [0.5, 99.5])
     first, median, third = np.percentile(near, [25, 50, 75])
     low, high = max(lowest, median - 3 * (third - first)), min(highest, median + 3 * (third - first))
     if low < high:
@@ -125,7 +99,7 @@ def _window(planes: Sequence[_Plane]) -> tuple[float, float]:
     return float(lowest), float(max(highest, lowest + 1))
 
 
-def _neighbourhood(mask: Bool[np.ndarray, "x y"]) -> Bool[np.ndarray, "x y"]:
+def _neighbourhood(mask: Bool[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "rows columns"]:
     """The mask and a rim of a sixteenth of the picture around it; everything where it is empty."""
     from scipy.ndimage import distance_transform_cdt
 
@@ -134,51 +108,68 @@ def _neighbourhood(mask: Bool[np.ndarray, "x y"]) -> Bool[np.ndarray, "x y"]:
     return np.asarray(distance_transform_cdt(~mask) <= max(mask.shape) // 16)
 
 
-def _picture(
-    plane: _Plane, pixels_per_mm: float, window: tuple[float, float], marked: bool, format: Literal["png", "jpeg"]
-) -> Picture:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    width, height = (max(1, round(size * pixels_per_mm)) for size in plane.size_mm)
-    figure = Figure(figsize=(width / 100, height / 100), dpi=100)
-    FigureCanvasAgg(figure)
-    _draw(figure.add_axes((0, 0, 1, 1)), plane, window, marked)
-    file = io.BytesIO()
-    sharp_colours = {"quality": 88, "subsampling": 0} if format == "jpeg" else {}
-    figure.savefig(file, format=format, pil_kwargs=sharp_colours)
-    return Picture(plane.view, format, file.getvalue(), (width, height))
-
-
-def _draw(axes: "Axes", plane: _Plane, window: tuple[float, float], marked: bool) -> None:
-    from matplotlib.patheffects import withStroke
+def _jpeg(
+    image: Float[np.ndarray, "rows columns"], window: tuple[float, float], size_mm: tuple[float, float], largest: int
+) -> bytes:
+    """The grey picture with square pixels, so that thick slices are interpolated and not stretched."""
+    from PIL import Image
 
     low, high = window
-    width, height = plane.size_mm
-    extent = (0.0, width, 0.0, height)
-    axes.imshow(plane.image.T, cmap="gray", vmin=low, vmax=high, origin="lower", extent=extent, aspect="auto")
-    for labels, style in ((plane.truth, SOLID), (plane.prediction, DASHED)):
-        sizes = np.bincount(labels.ravel())
-        for index in np.argsort(-sizes, kind="stable"):  # small ones last: neighbours share a line
-            if index > 0 and sizes[index]:
-                _outline(axes, labels == index, plane.spacing, colour(int(index)), style)
-    axes.set(xlim=(0, width), ylim=(0, height))
-    axes.set_axis_off()
-    if marked:
-        places = [(0.04, 0.5), (0.96, 0.5)] + [(0.5, 0.05), (0.5, 0.95)] * (height > width / 4)
-        for letter, (x, y) in zip(plane.letters, places, strict=False):
-            text = axes.text(x, y, letter, color="white", fontsize=10, ha="center", va="center")
-            text.set(transform=axes.transAxes, path_effects=[withStroke(linewidth=2, foreground="black")])
+    grey = (np.clip((image - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    width, height = (max(1, round(side * largest / max(size_mm))) for side in size_mm)
+    picture = Image.fromarray(grey).resize((width, height), Image.Resampling.BICUBIC)
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=85)
+    return file.getvalue()
 
 
-def _outline(
-    axes: "Axes", mask: Bool[np.ndarray, "x y"], spacing: tuple[float, float], line_colour: str, style: LineStyle
-) -> None:
-    """The line half-way between voxel centres inside and outside."""
+def _png(labels: Int16[np.ndarray, "rows columns"]) -> bytes:
+    from PIL import Image
+
+    colours = np.zeros((int(labels.max()) + 1, 4), dtype=np.uint8)
+    for index in np.unique(labels[labels > 0]):
+        colours[index] = rgba(colour(int(index)))
+    file = io.BytesIO()
+    Image.fromarray(colours[labels]).save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def rgba(hexadecimal: str) -> UInt8[np.ndarray, "4"]:
+    """Red, green, blue and full opacity of #rrggbb."""
+    return np.array([*bytes.fromhex(hexadecimal.removeprefix("#")), 255], dtype=np.uint8)
+
+
+def _reduced(labels: Int16[np.ndarray, "rows columns"]) -> Int16[np.ndarray, "fewer_rows fewer_columns"]:
+    """Every so many pixels of a label map that is larger than what is drawn."""
+    scale = max(1.0, max(labels.shape) / LARGEST_LABELS)
+    kept = ((np.arange(max(1, round(size / scale))) + 0.5) * scale for size in labels.shape)
+    rows, columns = (np.minimum(each.astype(int), size - 1) for each, size in zip(kept, labels.shape, strict=True))
+    return np.asarray(labels[np.ix_(rows, columns)])
+
+
+def _outlines(labels: Int16[np.ndarray, "rows columns"], names: Names) -> tuple[Outline, ...]:
+    """Outlines of all structures, small ones last: where neighbours share a line, theirs is on top."""
+    sizes = np.bincount(labels.ravel())
+    order = [int(index) for index in np.argsort(-sizes, kind="stable") if index > 0 and sizes[index]]
+    return tuple(Outline(names.names[index], colour(index), outline_path(labels == index)) for index in order)
+
+
+def outline_path(mask: Bool[np.ndarray, "rows columns"]) -> str:
+    """Closed SVG paths half-way between pixels inside and outside, in whole half pixels from the top left corner.
+
+    A mask of one pixel is a diamond around its centre, (1, 1): ``M0 1l1 -1 1 1 -1 1z``, from any of its corners.
+    """
     from contourpy import contour_generator
-    from matplotlib.collections import LineCollection
 
-    padded = np.pad(mask, 1).astype(np.float64)
-    lines = contour_generator(z=padded.T).lines(0.5)
-    in_mm = [(np.asarray(line) - 0.5) * spacing for line in lines]  # padding moved centres by 1, they lie at +0.5
-    axes.add_collection(LineCollection(in_mm, colors=line_colour, linestyles=[style], linewidths=1.3))
+    lines = contour_generator(z=np.pad(mask, 1).astype(np.float64)).lines(0.5)
+    # Padding moved centres by 1 and they lie at 0.5, hence in half pixels: 2 (x - 1 + 0.5).
+    return "".join(_path(np.rint(2 * np.asarray(line) - 1).astype(int)) for line in lines)
+
+
+def _path(corners: Shaped[npt.NDArray[np.int_], "n 2"]) -> str:
+    """Relative steps, those of one direction joined; the last one is the closing."""
+    steps = np.diff(corners, axis=0)
+    starts = np.flatnonzero(np.r_[True, (steps[1:] != steps[:-1]).any(axis=1)])
+    joined = np.add.reduceat(steps, starts)[:-1]
+    (x, y), words = corners[0], " ".join(f"{across} {down}" for across, down in joined)
+    return f"M{x} {y}l{words}z"

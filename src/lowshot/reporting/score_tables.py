@@ -5,6 +5,7 @@ import math
 from lowshot.evaluation.scores import CaseScores, Empty, Evaluation
 from lowshot.evaluation.statistics import Summary
 from lowshot.evaluation.summary import summarise, units
+from lowshot.evaluation.triage import mean_expected_and_true
 from lowshot.reporting.tables import Cell, Column, Table, mean_and_spread
 
 ROW_COLUMNS = (
@@ -72,16 +73,22 @@ def cases_table(evaluation: Evaluation) -> Table:
         Column("mean Dice"),
         Column("lowest Dice"),
         Column("of", numeric=False),
+        Column("expected Dice"),
         Column(f"mean HD95 ({distance})", digits=2),
+        Column("remark", numeric=False),
     )
-    return Table(columns, tuple(_line(case, distance) for case in evaluation.worst_first()))
+    rows = tuple(_line(case, distance) for case in evaluation.worst_first())
+    return Table(columns, rows).without_empty("expected Dice", "remark")
 
 
 def _line(case: CaseScores, distance: str) -> tuple[Cell, ...]:
     scored = [score for score in case.scores if not math.isnan(score.dice)]
     lowest = min(scored, key=lambda score: score.dice, default=None)
     hd95 = Summary.of([score.hd95 for score in scored]).mean if distance != "mixed" else None
-    return case.case, case.mean_dice, *((lowest.dice, lowest.structure) if lowest else (None, None)), hd95
+    expected = means[0] if (means := mean_expected_and_true(case)) else None
+    remark = "no prediction" if all(score.missing for score in case.scores) else ""
+    worst = (lowest.dice, lowest.structure) if lowest else (None, None)
+    return case.case, case.mean_dice, *worst, expected, hd95, remark
 
 
 def case_table(case: CaseScores) -> Table:
@@ -114,8 +121,8 @@ def case_table(case: CaseScores) -> Table:
 
 REMARKS: dict[Empty, str] = {
     "none": "",
-    "prediction": "prediction is empty",
-    "truth": "truth is empty",
+    "prediction": "prediction is empty: HD95 is the image's diagonal",
+    "truth": "truth is empty: HD95 is the image's diagonal",
     "both": "both empty: left out",
 }
 

@@ -55,8 +55,7 @@ def write_evaluation(
     _write(written.scores, to_csv(rows_table(evaluation)))
     summary = evaluation_summary(evaluation) | {"made by": made_by}
     _write(written.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
-    about = {key: value if isinstance(value, str) else json.dumps(value) for key, value in made_by.items()}
-    _write(written.report, evaluation_page(evaluation, about, pictured))
+    _write(written.report, evaluation_page(evaluation, made_by, pictured))
     return written
 
 
