@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help demo test check readme constraints clean
+.PHONY: help demo test check readme results constraints clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -15,14 +15,18 @@ demo: $(INSTALLED)  ## Make a synthetic study, annotate one scan, segment and ev
 test: $(INSTALLED)  ## Run the fast tests; PYTEST='-m ""' runs all of them
 	$(BIN)/pytest $(PYTEST)
 
-check: $(INSTALLED)  ## Style, types and layers
+check: $(INSTALLED)  ## Style, types, layers, and whether docs/results.md is what its files say
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/write_results.py --check
 
 readme: $(INSTALLED)  ## Run the blocks of README.md as a reader would type them
 	$(BIN)/python scripts/run_readme.py README.md
+
+results: $(INSTALLED)  ## Write docs/results.md from the result files in docs/results
+	$(BIN)/python scripts/write_results.py
 
 constraints: $(INSTALLED)  ## Renew the versions that development is pinned to (PyTorch's stays)
 	$(BIN)/pip install --upgrade --upgrade-strategy eager "$$(sed -n '/^torch==/p' constraints.txt)" -e '.[dev]'

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FENCE = re.compile(
-    r"^(?P<skip><!-- not run: .+ -->\n)?```(?P<language>bash|python|text)\n(?P<text>.*?)^```$",
+    r"^(?P<skip><!-- not run: [^\n]+ -->\n)?```(?P<language>bash|python|text)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 COMMANDS = {"bash": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}

@@ -26,7 +26,7 @@ from lowshot.model_file import Fitted
 from lowshot.progress import Progress, Silent
 from lowshot.task import LowShotTask
 from lowshot.training.folder import begin
-from lowshot.training.plan import Precision
+from lowshot.training.plan import Plan, Precision
 from lowshot.training.run import Budget, Run
 
 
@@ -45,6 +45,7 @@ def fit(
     folder: Path | str | None = None,
     restart: bool = False,
     files: Mapping[str, str] | None = None,
+    plan: Plan | None = None,
     progress: Progress | None = None,
 ) -> Fitted:
     """Train a method on a task.
@@ -64,6 +65,7 @@ def fit(
             had ended; ``Fitted.save`` removes its checkpoints. None: nothing is kept.
         restart: begin anew, whatever the folder holds.
         files: path to SHA-256 of the files the task was read from; None: its voxels are hashed instead.
+        plan: of another seed's training, so that this one takes as many steps in the same precision.
         progress: where to tell how far the work is; None: nowhere.
 
     Raises:
@@ -95,6 +97,7 @@ def fit(
         budget=budget,
         threads=threads,
         key=key,
+        plan=plan,
         progress=progress,
     )
     model = made.fit(task, run)
@@ -175,10 +178,18 @@ def _provenance(task: LowShotTask, preset: str, run: Run, files: Mapping[str, st
         "training_files": sorted(files.values()),
         "machine": {
             "system": platform.platform(),
-            "processor": platform.processor() or platform.machine(),
+            "processor": _processor(),
             "cores": os.cpu_count(),
             "device": torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else run.device.type,
         },
         "versions": {package: version(package) for package in ("lowshot", "torch")},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _processor() -> str:
+    """The kind of processor; only Linux keeps its name in a file, elsewhere Python's answer has to do."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())

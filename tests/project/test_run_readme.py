@@ -44,6 +44,11 @@ def test_other_blocks_and_those_marked_are_left_out(script, tmp_path):
     assert outputs(script, tmp_path, marked, shown, other, "```bash\ntrue\n```") == [""]
 
 
+def test_a_mark_leaves_out_one_block_and_none_before_the_next_mark(script, tmp_path):
+    marked = "<!-- not run: needs your scans -->\n```bash\nfalse\n```"
+    assert outputs(script, tmp_path, marked, "```bash\necho between\n```", marked) == ["between\n"]
+
+
 @pytest.mark.parametrize("failing", ["false", "false | true", "echo $undefined", "false\ntrue"])
 def test_a_failing_command_anywhere_in_a_block_is_reported_with_its_line(script, tmp_path, failing):
     with pytest.raises(script.BlockError, match="line 9: exit code"):

@@ -1,0 +1,28 @@
+"""Write docs/results.md from the files in docs/results/; with --check, say whether it is what they would give.
+
+python scripts/write_results.py [--check]
+"""
+
+import sys
+from pathlib import Path
+
+from lowshot.atomic import atomic_path
+from lowshot.benchmarking.document import results_page
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def main(words: list[str]) -> int:
+    """Write, or compare."""
+    page, wanted = DOCS / "results.md", results_page(DOCS / "results")
+    if words == ["--check"]:
+        fresh = page.exists() and page.read_text(encoding="utf-8") == wanted
+        print(f"{page.name}: {'as its files say' if fresh else 'older than its files; run make results'}")
+        return 0 if fresh else 1
+    with atomic_path(page) as temporary:
+        temporary.write_text(wanted, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

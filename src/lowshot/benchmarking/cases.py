@@ -1,0 +1,124 @@
+"""The cases of a protocol, from a folder in its layout: read when asked for, and known by their content."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+from filelock import FileLock
+
+from lowshot.errors import InputError
+from lowshot.imaging.names import Names
+from lowshot.imaging.names_file import read_names
+from lowshot.imaging.scan import LabelledScan
+from lowshot.inputs.digests import digest
+from lowshot.inputs.scan_files import ScanFiles
+from lowshot.inputs.table import Row
+from lowshot.inputs.task_files import TaskFiles, read_labelled_row, read_task
+from lowshot.inputs.words import scan_files
+from lowshot.phantoms.study import Study, write_study
+from lowshot.progress import Progress
+from lowshot.protocols.protocol import Fold, Layout, Protocol
+from lowshot.task import LowShotTask
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Annotated scans on disk, by name."""
+
+    folder: Path
+    layout: Layout
+
+    @cached_property
+    def names(self) -> Names:
+        """What the label values mean."""
+        return read_names(self.folder / self.layout.names)
+
+    @cached_property
+    def _images(self) -> dict[str, ScanFiles]:
+        return {scan.name: scan for scan in scan_files([self.folder / self.layout.images])}
+
+    @cached_property
+    def _labels(self) -> dict[str, Path]:
+        found = scan_files([self.folder / self.layout.labels])
+        return {labels.name: labels.all_paths[0] for labels in found}
+
+    def require(self, cases: Iterable[str]) -> None:
+        """Refuse a folder that lacks an image or a label map of a case.
+
+        Raises:
+            InputError: names what is missing.
+        """
+        for what, found in ((self.layout.images, self._images), (self.layout.labels, self._labels)):
+            missing = [case for case in dict.fromkeys(cases) if case not in found]
+            if missing:
+                raise InputError(f"{self.folder / what}: the protocol needs {', '.join(missing)}, which is not there")
+
+    def task(self, fold: Fold) -> LowShotTask:
+        """What a system may learn from: annotated scans now, the pool when it asks for it."""
+        support = [self._row(case) for case in fold.support]
+        pool = [self._images[case] for case in fold.unlabelled]
+        return read_task(TaskFiles(support, unlabelled=pool), names=self.names)
+
+    def query(self, case: str) -> LabelledScan:
+        """A scan to be segmented, with the truth that only the scores may see."""
+        return read_labelled_row(self._row(case), self.names)
+
+    def digests(self, cases: Sequence[str], *, labels: bool = True) -> dict[str, str]:
+        """SHA-256 of the images (and label maps), by case."""
+        images = {
+            f"{case} image" + (f" {path.name}" if number else ""): _digest(path)
+            for case in cases
+            for number, path in enumerate(self._images[case].all_paths)
+        }
+        return images | ({f"{case} labels": _digest(self._labels[case]) for case in cases} if labels else {})
+
+    @property
+    def digest_of_names(self) -> str:
+        """SHA-256 of the names file."""
+        return _digest(self.folder / self.layout.names)
+
+    def _row(self, case: str) -> Row:
+        return Row(self._images[case], self._labels[case])
+
+
+def cases_of(protocol: Protocol, data: Path | None, folder: Path, progress: Progress) -> Cases:
+    """The protocol's cases in ``data``; for a phantom study without data they are made, once, in ``folder``.
+
+    Raises:
+        InputError: no data is given and there is no study, or a case is missing.
+    """
+    if data is None and protocol.study is None:
+        raise InputError(f"{protocol.name} needs real scans: give their folder with --data")
+    if data is None and protocol.study is not None:
+        data = folder / "data"
+        _make_once(protocol.study, data, progress)
+    cases = Cases(Path(data or ""), protocol.layout)
+    cases.require(case for fold in protocol.folds for case in (*fold.support, *fold.queries, *fold.unlabelled))
+    return cases
+
+
+def _digest(path: Path) -> str:
+    """A scan is in many cells of one benchmark; it is read again only where it has changed."""
+    found = path.stat()
+    return _digest_as_of(path, found.st_mtime_ns, found.st_size)
+
+
+@cache
+def _digest_as_of(path: Path, changed: int, size: int) -> str:
+    return digest(path)
+
+
+def _make_once(study: Study, folder: Path, progress: Progress) -> None:
+    """Subjects are the same every time, so a study that was cut short is simply made again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    complete = folder / "complete"
+    with FileLock(folder / ".lock"):
+        if complete.exists() and complete.read_text() == repr(study):
+            return
+        complete.unlink(missing_ok=True)
+        with progress.task("making synthetic scans", len(study)) as task:
+            for subject in study:
+                write_study([subject], folder)
+                task.advance()
+        complete.write_text(repr(study))

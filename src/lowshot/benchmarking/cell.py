@@ -1,0 +1,94 @@
+"""One cell of a benchmark, system × fold × seed, and the folder in which it is computed.
+
+cells/SYSTEM/FOLD/seed-0/
+  request.json       what was asked for; the same again goes on, another is refused
+  training/          plan, log, and checkpoints until the model is saved
+  model.safetensors
+  predictions/CASE.nii.gz
+  cases/CASE.json    scores of one segmented scan, and what it cost
+  record.json        the finished cell; what the tables are made of
+"""
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lowshot.atomic import atomic_path, remove_leftovers
+from lowshot.errors import SettingsError, UnreadableFile
+from lowshot.protocols.protocol import Fold, Protocol, System
+from lowshot.training.folder import differences
+
+RECORD = "record.json"
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is trained on one fold with one seed."""
+
+    protocol: Protocol
+    name: str
+    """Of the system, in the tables."""
+    system: System
+    fold: Fold
+    seed: int
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"{self.name}, {self.fold.name}, seed {self.seed}"
+
+    def folder(self, root: Path) -> Path:
+        """Where it is computed."""
+        return root / "cells" / slug(self.name) / slug(self.fold.name) / f"seed-{self.seed}"
+
+
+def begin(folder: Path, request: Mapping[str, Any], restart: bool) -> None:
+    """Make a cell's folder ready: to go on with the same request, or anew.
+
+    Raises:
+        SettingsError: the folder holds a cell that was asked for otherwise; the message says in what it differs.
+    """
+    path = folder / "request.json"
+    asked = json.loads(json.dumps(request))
+    if path.exists():
+        found = differences(read_json(path), asked)
+        if not found:
+            return
+        if not restart:
+            raise SettingsError(
+                f"{folder} was computed for something else: {'; '.join(found[:4])}. Choose another folder, "
+                "or compute what has changed anew with --restart"
+            )
+    path.unlink(missing_ok=True)  # first: what a kill leaves of the folder must not pass for the old cell
+    if folder.exists():
+        shutil.rmtree(folder)
+    write_json(path, asked)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        UnreadableFile: no such file, or something else in it.
+    """
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise UnreadableFile(f"{path}: expected a JSON object, could not read it: {error}") from error
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object, whole or not at all. For the process that has the cell to itself."""
+    remove_leftovers(path)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def slug(name: str) -> str:
+    """A name as a folder's: letters and digits."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()

@@ -1,0 +1,165 @@
+"""Computing one cell: train, segment every query, score. Killed at any time, the same call goes on where it was."""
+
+import csv
+import json
+import math
+import os
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lowshot import catalogue, fitting
+from lowshot.atomic import remove_leftovers
+from lowshot.benchmarking.cases import Cases
+from lowshot.benchmarking.cell import RECORD, Cell, Record, begin, read_json, write_json
+from lowshot.evaluation.evaluate import evaluate_case
+from lowshot.evaluation.scores import Score
+from lowshot.imaging.files import write_segmentation
+from lowshot.inference.footprint import forget_highest_resident, highest_resident_bytes
+from lowshot.model_file import Fitted, load
+from lowshot.progress import Progress
+from lowshot.segmenting import segment
+from lowshot.training.plan import Plan, Precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where and how long a cell may compute."""
+
+    preset: str
+    steps: int | None = None
+    minutes: float | None = None
+    device: str = "auto"
+    precision: Precision | Literal["auto"] = "auto"
+    threads: int | None = None
+
+
+def request_of(cell: Cell, cases: Cases, how: Machine) -> Record:
+    """What must be the same for a cell to go on, or to count as finished."""
+    preset = cell.system.preset or how.preset
+    return {
+        "protocol": cell.protocol.name,
+        "system": cell.name,
+        "method": cell.system.method,
+        "preset": preset,
+        "settings": catalogue.settings(cell.system.method, preset, cell.system.settings),
+        "fold": {key: value for key, value in asdict(cell.fold).items() if value},
+        "seed": cell.seed,
+        "steps": how.steps,
+        "minutes": how.minutes,
+        "names": cases.digest_of_names,
+        "data": cases.digests([*cell.fold.support, *cell.fold.queries])
+        | cases.digests(cell.fold.unlabelled, labels=False),
+    }
+
+
+def compute(cell: Cell, cases: Cases, root: Path, how: Machine, *, restart: bool, progress: Progress) -> Record:
+    """The record of a cell: computed, or read where it is finished.
+
+    Raises:
+        SettingsError: the folder holds a cell that was asked for otherwise.
+        LowshotError: whatever training, segmenting or scoring raise.
+    """
+    folder, request = cell.folder(root), request_of(cell, cases, how)
+    begin(folder, request, restart)
+    if (folder / RECORD).exists():
+        return read_json(folder / RECORD)
+    fitted = _trained(cell, cases, folder, request, how, progress)
+    scored = [_scored(fitted, cases, case, folder, how) for case in _told(cell.fold.queries, progress)]
+    record = {**request, "training": read_json(folder / "training.json"), "cases": scored}
+    write_json(folder / RECORD, {**record, "provenance": dict(fitted.provenance)})
+    return read_json(folder / RECORD)
+
+
+def _trained(cell: Cell, cases: Cases, folder: Path, request: Record, how: Machine, progress: Progress) -> Fitted:
+    """The cell's model, as it was saved: so that a resumed cell segments with the very same."""
+    model, training = folder / "model.safetensors", folder / "training"
+    if not model.exists():
+        forget_highest_resident()
+        fitted = fitting.fit(
+            cases.task(cell.fold),
+            cell.system.method,
+            request["preset"],
+            steps=how.steps,
+            minutes=how.minutes,
+            settings=cell.system.settings,
+            seed=cell.seed,
+            device=how.device,
+            precision=how.precision,
+            threads=how.threads,
+            folder=training,
+            files=cases.digests(cell.fold.support) | cases.digests(cell.fold.unlabelled, labels=False),
+            plan=_plan_of_another_seed(folder, request) if how.minutes is not None else None,
+            progress=progress,
+        )
+        cost = {"seconds": _logged_seconds(training / "log.csv"), "peak_bytes": highest_resident_bytes()}
+        write_json(folder / "training.json", cost | {"commit": _commit()})
+        fitted.save(model)  # last: with it the checkpoints go, and the cell counts as trained
+    return load(model)
+
+
+def _plan_of_another_seed(folder: Path, request: Record) -> Plan | None:
+    """Minutes become steps once: every further seed takes as many steps as one that is trained already."""
+    asked = json.loads(json.dumps({**request, "seed": None}))
+    for other in sorted(folder.parent.glob("seed-*")):
+        if (other / "model.safetensors").exists() and {**read_json(other / "request.json"), "seed": None} == asked:
+            return Plan.read(other / "training" / "plan.json")
+    return None
+
+
+def _logged_seconds(log: Path) -> float:
+    """What the stages of a training took, parts before a kill included."""
+    rows = list(csv.DictReader(log.read_text().splitlines())) if log.exists() else []
+    return sum({row["stage"]: float(row["seconds"]) for row in rows}.values())
+
+
+def _scored(fitted: Fitted, cases: Cases, case: str, folder: Path, how: Machine) -> Record:
+    """One query, segmented and scored; read where that was done before."""
+    path = folder / "cases" / f"{case}.json"
+    if path.exists():
+        return read_json(path)
+    query = cases.query(case)
+    forget_highest_resident()
+    start = time.perf_counter()
+    # As it was trained, unless told otherwise: a measurement on a busy machine must not decide between two cells.
+    precision = fitted.provenance["plan"]["precision"] if how.precision == "auto" else how.precision
+    result = segment(fitted, query.scan, device=how.device, precision=precision, threads=how.threads)
+    cost = {"seconds": time.perf_counter() - start, "peak_bytes": highest_resident_bytes()}
+    prediction = folder / "predictions" / f"{case}.nii.gz"
+    remove_leftovers(prediction)
+    write_segmentation(result.segmentation, prediction, query.scan.source)
+    expected = {name: None if quality is None else quality.expected_dice for name, quality in result.quality.items()}
+    scores = [_row(score) for score in evaluate_case(result.segmentation, query, case, expected).scores]
+    write_json(path, {"case": case, **cost, "scores": scores})
+    return read_json(path)
+
+
+def _row(score: Score) -> Mapping[str, Any]:
+    """Plain values of JSON, which knows no NaN; six digits are more than a score is worth."""
+    row = {key: value for key, value in asdict(score).items() if key not in ("case", "missing")}
+    return {key: _plain(value) for key, value in row.items() if not key.startswith("hd95_pooled")}
+
+
+def _plain(value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    return None if math.isnan(value) else round(value, 6)
+
+
+def _told(queries: Sequence[str], progress: Progress) -> Any:
+    with progress.task("queries", len(queries)) as task:
+        for case in queries:
+            yield case
+            task.advance()
+
+
+def _commit() -> str | None:
+    """Of the code that computes, where it runs from a checkout."""
+    try:
+        words = ["git", "-C", os.path.dirname(__file__), "describe", "--always", "--dirty", "--abbrev=12"]
+        return subprocess.run(words, capture_output=True, text=True, timeout=10, check=True).stdout.strip()  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return None

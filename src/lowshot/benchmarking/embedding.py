@@ -1,0 +1,95 @@
+"""Pictures of the embeddings of a benchmark's systems, from the models of its finished cells."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from lowshot.atomic import appearing_together, atomic_path
+from lowshot.benchmarking.cases import Cases
+from lowshot.benchmarking.cell import RECORD, Cell
+from lowshot.benchmarking.compute import Machine
+from lowshot.contract import Embeds
+from lowshot.errors import SettingsError
+from lowshot.imaging.scan import LabelledScan
+from lowshot.inference.predict import prepare
+from lowshot.model_file import load
+from lowshot.progress import Progress
+from lowshot.reporting.embedding import (
+    EmbeddedVoxels,
+    draw_voxels,
+    flattened,
+    picture,
+    points_table,
+    separation,
+    separation_table,
+)
+from lowshot.reporting.tables import Table, to_csv
+from lowshot.segmenting import options_of
+from lowshot.training.run import Run
+from lowshot.transforms.support import known_voxels
+
+PICTURE, POINTS = "embedding.png", "embedding.csv"
+
+
+def cells_to_picture(asked: Sequence[Cell], systems: Sequence[str]) -> list[Cell]:
+    """The first cell of each of these systems: of its first fold and seed.
+
+    Raises:
+        SettingsError: no cell of such a system is asked for.
+    """
+    first = {cell.name: cell for cell in reversed(asked)}
+    unknown = [name for name in systems if name not in first]
+    if unknown:
+        raise SettingsError(f"--embedding: expected some of {', '.join(sorted(first))}; got {', '.join(unknown)}")
+    return [first[name] for name in systems]
+
+
+def picture_embeddings(
+    pictured: Sequence[Cell], cases: Cases, root: Path, how: Machine, progress: Progress
+) -> tuple[list[Table], dict[str, str]]:
+    """Draw the first query of each finished cell; returns what was measured as a table, and what is where.
+
+    Raises:
+        SettingsError: a model has no embedding of voxels.
+        OutputError: full disk, no permission.
+    """
+    finished = [cell for cell in pictured if (cell.folder(root) / RECORD).exists()]
+    for cell in pictured:
+        if cell not in finished:
+            progress.warn(f"{cell.title}: not finished, so it is not in the picture of embeddings")
+    if not finished:
+        return [], {}
+    case = finished[0].fold.queries[0]
+    query = cases.query(case)
+    embedded, points = [], []
+    with progress.task("embeddings", len(finished)) as task:
+        for cell in finished:
+            embedded.append(_embedded(cell, query, root, how))
+            points.append(flattened(embedded[-1]))
+            task.advance()
+    measured = [separation(voxels) for voxels in embedded]
+    with appearing_together():
+        with atomic_path(root / POINTS) as temporary:
+            temporary.write_text(to_csv(points_table(embedded, points, cases.names)), encoding="utf-8")
+        with atomic_path(root / PICTURE) as temporary:
+            picture(embedded, points, measured, cases.names).savefig(temporary, dpi=150)
+    files = {"embedding": str(root / PICTURE), "points": str(root / POINTS)}
+    return [separation_table(embedded, measured, case)], files
+
+
+def _embedded(cell: Cell, query: LabelledScan, root: Path, how: Machine) -> EmbeddedVoxels:
+    fitted = load(cell.folder(root) / "model.safetensors")
+    model = fitted.segmenter()
+    if not isinstance(model, Embeds):
+        raise SettingsError(f"--embedding: {cell.name} ({fitted.name}) does not decide by a vector for each voxel")
+    prepared = prepare(model, query.scan)
+    known = known_voxels(query)
+    everywhere = torch.ones_like(query.truth.labels, dtype=torch.bool)
+    labels = model.preparation.apply_labels(query.truth.labels, prepared, known).numpy()
+    mask = model.preparation.apply_mask(everywhere if known is None else known, prepared).numpy()
+    voxels = draw_voxels(labels, mask)
+    run = Run(device=how.device, precision=how.precision, threads=how.threads)
+    vectors = model.embeddings(prepared, run, options_of(fitted), torch.from_numpy(voxels))
+    places = voxels @ prepared.grid.affine[:3, :3].T + prepared.grid.affine[:3, 3]
+    return EmbeddedVoxels(cell.name, vectors.numpy(), labels[tuple(voxels.T)], places)

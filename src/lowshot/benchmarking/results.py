@@ -1,0 +1,106 @@
+"""From finished cells to result files: ``results.jsonl`` holds all there is, ``results.csv`` one score a line."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from lowshot import catalogue
+from lowshot.atomic import atomic_path, remove_leftovers
+from lowshot.benchmarking.cell import RECORD, Record, read_json
+from lowshot.errors import SettingsError, UnreadableFile
+from lowshot.protocols.protocol import Protocol
+
+SCORES = ("structure", "dice", "hd95", "hd95_unit", "volume_prediction", "volume_truth", "volume_unit", "empty")
+COLUMNS = ("protocol", "system", "fold", "seed", "case", "seconds", "peak_bytes", *SCORES, "expected_dice")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One structure of one segmented scan, as the tables need it."""
+
+    system: str
+    fold: str
+    seed: int
+    case: str
+    structure: str
+    dice: float
+    """NaN where neither prediction nor truth has the structure."""
+    hd95: float
+    expected_dice: float
+    """What the model itself expected; NaN where it does not estimate."""
+
+
+def rows(records: Iterable[Record]) -> list[Row]:
+    """All scores of these cells."""
+    return [
+        Row(
+            *(record["system"], record["fold"]["name"], record["seed"], case["case"]),
+            *(score["structure"], *(_number(score[name]) for name in ("dice", "hd95", "expected_dice"))),
+        )
+        for record in records
+        for case in record["cases"]
+        for score in case["scores"]
+    ]
+
+
+def collect(root: Path) -> list[Record]:
+    """Gather the finished cells below ``root`` and write the result files there, whole or not at all."""
+    (root / "locks").mkdir(parents=True, exist_ok=True)
+    with FileLock(root / "locks" / "results"):
+        records = [read_json(path) for path in sorted(root.glob(f"cells/*/*/*/{RECORD}")) if path.exists()]
+        lines = "".join(f"{json.dumps(record)}\n" for record in records)
+        for name, text in {"results.jsonl": lines, "results.csv": to_csv(records)}.items():
+            remove_leftovers(root / name)
+            with atomic_path(root / name) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+    return records
+
+
+def of_the_present(protocol: Protocol, records: Iterable[Record]) -> list[Record]:
+    """The cells that the protocol would compute today: other rows, folds and settings are history."""
+    return [record for record in records if record["protocol"] == protocol.name and _is_present(protocol, record)]
+
+
+def _is_present(protocol: Protocol, record: Record) -> bool:
+    try:
+        fold = protocol.fold(record["fold"]["name"])
+        system = protocol.chosen((record["system"],))[record["system"]]
+        settings = catalogue.settings(record["method"], record["preset"], system.settings)
+    except SettingsError:
+        return False
+    cases = [list(fold.support), list(fold.queries)]
+    same_cases = cases == [record["fold"]["support"], record["fold"]["queries"]]
+    return same_cases and json.loads(json.dumps(settings)) == record["settings"]
+
+
+def read_results(path: Path) -> list[Record]:
+    """The cells of a ``results.jsonl``.
+
+    Raises:
+        UnreadableFile: a line is not a cell.
+    """
+    try:
+        return [dict(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    except (OSError, ValueError, TypeError) as error:
+        raise UnreadableFile(f"{path}: expected the results of a benchmark, could not read them: {error}") from error
+
+
+def to_csv(records: Sequence[Record]) -> str:
+    """One line for each system, fold, seed, case and structure."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for record in records:
+        cell = {**record, "fold": record["fold"]["name"]}
+        for case in record["cases"]:
+            writer.writerows({**cell, **case, **score} for score in case["scores"])
+    return text.getvalue()
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)

@@ -1,0 +1,63 @@
+"""All cells of a benchmark: those that are finished are skipped, those that another process computes are left to it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from lowshot.benchmarking.cases import Cases
+from lowshot.benchmarking.cell import Cell, Record
+from lowshot.benchmarking.compute import Machine, compute
+from lowshot.benchmarking.results import collect, of_the_present
+from lowshot.errors import LowshotError, OutputError
+from lowshot.progress import Progress
+from lowshot.protocols.protocol import Fold, Protocol, System
+
+
+def cells(
+    protocol: Protocol, systems: Mapping[str, System], folds: Sequence[Fold], seeds: Sequence[int] | None
+) -> list[Cell]:
+    """Every cell, first seeds first, so that a table is complete early and becomes certain later."""
+    asked = [
+        Cell(protocol, name, system, fold, seed)
+        for name, system in systems.items()
+        for fold in folds
+        for seed in (system.seeds if seeds is None else seeds)
+    ]
+    order = {seed: at for at, seed in enumerate(dict.fromkeys(cell.seed for cell in asked))}
+    return sorted(asked, key=lambda cell: order[cell.seed])
+
+
+def run(
+    asked: Sequence[Cell], cases: Cases, root: Path, how: Machine, *, restart: bool, progress: Progress
+) -> tuple[list[Record], list[str]]:
+    """Compute what is not finished.
+
+    Returns all of the protocol's present cells in ``root``, and one message for each cell that failed now.
+    Several processes may run on one folder: each cell is computed by one of them.
+    """
+    failed: list[str] = []
+    with progress.task("cells", len(asked)) as task:
+        for cell in asked:
+            try:
+                with _alone(cell, root):
+                    progress.note(f"cell: {cell.title}")
+                    compute(cell, cases, root, how, restart=restart, progress=progress)
+            except Timeout:
+                progress.note(f"{cell.title}: another process is at it")
+            except Exception as error:  # whatever it is, hours of other cells must not be lost to it
+                if isinstance(error, OutputError) and isinstance(error.__cause__, OSError):
+                    raise  # a full disk would not spare the others
+                message = str(error) if isinstance(error, LowshotError) else f"{type(error).__name__}: {error}"
+                failed.append(f"{cell.title}: {message}")
+                progress.warn(failed[-1])
+            collect(root)
+            task.advance()
+    return of_the_present(asked[0].protocol, collect(root)) if asked else [], failed
+
+
+def _alone(cell: Cell, root: Path) -> FileLock:
+    """Ends with the process that holds it, however that ends."""
+    locks = root / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    return FileLock(locks / "--".join(cell.folder(root).parts[-3:]), timeout=0)

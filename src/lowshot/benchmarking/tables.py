@@ -1,0 +1,212 @@
+"""The tables of a benchmark: systems against each other, beside what the papers print; structures; time and memory."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lowshot.benchmarking.cell import Record
+from lowshot.benchmarking.results import rows
+from lowshot.evaluation.statistics import Summary, holm, rank_correlation, wilcoxon
+from lowshot.protocols.protocol import Protocol, System
+from lowshot.protocols.published import Figure, published
+from lowshot.reporting.tables import Cell, Column, Table, mean_and_spread
+
+PUBLISHED_COSTS = {"training-minutes": "training (min)", "gpu-memory-gb": "training (GB)", "seconds": "seconds a scan"}
+Pair = tuple[str, str, str]
+"""Fold, case, structure: what two systems are compared on."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A system against the reference, over the pairs that both have, each the mean over the seeds that both have."""
+
+    difference: float
+    """Mean Dice of the system minus the reference's."""
+    pairs: int
+    p: float
+    """Of Wilcoxon's signed-rank test, both sides, as Holm corrects it for the number of rows."""
+
+
+def compare(records: Sequence[Record], reference: str) -> dict[str, Comparison]:
+    """Every system against the reference."""
+    scores: dict[str, dict[int, dict[Pair, float]]] = defaultdict(lambda: defaultdict(dict))
+    for row in rows(records):
+        scores[row.system][row.seed][row.fold, row.case, row.structure] = row.dice
+    found = {}
+    references = scores.pop(reference, {})
+    for system, by_seed in scores.items():
+        seeds = sorted(by_seed.keys() & references.keys())
+        if not seeds:
+            continue
+        ours, theirs = (_over_seeds([each[seed] for seed in seeds]) for each in (by_seed, references))
+        pairs = sorted(ours.keys() & theirs.keys())
+        differences = [ours[pair] - theirs[pair] for pair in pairs]
+        found[system] = Comparison(_mean(differences), len(pairs), wilcoxon(differences))
+    corrected = holm([comparison.p for comparison in found.values()])
+    return {
+        name: Comparison(each.difference, each.pairs, p)
+        for (name, each), p in zip(found.items(), corrected, strict=True)
+    }
+
+
+def main_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Table:
+    """Dice and HD95 of every system on one fold, the published figures beside them."""
+    here = _of_fold(records, fold)
+    against = compare(here, protocol.reference)
+    columns = (
+        *(Column("system", numeric=False), Column("seeds", 0), Column("steps", 0), Column("minutes", 1)),
+        *(Column("Dice"), Column(f"HD95 ({_unit(here)})"), Column(f"Dice − {protocol.reference}"), Column("p (Holm)")),
+        *(Column("published Dice"), Column("published HD95"), Column("expected ~ true Dice", 2)),
+        *(Column("not found", 0), Column("left out", 0)),
+    )
+    lines = [
+        _main_row(protocol, system, name, [each for each in here if each["system"] == name], against.get(name), fold)
+        for name, system in _present(protocol, here).items()
+    ]
+    pairs = {comparison.pairs for comparison in against.values()}
+    tested = f"; differences over common seeds, {_list(pairs)} pairs of scan and structure" if pairs else ""
+    pool = ", transductive (the pool holds the queries)" if protocol.fold(fold).transductive else ""
+    title = f"{protocol.name}, {fold}{pool}: mean ± deviation over seeds{tested}"
+    return Table(columns, tuple(lines), title).without_empty(*(column.heading for column in columns[6:-2]))
+
+
+def structure_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Table:
+    """Mean Dice of every structure, over queries and seeds: one column for each system."""
+    here = _of_fold(records, fold)
+    systems = list(_present(protocol, here))
+    scores: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in rows(here):
+        scores[row.structure, row.system].append(row.dice)
+    structures = list(dict.fromkeys(structure for structure, _ in scores))
+    lines: list[tuple[Cell, ...]] = [
+        (structure, *(Summary.of(scores[structure, system]).mean for system in systems)) for structure in structures
+    ]
+    columns = (Column("structure", numeric=False), *(Column(system) for system in systems))
+    return Table(columns, tuple(lines), f"{protocol.name}, {fold}: Dice per structure")
+
+
+def cost_table(protocol: Protocol, records: Sequence[Record]) -> Table:
+    """What training and segmenting took; memory is the most that the whole process held."""
+    columns = (
+        *(Column("system", numeric=False), Column("cells", 0), Column("computed in", numeric=False)),
+        *(
+            Column("threads", 0),
+            Column("steps", 0),
+            Column("training (min)", 1),
+            Column("seconds a step", 2),
+            Column("training (GB)", 2),
+        ),
+        *(Column("seconds a scan", 1), Column("segmenting (GB)", 2)),
+        *(Column(f"published {what}", 1) for what in PUBLISHED_COSTS.values()),
+    )
+    lines = [
+        (
+            *_cost_row(name, [record for record in records if record["system"] == name]),
+            *(_published_cost(protocol, system, metric) for metric in PUBLISHED_COSTS),
+        )
+        for name, system in _present(protocol, records).items()
+    ]
+    table = Table(columns, tuple(lines), f"{protocol.name}: time and memory")
+    return table.without_empty(*(column.heading for column in columns[-len(PUBLISHED_COSTS) :]))
+
+
+def _main_row(
+    protocol: Protocol, system: System, name: str, records: Sequence[Record], against: Comparison | None, fold: str
+) -> tuple[Cell, ...]:
+    per_seed = [_means([record]) for record in records]
+    where = system.published.get(fold) or system.published.get("")
+    theirs = [None if where is None else published(protocol, where, metric) for metric in ("dice", "hd95")]
+    dice, hd95 = (Summary.of([each[at] for each in per_seed]) for at in (0, 1))
+    return (
+        *(name, len(records), _steps(records), _mean([record["training"]["seconds"] / 60 for record in records])),
+        *(mean_and_spread(dice.mean, dice.std), mean_and_spread(hd95.mean, hd95.std, 1)),
+        *((None, None) if against is None else (f"{against.difference:+.3f}", _p(against.p))),
+        None if theirs[0] is None else _printed(theirs[0], 3),
+        None if theirs[1] is None else f"{_printed(theirs[1], 1)} {theirs[1].unit}",
+        rank_correlation(*zip(*((row.expected_dice, row.dice) for row in rows(records)), strict=True)),
+        sum(score["empty"] == "prediction" for score in _scores(records)),
+        sum(score["empty"] == "both" for score in _scores(records)),
+    )
+
+
+def _printed(figure: Figure, digits: int) -> str:
+    """A published mean and spread; per cent become parts of one."""
+    scale = 100 if figure.unit == "%" else 1
+    return mean_and_spread(figure.mean / scale, (figure.std or math.nan) / scale, digits)
+
+
+def _scores(records: Sequence[Record]) -> Iterator[Record]:
+    return (score for record in records for case in record["cases"] for score in case["scores"])
+
+
+def _list(values: Iterable[object]) -> str:
+    return ", ".join(sorted(map(str, values)))
+
+
+def _cost_row(name: str, records: Sequence[Record]) -> tuple[Cell, ...]:
+    minutes = _mean([record["training"]["seconds"] / 60 for record in records])
+    cases = [case for record in records for case in record["cases"]]
+    plans = [record["provenance"]["plan"] for record in records]
+    steps = _steps(records)
+    return (
+        *(name, len(records), _list({plan["precision"] for plan in plans}), _list({plan["threads"] for plan in plans})),
+        *(steps, minutes),
+        *(
+            60 * minutes / steps if isinstance(steps, int) and steps else None,
+            _gigabytes([r["training"] for r in records]),
+        ),
+        *(_mean([case["seconds"] for case in cases]), _gigabytes(cases)),
+    )
+
+
+def _published_cost(protocol: Protocol, system: System, metric: str) -> float | None:
+    found = [figure for where in system.costs if (figure := published(protocol, where, metric, structure=""))]
+    return found[0].mean if found else None
+
+
+def _means(records: Sequence[Record]) -> tuple[float, float]:
+    """Dice and HD95 over all (case, structure) pairs where they are defined."""
+    found = rows(records)
+    return Summary.of([row.dice for row in found]).mean, Summary.of([row.hd95 for row in found]).mean
+
+
+def _over_seeds(scores: Sequence[Mapping[Pair, float]]) -> dict[Pair, float]:
+    """The mean of each pair; pairs that some seed leaves out are left out."""
+    means = {pair: float(np.mean([each.get(pair, math.nan) for each in scores])) for pair in scores[0]}
+    return {pair: mean for pair, mean in means.items() if not math.isnan(mean)}
+
+
+def _present(protocol: Protocol, records: Sequence[Record]) -> dict[str, System]:
+    """The systems that have results, in the protocol's order; then methods that are no row of it."""
+    computed = {record["system"]: System(method=record["method"]) for record in records}
+    ordered = {name: system for name, system in protocol.systems.items() if name in computed}
+    return ordered | {name: system for name, system in computed.items() if name not in ordered}
+
+
+def _of_fold(records: Sequence[Record], fold: str) -> list[Record]:
+    return [record for record in records if record["fold"]["name"] == fold]
+
+
+def _steps(records: Sequence[Record]) -> Cell:
+    found = {sum(stage["steps"] for stage in record["provenance"]["plan"]["stages"].values()) for record in records}
+    return found.pop() if len(found) == 1 else f"{min(found)}–{max(found)}"
+
+
+def _unit(records: Sequence[Record]) -> str:
+    units = {score["hd95_unit"] for score in _scores(records)}
+    return units.pop() if len(units) == 1 else "mixed"
+
+
+def _gigabytes(costs: Sequence[Record]) -> float:
+    return max((cost["peak_bytes"] for cost in costs), default=math.nan) / 1e9
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else math.nan
+
+
+def _p(p: float) -> str:
+    return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,0 +1,157 @@
+"""``lowshot bench``: a benchmark's cells, computed or found finished, and its tables beside the published ones."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lowshot.cli.options import AsJson, Device, Precision, PrecisionOption, Threads
+from lowshot.cli.terminal import Terminal
+from lowshot.errors import InputError, SettingsError, SomeScansFailed
+
+if TYPE_CHECKING:
+    from lowshot.benchmarking.compute import Machine
+    from lowshot.protocols.protocol import Protocol
+    from lowshot.reporting.tables import Table
+
+Name = Annotated[str | None, typer.Argument(metavar="PROTOCOL", help="See 'lowshot bench --list'.")]
+Data = Annotated[Path | None, typer.Option(help="Folder of annotated scans; phantoms need none.")]
+Methods = Annotated[
+    str | None,
+    typer.Option(metavar="A,B", help="Rows of the protocol, or methods of the catalogue; all rows unless told."),
+]
+Preset = Annotated[str | None, typer.Option(help="Of every method; the protocol's unless told.")]
+Seeds = Annotated[str | None, typer.Option(metavar="0,1,2", help="For every row; the protocol's unless told.")]
+Folds = Annotated[str | None, typer.Option(metavar="A,B", help="Of the protocol; all unless told.")]
+Steps = Annotated[int | None, typer.Option(min=1, help="Of every training; the protocol's unless told.")]
+Minutes = Annotated[
+    float | None, typer.Option(help="Of every fit, instead of steps; further seeds take as many steps.")
+]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder for cells, results and tables.")]
+Restart = Annotated[bool, typer.Option("--restart", help="Compute cells anew whose settings or data have changed.")]
+Embedding = Annotated[
+    str | None,
+    typer.Option(metavar="A,B", help="Draw the embedding of these rows beside each other: t-SNE of voxels of a query."),
+]
+List = Annotated[bool, typer.Option("--list", help="The protocols, or the rows of one.")]
+
+
+def bench(
+    *,
+    name: Name = None,
+    data: Data = None,
+    methods: Methods = None,
+    preset: Preset = None,
+    seeds: Seeds = None,
+    folds: Folds = None,
+    steps: Steps = None,
+    minutes: Minutes = None,
+    output: Output = None,
+    device: Device = "auto",
+    precision: PrecisionOption = Precision.auto,
+    threads: Threads = None,
+    restart: Restart = False,
+    embedding: Embedding = None,
+    show: List = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare methods on a benchmark: system by fold by seed, resumable at any time.
+
+    Finished cells are skipped. Several processes may share one folder. Example:
+
+    lowshot bench brain-one-shot --data brain/ --methods mre-net,unet --seeds 0,1,2 -o results/
+    """
+    from lowshot.protocols.registry import PROTOCOLS, protocol
+
+    terminal = Terminal(as_json)
+    if show or name is None:
+        _list(terminal, None if name is None else protocol(name), list(PROTOCOLS.values()))
+        return
+    if output is None:
+        raise InputError("where to: give a folder with -o")
+    asked = protocol(name)
+    systems = asked.chosen(_words(methods))
+    chosen = [asked.fold(fold) for fold in _words(folds) or [fold.name for fold in asked.folds]]
+
+    from lowshot.benchmarking.cases import cases_of
+    from lowshot.benchmarking.document import protocol_tables, section
+    from lowshot.benchmarking.embedding import cells_to_picture, picture_embeddings
+    from lowshot.benchmarking.runner import cells, run
+    from lowshot.benchmarking.write import write_tables
+    from lowshot.reporting.tables import to_markdown
+
+    how = _machine(asked, preset, steps, minutes, device, precision, threads)
+    wanted = cells(asked, systems, chosen, _numbers(seeds))
+    pictured = cells_to_picture(wanted, _words(embedding) or ())
+    root = output / asked.name
+    cases = cases_of(asked, data, root, terminal.progress)
+    records, failed = run(wanted, cases, root, how, restart=restart, progress=terminal.progress)
+    tables = protocol_tables(asked, records) if records else []
+    page = section(asked, records) if records else ""
+    write_tables(page, tables, root)
+    drawn, pictures = picture_embeddings(pictured, cases, root, how, terminal.progress)
+    files = write_tables("\n".join([page, *map(to_markdown, drawn)]), [*tables, *drawn], root) | pictures
+    terminal.result(
+        {"protocol": name, "cells": len(records), "failed": failed, "files": files},
+        *_shown(tables),
+        *drawn,
+        *(f"not as published: {sentence}" for sentence in asked.differs if asked.paper),
+        *(f"{what}: {path}" for what, path in files.items()),
+    )
+    if failed:
+        raise SomeScansFailed(f"{len(failed)} cells failed; the first: {failed[0]}")
+
+
+def _machine(
+    asked: "Protocol",
+    preset: str | None,
+    steps: int | None,
+    minutes: float | None,
+    device: str,
+    precision: Precision,
+    threads: int | None,
+) -> "Machine":
+    from lowshot.benchmarking.compute import Machine
+    from lowshot.training.run import Budget
+
+    Budget(steps, minutes)
+    return Machine(
+        preset=preset or asked.preset,
+        steps=steps if steps is not None or minutes is not None else asked.steps,
+        minutes=minutes,
+        device=device,
+        precision=precision.value,
+        threads=threads,
+    )
+
+
+def _list(terminal: Terminal, one: "Protocol | None", every: "list[Protocol]") -> None:
+    from lowshot.reporting.tables import Column, Table
+
+    if one is None:
+        rows = {protocol.name: protocol.summary for protocol in every}
+        title = "Protocols; 'lowshot bench PROTOCOL --list' shows the rows of one"
+    else:
+        rows = {name: f"{system.method} {dict(system.settings) or ''}" for name, system in one.systems.items()}
+        title = f"{one.name}: {one.summary}"
+    columns = Column("name", numeric=False), Column("what", numeric=False)
+    terminal.result(rows, Table(columns, tuple(rows.items()), title))
+
+
+def _shown(tables: "list[Table]") -> "list[Table]":
+    """What fits a terminal: not the structures."""
+    return [table for table in tables if "per structure" not in table.title]
+
+
+def _words(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _numbers(text: str | None) -> tuple[int, ...] | None:
+    words = _words(text)
+    if words is None:
+        return None
+    try:
+        return tuple(int(word) for word in words)
+    except ValueError:
+        raise SettingsError(f"--seeds: expected whole numbers, such as 0,1,2; got {text!r}") from None

@@ -1,0 +1,117 @@
+"""What a benchmark is: which scans teach, which are segmented, which systems are compared, and with which figures.
+
+A protocol is data. ``lowshot.benchmarking`` runs it; a new one is a file beside this one and an entry in
+``registry.py``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lowshot.errors import SettingsError
+from lowshot.phantoms.study import Study
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Which cases teach and which are segmented. Their truth reaches nothing but the scores."""
+
+    name: str
+    support: tuple[str, ...]
+    queries: tuple[str, ...]
+    unlabelled: tuple[str, ...] = ()
+
+    @property
+    def transductive(self) -> bool:
+        """Whether a system may see the very scans (not their labels) that it will segment."""
+        return bool(set(self.unlabelled) & set(self.queries))
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where a system's figures stand in ``published.csv``, within the protocol's paper and data set."""
+
+    table: str
+    method: str
+    setting: str | None = None
+    """Needed where one table prints a method under several settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """One row of a table: a method of the catalogue with these changes to its preset."""
+
+    method: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    preset: str | None = None
+    """Instead of the one asked for."""
+    seeds: tuple[int, ...] = (0,)
+    published: Mapping[str, Published] = field(default_factory=dict)
+    """By fold; under "" for all folds."""
+    costs: tuple[Published, ...] = ()
+    """Where its published time and memory stand; the first that prints a figure counts."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a folder of data keeps things: ``images/CASE.*``, ``labels/CASE.*``, and what label values mean."""
+
+    images: str = "images"
+    labels: str = "labels"
+    names: str = "names.txt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """A benchmark."""
+
+    name: str
+    summary: str
+    folds: tuple[Fold, ...]
+    systems: Mapping[str, System]
+    """By the name that the tables show."""
+    reference: str
+    """The system that the others are tested against."""
+    layout: Layout = Layout()
+    study: Study | None = None
+    """A phantom study that stands in where no data is given; None: real scans are needed."""
+    preset: str = "compact"
+    steps: int | None = None
+    """Of every training, so that rows are compared at equal steps; None: the method's own."""
+    paper: str = ""
+    """Whose figures stand beside ours, as ``published.csv`` names it."""
+    dataset: str = ""
+    differs: tuple[str, ...] = ()
+    """What is not as in the paper, one sentence each."""
+
+    def chosen(self, names: tuple[str, ...] | None) -> dict[str, System]:
+        """The systems of these names, in their order; all of them for None.
+
+        A method of the catalogue that is no row of the protocol is a row as it is.
+
+        Raises:
+            SettingsError: no such system.
+        """
+        from lowshot import catalogue
+
+        if names is None:
+            return dict(self.systems)
+        found = {}
+        for name in names:
+            if name not in self.systems and name not in catalogue.CATALOGUE:
+                raise SettingsError(
+                    f"{self.name} has no system {name!r}, nor has the catalogue; there are: {', '.join(self.systems)}"
+                )
+            found[name] = self.systems.get(name) or System(method=name)
+        return found
+
+    def fold(self, name: str) -> Fold:
+        """The fold of this name.
+
+        Raises:
+            SettingsError: no such fold.
+        """
+        for fold in self.folds:
+            if fold.name == name:
+                return fold
+        raise SettingsError(f"{self.name} has no fold {name!r}; there are: {', '.join(f.name for f in self.folds)}")

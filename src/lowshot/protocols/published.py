@@ -1,0 +1,60 @@
+"""The figures that papers print: ``published.csv``, one line for each method, structure and metric."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from lowshot.protocols.protocol import Protocol, Published
+
+OVER_STRUCTURES = "mean"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One published figure."""
+
+    paper: str
+    table: str
+    dataset: str
+    setting: str
+    method: str
+    structure: str
+    metric: str
+    unit: str
+    mean: float
+    std: float | None
+    note: str
+
+
+@cache
+def figures() -> Sequence[Figure]:
+    """Every published figure."""
+    with files("lowshot.protocols").joinpath("published.csv").open(encoding="utf-8") as file:
+        return tuple(_figure(row) for row in csv.DictReader(file))
+
+
+def published(protocol: Protocol, where: Published, metric: str, structure: str = OVER_STRUCTURES) -> Figure | None:
+    """The figure that a table prints; None where it prints none.
+
+    Raises:
+        ValueError: the table prints several, so that ``where`` needs a setting.
+    """
+    found = [
+        figure
+        for figure in figures()
+        if (figure.paper, figure.table, figure.dataset) == (protocol.paper, where.table, protocol.dataset)
+        and (figure.method, figure.metric, figure.structure) == (where.method, metric, structure)
+        and where.setting in (None, figure.setting)
+    ]
+    if len(found) > 1:
+        settings = ", ".join(sorted({figure.setting for figure in found}))
+        raise ValueError(f"{protocol.paper}, table {where.table}: {where.method} is printed under {settings}")
+    return found[0] if found else None
+
+
+def _figure(row: dict[str, str]) -> Figure:
+    numbers = {"mean": float(row["mean"]), "std": float(row["std"]) if row["std"] else None}
+    words = {name: row[name] for name in Figure.__dataclass_fields__ if name not in numbers}
+    return Figure(**words, **numbers)  # type: ignore[arg-type]

@@ -1,0 +1,28 @@
+"""Every protocol by name, for ``lowshot bench``."""
+
+from lowshot.errors import SettingsError
+from lowshot.protocols import compact, mre_net
+from lowshot.protocols.protocol import Protocol
+
+PROTOCOLS: dict[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        mre_net.ONE_SHOT,
+        mre_net.SHOTS,
+        mre_net.STRUCTURES,
+        mre_net.PHANTOM,
+        mre_net.TUNING,
+        compact.COMPACT,
+    )
+}
+
+
+def protocol(name: str) -> Protocol:
+    """The protocol of this name.
+
+    Raises:
+        SettingsError: no such protocol.
+    """
+    if name not in PROTOCOLS:
+        raise SettingsError(f"no protocol named {name!r}; there are: {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]

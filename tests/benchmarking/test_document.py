@@ -1,0 +1,51 @@
+import json
+
+import pytest
+
+from benchmarking.test_tables import record
+from lowshot.benchmarking.document import results_page
+from lowshot.catalogue import settings
+from lowshot.errors import SettingsError
+from lowshot.protocols.mre_net import ONE_SHOT
+
+(FOLD,) = [{"name": fold.name, "support": fold.support, "queries": fold.queries} for fold in ONE_SHOT.folds]
+
+
+def cell(**changes):
+    machine = {"processor": "Some CPU", "cores": 2, "device": "cpu"}
+    made = record(**changes)
+    made |= {"protocol": "brain-one-shot", "preset": "compact", "settings": settings("mre-net"), "fold": FOLD}
+    made |= {"steps": 60, "minutes": None}
+    made["training"]["commit"] = "abc"
+    made["provenance"] |= {"machine": machine, "versions": {"torch": "2.13.0"}, "date": "2026-11-21T01:02:03+00:00"}
+    return made
+
+
+def test_the_page_is_a_function_of_the_files(tmp_path):
+    (tmp_path / "brain-one-shot.jsonl").write_text(json.dumps(cell()) + "\n")
+    page = results_page(tmp_path)
+    assert page == results_page(tmp_path)
+    assert "## brain-one-shot" in page
+    assert "| mre-net | 1 | 60 | 2.0 | 0.600 |" in page
+    assert "lowshot bench brain-one-shot --data DATA --steps 60 -o FOLDER" in page
+    assert "- budget: 2 minutes of training on this machine" in page
+    assert "Computed 2026-11-21 on Some CPU, 2 cores, cpu, PyTorch 2.13.0; commits abc." in page
+
+
+def test_cells_that_the_protocol_would_no_longer_compute_are_history(tmp_path):
+    other_settings = cell() | {"settings": settings("mre-net", changes={"modes": 2})}
+    other_scans = cell() | {"fold": {**FOLD, "queries": ["1001"]}}
+    gone = cell() | {"system": "a row that is no more"}
+    for history in (other_settings, other_scans, gone, cell() | {"protocol": "brain-shots"}):
+        (tmp_path / "brain-one-shot.jsonl").write_text(json.dumps(history) + "\n")
+        assert "##" not in results_page(tmp_path)
+
+
+def test_a_file_of_no_protocol_is_refused(tmp_path):
+    (tmp_path / "brains.jsonl").write_text("")
+    with pytest.raises(SettingsError, match="brains"):
+        results_page(tmp_path)
+
+
+def test_without_files_there_is_only_the_head(tmp_path):
+    assert "##" not in results_page(tmp_path)

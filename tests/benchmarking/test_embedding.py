@@ -1,0 +1,107 @@
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ball_files import NAMES, write_ball_files
+from benchmarking.balls import BALLS, HOW, SETTINGS, bench
+from contract.fakes import FAKES
+from lowshot import catalogue
+from lowshot.benchmarking.cases import cases_of
+from lowshot.benchmarking.embedding import cells_to_picture, picture_embeddings
+from lowshot.benchmarking.runner import cells
+from lowshot.errors import SettingsError
+from lowshot.inference.assemble import Decision
+from lowshot.inference.patch_model import TileOptions
+from lowshot.model_file import load
+from lowshot.progress import Silent
+from lowshot.protocols.protocol import System
+from lowshot.training.run import Run
+
+LINEAR = System(method="mre-net", settings=SETTINGS | {"metric_learning": False})
+ROWS = {"mre-net": replace(BALLS.systems["mre-net"], seeds=(0,)), "linear (f)": LINEAR, "unet": BALLS.systems["unet"]}
+PROTOCOL = replace(BALLS, systems=ROWS)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_ball_files(tmp_path_factory.mktemp("balls"))
+
+
+@pytest.fixture(scope="module")
+def root(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bench")
+    _, failed = bench(data, folder, PROTOCOL)
+    assert not failed
+    return folder
+
+
+def drawn(data, root, names=tuple(ROWS), protocol=PROTOCOL):
+    wanted = cells(protocol, protocol.systems, protocol.folds, None)
+    cases = cases_of(protocol, data, root, Silent())
+    return picture_embeddings(cells_to_picture(wanted, names), cases, root, HOW, Silent())
+
+
+def test_a_picture_its_points_and_its_figures_come_out_the_same_each_time(data, root):
+    (table,), files = drawn(data, root)
+    points = (root / "embedding.csv").read_bytes()
+    assert [row[0] for row in table.rows] == list(ROWS)
+    assert all(0 < row[2] <= 1 and -1 <= row[3] <= 1 for row in table.rows)
+    assert (root / "embedding.png").read_bytes().startswith(b"\x89PNG")
+    assert set(files.values()) == {str(root / "embedding.png"), str(root / "embedding.csv")}
+    rows = list(csv.DictReader(points.decode().splitlines()))
+    for system in ROWS:
+        counts = [sum(row["system"] == system and row["structure"] == name for row in rows) for name in NAMES.names]
+        assert min(counts) > 20
+    again, _ = drawn(data, root)
+    assert again == [table]
+    assert (root / "embedding.csv").read_bytes() == points
+
+
+@pytest.mark.parametrize("system", ["mre-net", "linear-f", "unet"])
+def test_the_classifier_decides_by_these_vectors(data, root, system):
+    model = load(root / "cells" / system / "s0" / "seed-0" / "model.safetensors").model
+    prepared = model.preparation.apply(cases_of(PROTOCOL, data, root, Silent()).query("s1").scan)
+    run = Run(device="cpu", precision="float32")
+    decision = Decision.empty(prepared.grid.shape, len(model.names))
+    for region in model.regions(prepared, run, TileOptions()):
+        decision.add(region)
+    sure = (decision.margin() > 1e-4).nonzero()
+    voxels = sure[torch.randint(len(sure), (500,), generator=torch.Generator().manual_seed(0))]
+    vectors = model.embeddings(prepared, run, TileOptions(), voxels)
+    found = model.network.classifier(vectors).argmax(1)
+    assert torch.equal(found, decision.labels[*voxels.T].long())
+
+
+def test_places_are_where_the_structures_are(data, root):
+    drawn(data, root, ("unet",))
+    query = cases_of(PROTOCOL, data, root, Silent()).query("s1")
+    back = np.linalg.inv(query.scan.affine)
+    for row in csv.DictReader((root / "embedding.csv").read_text().splitlines()):
+        place = np.array([float(row[axis]) for axis in ("x_mm", "y_mm", "z_mm")])
+        i, j, k = np.rint(back[:3, :3] @ place + back[:3, 3]).astype(int)
+        assert query.truth.names.names[int(query.truth.labels[i, j, k])] == row["structure"]
+
+
+def test_a_model_without_an_embedding_is_refused(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(catalogue, "CATALOGUE", catalogue.CATALOGUE | FAKES)
+    protocol = replace(BALLS, systems={"tiles": System(method="fake patches")})
+    bench(data, tmp_path, protocol)
+    with pytest.raises(SettingsError, match=r"tiles \(fake patches\) does not decide by a vector for each voxel"):
+        drawn(data, tmp_path, ("tiles",), protocol)
+
+
+def test_a_cell_that_is_not_finished_is_left_out(data, tmp_path):
+    assert drawn(data, tmp_path) == ([], {})
+
+
+def test_the_first_seed_is_taken_and_only_what_is_computed():
+    wanted = cells(BALLS, BALLS.systems, BALLS.folds, (2, 1))
+    assert [(cell.name, cell.seed) for cell in cells_to_picture(wanted, ("unet", "mre-net"))] == [
+        ("unet", 2),
+        ("mre-net", 2),
+    ]
+    with pytest.raises(SettingsError, match="--embedding: expected some of mre-net, unet; got lt-net"):
+        cells_to_picture(wanted, ("unet", "lt-net"))

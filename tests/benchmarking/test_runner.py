@@ -1,0 +1,165 @@
+from dataclasses import replace
+
+import pytest
+from filelock import FileLock
+
+from ball_files import write_ball_files
+from benchmarking.balls import BALLS, HOW, bench
+from lowshot.benchmarking import runner
+from lowshot.benchmarking.cases import cases_of
+from lowshot.benchmarking.runner import cells
+from lowshot.errors import InputError
+from lowshot.progress import Silent
+from lowshot.protocols.protocol import Fold
+
+RECORDS = 3
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_ball_files(tmp_path_factory.mktemp("balls"))
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    root = tmp_path_factory.mktemp("bench")
+    records, failed = bench(data, root)
+    assert not failed
+    return root, records
+
+
+def scores(records, system, seed):
+    return [
+        case["scores"]
+        for record in records
+        if (record["system"], record["seed"]) == (system, seed)
+        for case in record["cases"]
+    ]
+
+
+def test_every_cell_has_a_record_with_all_that_a_reader_may_ask(finished):
+    _, records = finished
+    assert {(record["system"], record["seed"]) for record in records} == {("mre-net", 0), ("mre-net", 1), ("unet", 0)}
+    for record in records:
+        assert [case["case"] for case in record["cases"]] == ["s1", "s2"]
+        assert len(record["cases"][0]["scores"]) == 3
+        assert record["provenance"]["plan"]["stages"]["training"]["steps"] == record["steps"] == 3
+        assert set(record["data"]) == {f"s{n} {what}" for n in range(3) for what in ("image", "labels")}
+        assert record["training"]["seconds"] > 0
+        assert {"machine", "versions", "date"} <= record["provenance"].keys()
+
+
+def test_seeds_differ(finished):
+    _, records = finished
+    assert scores(records, "mre-net", 0) != scores(records, "mre-net", 1)
+
+
+def test_finished_cells_are_not_computed_again(finished, data):
+    root, records = finished
+    before = {path: path.stat().st_mtime_ns for path in root.glob("cells/**/*") if path.is_file()}
+    again, _ = bench(data, root)
+    assert again == records
+    assert before == {path: path.stat().st_mtime_ns for path in root.glob("cells/**/*") if path.is_file()}
+
+
+def test_a_cell_of_other_settings_is_refused_unless_restarted(finished, data, tmp_path):
+    root, _ = finished
+    records, failed = bench(data, root, how=replace(HOW, steps=4))
+    assert len(failed) == RECORDS
+    assert "steps was 3, is now 4" in failed[0]
+    assert "--restart" in failed[0]
+    assert all(record["steps"] == 3 for record in records)
+    one = replace(BALLS, systems={"unet": BALLS.systems["unet"]})
+    bench(data, tmp_path, one)
+    records, failed = bench(data, tmp_path, one, replace(HOW, steps=4), restart=True)
+    assert not failed
+    assert records[0]["provenance"]["plan"]["stages"]["training"]["steps"] == 4
+
+
+def test_another_truth_is_another_cell(tmp_path):
+    data = write_ball_files(tmp_path / "data")
+    one = replace(BALLS, systems={"unet": BALLS.systems["unet"]})
+    bench(data, tmp_path / "bench", one)
+    (data / "labels" / "s2.nii.gz").write_bytes((data / "labels" / "s1.nii.gz").read_bytes())
+    _, failed = bench(data, tmp_path / "bench", one)
+    assert "data: s2 labels was" in failed[0]
+
+
+def test_a_cell_that_another_process_computes_is_left_to_it(data, tmp_path):
+    locks = tmp_path / "locks"
+    locks.mkdir()
+    with FileLock(locks / "unet--s0--seed-0"):
+        records, failed = bench(data, tmp_path)
+    assert not failed
+    assert {record["system"] for record in records} == {"mre-net"}
+
+
+def test_minutes_that_have_changed_take_no_steps_from_an_older_plan(data, tmp_path):
+    one = replace(BALLS, systems={"mre-net": BALLS.systems["mre-net"]})
+    bench(data, tmp_path, one)
+    records, failed = bench(data, tmp_path, one, replace(HOW, steps=None, minutes=0.05), restart=True)
+    assert not failed
+    steps = {record["provenance"]["plan"]["stages"]["training"]["steps"] for record in records}
+    assert len(steps) == 1
+    assert steps != {3}
+
+
+def test_other_names_are_another_cell(tmp_path):
+    data = write_ball_files(tmp_path / "data")
+    one = replace(BALLS, systems={"unet": BALLS.systems["unet"]})
+    bench(data, tmp_path / "bench", one)
+    (data / "names.txt").write_text((data / "names.txt").read_text().replace("left ball", "leftmost ball"))
+    _, failed = bench(data, tmp_path / "bench", one)
+    assert "names was" in failed[0]
+    records, failed = bench(data, tmp_path / "bench", one, restart=True)
+    assert not failed
+    assert records[0]["cases"][0]["scores"][0]["structure"] == "leftmost ball"
+
+
+def test_what_nobody_foresaw_ends_one_cell_alone(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "compute", broken_once(runner.compute))
+    records, failed = bench(data, tmp_path)
+    assert failed == ["mre-net, s0, seed 0: RuntimeError: out of memory"]
+    assert len(records) == RECORDS - 1
+
+
+def broken_once(compute):
+    calls = []
+
+    def compute_or_break(*words, **options):
+        calls.append(words)
+        if len(calls) == 1:
+            raise RuntimeError("out of memory")
+        return compute(*words, **options)
+
+    return compute_or_break
+
+
+def test_a_system_that_fails_does_not_stop_the_others(data, tmp_path):
+    broken = replace(BALLS.systems["unet"], settings={"widths": (1, 2)})
+    records, failed = bench(data, tmp_path, replace(BALLS, systems={"broken": broken, **BALLS.systems}))
+    assert len(records) == RECORDS
+    assert len(failed) == 1
+    assert failed[0].startswith("broken, s0, seed 0:")
+
+
+def test_first_seeds_come_first():
+    order = [(cell.name, cell.seed) for cell in cells(BALLS, BALLS.systems, BALLS.folds, None)]
+    assert order == [("mre-net", 0), ("unet", 0), ("mre-net", 1)]
+
+
+def test_the_case_that_is_missing_is_named(data, tmp_path):
+    protocol = replace(BALLS, folds=(Fold("s0", ("s0",), ("s1", "s9")),))
+    with pytest.raises(InputError, match=r"images.*needs s9"):
+        cases_of(protocol, data, tmp_path, Silent())
+    with pytest.raises(InputError, match="--data"):
+        cases_of(BALLS, None, tmp_path, Silent())
+
+
+def test_minutes_become_steps_once_for_all_seeds(data, tmp_path):
+    one = replace(BALLS, systems={"mre-net": BALLS.systems["mre-net"]})
+    records, failed = bench(data, tmp_path, one, replace(HOW, steps=None, minutes=0.05))
+    assert not failed
+    steps = [record["provenance"]["plan"]["stages"]["training"]["steps"] for record in records]
+    assert len(steps) == 2
+    assert len(set(steps)) == 1

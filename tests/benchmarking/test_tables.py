@@ -1,0 +1,137 @@
+import math
+from dataclasses import replace
+
+import pytest
+
+from benchmarking.balls import BALLS
+from lowshot.benchmarking.results import rows, to_csv
+from lowshot.benchmarking.tables import compare, cost_table, main_table, structure_table
+from lowshot.protocols.protocol import Published
+
+COSINE = "distance cosine"
+STRUCTURES = ("left ball", "right ball")
+
+
+def record(system="mre-net", seed=0, dice=((0.8, 0.6), (0.4, None)), hd95=2.0, seconds=120.0):
+    """One cell: ``dice`` by case and structure; None where both are empty."""
+    return {
+        "protocol": "balls",
+        "system": system,
+        "method": "mre-net",
+        "fold": {"name": "s0"},
+        "seed": seed,
+        "training": {"seconds": seconds, "peak_bytes": 2_000_000_000},
+        "provenance": {"plan": {"precision": "bfloat16", "threads": 2, "stages": {"training": {"steps": 60}}}},
+        "cases": [
+            {
+                "case": f"s{number}",
+                "seconds": 3.0,
+                "peak_bytes": 1_000_000_000,
+                "scores": [
+                    {
+                        "structure": name,
+                        "dice": value,
+                        "hd95": None if value is None else hd95,
+                        "hd95_unit": "mm",
+                        "empty": "both" if value is None else "none",
+                        "expected_dice": None if value is None else value / 2,
+                    }
+                    for name, value in zip(STRUCTURES, values, strict=True)
+                ],
+            }
+            for number, values in enumerate(dice, start=1)
+        ],
+    }
+
+
+def cells_of(table, name):
+    (row,) = [row for row in table.text if row[0] == name]
+    return dict(zip([column.heading for column in table.columns], row, strict=True))
+
+
+def test_the_mean_is_over_all_pairs_of_case_and_structure_that_are_defined_then_over_seeds():
+    records = [record(), record(seed=1, dice=((0.9, 0.9), (0.9, None)))]
+    found = cells_of(main_table(BALLS, records, "s0"), "mre-net")
+    assert found["Dice"] == "0.750 ± 0.212"  # (0.8 + 0.6 + 0.4) / 3 = 0.6, and 0.9
+    assert (found["seeds"], found["steps"], found["minutes"], found["HD95 (mm)"]) == ("2", "60", "2.0", "2.0 ± 0.0")
+
+
+def test_published_figures_stand_beside_ours():
+    found = cells_of(main_table(BALLS, [record()], "s0"), "mre-net")
+    assert found["published Dice"] == "0.784 ± 0.011"
+    assert found["published HD95"] == "6.3 ± 1.7 mm"
+
+
+def test_published_fractions_stay_fractions():
+    """ELNet's papers print Dice from 0 to 1 and distances in voxels."""
+    elnet = replace(BALLS.systems["mre-net"], published={"": Published("1", "u-net")})
+    protocol = replace(BALLS, systems={"mre-net": elnet}, paper="elnet", dataset="acdc")
+    found = cells_of(main_table(protocol, [record()], "s0"), "mre-net")
+    assert (found["published Dice"], found["published HD95"]) == ("0.142", "43.3 voxel")
+
+
+def test_what_was_not_found_and_what_was_left_out_is_counted():
+    made = record()
+    made["cases"][0]["scores"][0]["empty"] = "prediction"
+    found = cells_of(main_table(BALLS, [made], "s0"), "mre-net")
+    assert (found["not found"], found["left out"]) == ("1", "1")
+
+
+def test_a_pool_that_holds_queries_is_told_in_the_title():
+    fold = replace(BALLS.folds[0], unlabelled=("s1",))
+    assert "transductive" in main_table(replace(BALLS, folds=(fold,)), [record()], "s0").title
+
+
+def test_what_the_model_expected_is_ranked_against_what_came():
+    assert cells_of(main_table(BALLS, [record()], "s0"), "mre-net")["expected ~ true Dice"] == "1.00"
+
+
+def test_a_difference_is_taken_over_the_seeds_that_both_have():
+    ours = [record(), record(seed=1, dice=((0.0, 0.0), (0.0, 0.0)))]
+    found = compare([*ours, record("unet", dice=((0.7, 0.5), (0.3, None)))], "mre-net")["unet"]
+    assert found.difference == pytest.approx(-0.1)
+    assert found.pairs == 3
+
+
+def test_p_values_are_corrected_for_the_number_of_rows():
+    worse = [record(name, dice=((0.7, 0.5), (0.3, None))) for name in ("a", "b")]
+    found = compare([record(), *worse], "mre-net")
+    assert found["a"].p == found["b"].p == pytest.approx(0.5)  # 2 × 0.25: three pairs allow no less
+
+
+def test_structures_have_a_column_for_each_system():
+    table = structure_table(BALLS, [record(), record("unet", dice=((0.2, 0.1), (0.4, None)))], "s0")
+    assert table.rows == (("left ball", pytest.approx(0.6), pytest.approx(0.3)), ("right ball", 0.6, 0.1))
+
+
+def test_costs():
+    (row,) = cost_table(BALLS, [record()]).rows
+    assert row == ("mre-net", 1, "bfloat16", "2", 60, 2.0, 2.0, 2.0, 3.0, 1.0)
+
+
+def test_published_costs_stand_beside_ours_where_some_row_has_them():
+    system = replace(BALLS.systems["mre-net"], costs=(Published("IX", "mre-net"), Published("VI", "mre-net", COSINE)))
+    found = cells_of(cost_table(replace(BALLS, systems={"mre-net": system}), [record()]), "mre-net")
+    told = found["published training (min)"], found["published training (GB)"], found["published seconds a scan"]
+    assert told == ("150.0", "10.2", "4.0")
+
+
+def test_methods_that_are_no_row_come_last():
+    table = main_table(BALLS, [record("another"), record("unet"), record()], "s0")
+    assert [row[0] for row in table.rows] == ["mre-net", "unet", "another"]
+
+
+def test_without_the_reference_nothing_is_tested():
+    table = main_table(replace(BALLS, reference="nobody"), [record()], "s0")
+    assert "pairs" not in table.title
+
+
+def test_the_tidy_file_has_a_line_for_each_score():
+    lines = to_csv([record()]).splitlines()
+    assert len(lines) == 1 + 4
+    assert lines[0].startswith("protocol,system,fold,seed,case,seconds")
+    assert lines[1].startswith("balls,mre-net,s0,0,s1,3.0,1000000000,left ball,0.8,2.0,mm")
+
+
+def test_none_is_nan():
+    assert math.isnan(rows([record()])[3].dice)

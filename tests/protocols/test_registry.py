@@ -1,0 +1,74 @@
+import pytest
+
+from lowshot import catalogue
+from lowshot.benchmarking.cell import slug
+from lowshot.benchmarking.tables import PUBLISHED_COSTS
+from lowshot.errors import SettingsError
+from lowshot.protocols.protocol import Fold
+from lowshot.protocols.published import published
+from lowshot.protocols.registry import PROTOCOLS, protocol
+
+EVERY = PROTOCOLS.values()
+
+
+@pytest.mark.parametrize("one", EVERY, ids=lambda one: one.name)
+class TestEvery:
+    def test_no_query_is_among_the_annotated(self, one):
+        assert not any(set(fold.support) & set(fold.queries) for fold in one.folds)
+
+    def test_every_system_can_be_made(self, one):
+        for system in one.systems.values():
+            catalogue.create(
+                system.method, catalogue.settings(system.method, system.preset or one.preset, system.settings)
+            )
+
+    def test_every_published_cell_exists(self, one):
+        for system in one.systems.values():
+            for where in system.published.values():
+                assert published(one, where, "dice") is not None
+                assert published(one, where, "hd95") is not None
+
+    def test_every_published_cost_exists(self, one):
+        for system in one.systems.values():
+            for where in system.costs:
+                found = [published(one, where, metric, structure="") for metric in PUBLISHED_COSTS]
+                assert one.dataset != "mrbrains18" or any(found)
+
+    def test_what_differs_from_the_paper_is_said(self, one):
+        assert one.differs
+
+    def test_every_row_and_fold_has_a_folder_of_its_own(self, one):
+        for names in (one.systems, [fold.name for fold in one.folds]):
+            assert len({slug(name) for name in names} - {""}) == len(names)
+
+    def test_names_can_be_typed_as_a_list(self, one):
+        assert not any("," in name for name in [*one.systems, *(fold.name for fold in one.folds)])
+
+    def test_the_reference_is_a_row(self, one):
+        assert one.reference in one.systems
+
+    def test_a_study_has_the_cases_of_the_folds(self, one):
+        if one.study is not None:
+            names = {f"subject-{number:02d}" for number in range(1, len(one.study) + 1)}
+            assert all({*fold.support, *fold.queries} <= names for fold in one.folds)
+
+
+def test_what_does_not_exist_is_refused_with_what_there_is():
+    with pytest.raises(SettingsError, match="brain-one-shot"):
+        protocol("brain")
+    one = protocol("brain-one-shot")
+    with pytest.raises(SettingsError, match="without coordinates"):
+        one.chosen(("nnunet",))
+    with pytest.raises(SettingsError, match="1000"):
+        one.fold("1001")
+
+
+def test_a_method_of_the_catalogue_is_a_row_as_it_is():
+    chosen = protocol("brain-shots").chosen(("unet", "mre-net"))
+    assert list(chosen) == ["unet", "mre-net"]
+    assert not chosen["unet"].settings
+
+
+def test_a_pool_that_holds_queries_is_transductive():
+    assert Fold("f", ("a",), ("b",), ("b", "c")).transductive
+    assert not Fold("f", ("a",), ("b",), ("c",)).transductive
