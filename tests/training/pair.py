@@ -1,5 +1,6 @@
 """What two processes train, and one process with batches of twice the size. ``torchrun`` runs it as a program."""
 
+import atexit
 import sys
 from pathlib import Path
 
@@ -32,8 +33,14 @@ def train_plain(run):
     return network.state_dict()
 
 
+def expect_that_all_left():
+    if torch.distributed.is_initialized():
+        print("the processes are still connected while Python ends")
+
+
 def main():
     folder = Path(sys.argv[1])
+    atexit.register(expect_that_all_left)  # the first to register is the last to be called
     run = toy_run(folder)
     if run.rank == 1:
         torch.manual_seed(99)  # weights of a careless method, which seeds nothing

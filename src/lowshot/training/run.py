@@ -1,5 +1,6 @@
 """Where, how and for how long a method works: device, precision, memory format, seed, folder and budget."""
 
+import atexit
 import hashlib
 import json
 import math
@@ -124,6 +125,8 @@ class Run:
             strategy="ddp" if self.world_size > 1 else "auto",
         )
         fabric.launch()
+        if self.world_size > 1:
+            atexit.register(_leave_processes)
         return fabric
 
     # How: the plan, and bringing things to the device as it says.
@@ -262,3 +265,15 @@ class Run:
     def _write_plan(self, plan: Plan) -> None:
         if self.folder is not None and self.rank == 0:
             plan.write(self.folder / "plan.json")
+
+
+def _leave_processes() -> None:
+    """Let go of the other processes while Python still runs.
+
+    Gloo's threads may hold tensors until then, and a thread that frees one during Python's own end aborts the process
+    (pytorch#179291): a finished training would exit with an error, now and then.
+    """
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
