@@ -41,6 +41,27 @@ def test_cells_that_the_protocol_would_no_longer_compute_are_history(tmp_path):
         assert "##" not in results_page(tmp_path)
 
 
+def test_cells_of_other_budgets_stand_in_tables_of_their_own(tmp_path):
+    longer = cell(seed=1) | {"steps": 500}
+    (tmp_path / "brain-one-shot.jsonl").write_text("".join(json.dumps(each) + "\n" for each in (longer, cell())))
+    page = results_page(tmp_path)
+    assert page.count("| mre-net | 1 | 60 | 2.0 | 0.600 |") == 2  # the plan of both says 60
+    assert "lowshot bench brain-one-shot --data DATA -o FOLDER" in page
+    assert "lowshot bench brain-one-shot --data DATA --steps 60 -o FOLDER" in page
+
+
+def test_cells_of_another_preset_are_not_on_the_page(tmp_path):
+    paper = cell() | {"preset": "paper", "settings": settings("mre-net", "paper")}
+    (tmp_path / "brain-one-shot.jsonl").write_text(json.dumps(paper) + "\n")
+    assert "##" not in results_page(tmp_path)
+
+
+def test_defaults_of_the_method_may_be_left_out_of_a_record(tmp_path):
+    spelt_out = cell() | {"settings": settings("mre-net") | {"modes": 3}}
+    (tmp_path / "brain-one-shot.jsonl").write_text(json.dumps(spelt_out) + "\n")
+    assert "## brain-one-shot" in results_page(tmp_path)
+
+
 def test_a_file_of_no_protocol_is_refused(tmp_path):
     (tmp_path / "brains.jsonl").write_text("")
     with pytest.raises(SettingsError, match="brains"):

@@ -68,7 +68,7 @@ def test_a_cell_of_other_settings_is_refused_unless_restarted(finished, data, tm
     assert len(failed) == RECORDS
     assert "steps was 3, is now 4" in failed[0]
     assert "--restart" in failed[0]
-    assert all(record["steps"] == 3 for record in records)
+    assert records == []
     one = replace(BALLS, systems={"unet": BALLS.systems["unet"]})
     bench(data, tmp_path, one)
     records, failed = bench(data, tmp_path, one, replace(HOW, steps=4), restart=True)
@@ -92,6 +92,22 @@ def test_a_cell_that_another_process_computes_is_left_to_it(data, tmp_path):
         records, failed = bench(data, tmp_path)
     assert not failed
     assert {record["system"] for record in records} == {"mre-net"}
+
+
+def test_seeds_whose_minutes_become_steps_wait_for_each_other(data, tmp_path):
+    locks = tmp_path / "locks"
+    locks.mkdir()
+    with FileLock(locks / "mre-net--s0"):
+        records, failed = bench(data, tmp_path, how=replace(HOW, steps=None, minutes=0.05))
+    assert not failed
+    assert {record["system"] for record in records} == {"unet"}
+
+
+def test_cells_of_another_budget_are_not_compared(finished, data):
+    root, _ = finished
+    one = replace(BALLS, systems={"mre-net": BALLS.systems["mre-net"]})
+    records, _ = bench(data, root, one, replace(HOW, steps=4))
+    assert records == []
 
 
 def test_minutes_that_have_changed_take_no_steps_from_an_older_plan(data, tmp_path):

@@ -18,6 +18,7 @@ def record(system="mre-net", seed=0, dice=((0.8, 0.6), (0.4, None)), hd95=2.0, s
         "protocol": "balls",
         "system": system,
         "method": "mre-net",
+        "preset": "compact",
         "fold": {"name": "s0"},
         "seed": seed,
         "training": {"seconds": seconds, "peak_bytes": 2_000_000_000},
@@ -135,3 +136,21 @@ def test_the_tidy_file_has_a_line_for_each_score():
 
 def test_none_is_nan():
     assert math.isnan(rows([record()])[3].dice)
+
+
+def test_published_figures_are_of_the_protocols_preset_alone():
+    other = record() | {"preset": "paper"}
+    assert "published Dice" not in cells_of(main_table(BALLS, [other], "s0"), "mre-net")
+    costs = replace(BALLS.systems["mre-net"], costs=(Published("IX", "mre-net"),))
+    told = cells_of(cost_table(replace(BALLS, systems={"mre-net": costs}), [other]), "mre-net")
+    assert "published training (min)" not in told
+
+
+def test_whether_the_model_knew_its_worst_scan_is_told_apart_from_its_hard_structures():
+    made = record(dice=((0.9, 0.2), (0.8, 0.1), (0.7, 0.0)))
+    for case, expected in zip(made["cases"], (0.4, 0.5, 0.6), strict=True):
+        case["scores"][0]["expected_dice"] = expected
+        case["scores"][1]["expected_dice"] = expected - 0.3
+    found = cells_of(main_table(BALLS, [made], "s0"), "mre-net")
+    assert float(found["expected ~ true Dice"]) > 0
+    assert found["expected ~ true, scans"] == "-1.00"

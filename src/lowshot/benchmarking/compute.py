@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from lowshot import catalogue, fitting
 from lowshot.atomic import remove_leftovers
 from lowshot.benchmarking.cases import Cases
 from lowshot.benchmarking.cell import RECORD, Cell, Record, begin, read_json, write_json
+from lowshot.benchmarking.results import all_settings, plain_fold
 from lowshot.evaluation.evaluate import evaluate_case
 from lowshot.evaluation.scores import Score
 from lowshot.imaging.files import write_segmentation
@@ -36,20 +38,28 @@ class Machine:
     precision: Precision | Literal["auto"] = "auto"
     threads: int | None = None
 
+    def precision_for(self, fitted: Fitted) -> Precision:
+        """As it was trained, unless told otherwise: a measurement on a busy machine must not decide between cells."""
+        trained: Precision = fitted.provenance["plan"]["precision"]
+        return trained if self.precision == "auto" else self.precision
+
 
 def request_of(cell: Cell, cases: Cases, how: Machine) -> Record:
     """What must be the same for a cell to go on, or to count as finished."""
     preset = cell.system.preset or how.preset
+    settings = catalogue.settings(cell.system.method, preset, cell.system.settings)
     return {
         "protocol": cell.protocol.name,
         "system": cell.name,
         "method": cell.system.method,
         "preset": preset,
-        "settings": catalogue.settings(cell.system.method, preset, cell.system.settings),
-        "fold": {key: value for key, value in asdict(cell.fold).items() if value},
+        "settings": all_settings(cell.system.method, settings),
+        "fold": plain_fold(cell.fold),
         "seed": cell.seed,
         "steps": how.steps,
         "minutes": how.minutes,
+        "device": how.device,
+        "precision": how.precision,
         "names": cases.digest_of_names,
         "data": cases.digests([*cell.fold.support, *cell.fold.queries])
         | cases.digests(cell.fold.unlabelled, labels=False),
@@ -76,7 +86,7 @@ def compute(cell: Cell, cases: Cases, root: Path, how: Machine, *, restart: bool
 
 def _trained(cell: Cell, cases: Cases, folder: Path, request: Record, how: Machine, progress: Progress) -> Fitted:
     """The cell's model, as it was saved: so that a resumed cell segments with the very same."""
-    model, training = folder / "model.safetensors", folder / "training"
+    model, training, commit = folder / "model.safetensors", folder / "training", commit_of_the_code()
     if not model.exists():
         forget_highest_resident()
         fitted = fitting.fit(
@@ -96,7 +106,7 @@ def _trained(cell: Cell, cases: Cases, folder: Path, request: Record, how: Machi
             progress=progress,
         )
         cost = {"seconds": _logged_seconds(training / "log.csv"), "peak_bytes": highest_resident_bytes()}
-        write_json(folder / "training.json", cost | {"commit": _commit()})
+        write_json(folder / "training.json", cost | {"commit": commit})
         fitted.save(model)  # last: with it the checkpoints go, and the cell counts as trained
     return load(model)
 
@@ -124,8 +134,7 @@ def _scored(fitted: Fitted, cases: Cases, case: str, folder: Path, how: Machine)
     query = cases.query(case)
     forget_highest_resident()
     start = time.perf_counter()
-    # As it was trained, unless told otherwise: a measurement on a busy machine must not decide between two cells.
-    precision = fitted.provenance["plan"]["precision"] if how.precision == "auto" else how.precision
+    precision = how.precision_for(fitted)
     result = segment(fitted, query.scan, device=how.device, precision=precision, threads=how.threads)
     cost = {"seconds": time.perf_counter() - start, "peak_bytes": highest_resident_bytes()}
     prediction = folder / "predictions" / f"{case}.nii.gz"
@@ -156,8 +165,9 @@ def _told(queries: Sequence[str], progress: Progress) -> Any:
             task.advance()
 
 
-def _commit() -> str | None:
-    """Of the code that computes, where it runs from a checkout."""
+@cache
+def commit_of_the_code() -> str | None:
+    """Of the code that computes, where it runs from a checkout: as it was when this process began to compute."""
     try:
         words = ["git", "-C", os.path.dirname(__file__), "describe", "--always", "--dirty", "--abbrev=12"]
         return subprocess.run(words, capture_output=True, text=True, timeout=10, check=True).stdout.strip()  # noqa: S603

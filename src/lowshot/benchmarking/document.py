@@ -1,11 +1,11 @@
 """``docs/results.md``: every result file of a folder as a page. What it says is a function of those files alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lowshot.benchmarking.cell import Record
-from lowshot.benchmarking.results import of_the_present, read_results
-from lowshot.benchmarking.tables import cost_table, main_table, structure_table
+from lowshot.benchmarking.results import by_budget, of_the_present, read_results
+from lowshot.benchmarking.tables import cost_table, is_as_compared, main_table, structure_table
 from lowshot.protocols.protocol import Protocol
 from lowshot.protocols.registry import PROTOCOLS, protocol
 from lowshot.reporting.tables import Table, to_markdown
@@ -18,16 +18,21 @@ every score, and the commit that computed it.
 
 HD95 is the larger of the two directed 95th percentiles; where a structure was not found, Dice is 0 and HD95 the
 image's diagonal. Left out: neither prediction nor truth has it. p: Wilcoxon's signed-rank test over pairs of scan and
-structure, against the row that the heading names, corrected by Holm for the number of rows. Expected ~ true Dice:
-Spearman's correlation of what the model itself expected of each pair with what it reached. Minutes count training steps
-alone and depend on what else the machine did.
+structure, against the row that the heading names, corrected by Holm for the number of rows, over the seeds that both
+rows have. Expected ~ true Dice: Spearman's correlation of what the model itself expected with what it reached, over all
+pairs of scan and structure, and over the means of scans: the latter is what would tell which of several scans to check.
+Minutes count training steps alone. They, and the seconds a scan takes (the median), depend on what else the machine did.
 """
 
 
 def results_page(folder: Path) -> str:
     """The page for every ``PROTOCOL.jsonl`` of a folder, in the order of the registry."""
-    records = {path.stem: of_the_present(protocol(path.stem), read_results(path)) for path in folder.glob("*.jsonl")}
-    sections = [section(PROTOCOLS[name], records[name]) for name in PROTOCOLS if records.get(name)]
+    files = {protocol(path.stem).name: read_results(path) for path in folder.glob("*.jsonl")}
+    sections = [
+        section(each, records)
+        for name, each in PROTOCOLS.items()
+        for records in by_budget(of_the_present(each, files.get(name, []), each.preset)).values()
+    ]
     return "\n".join([HEAD, *sections])
 
 
@@ -40,8 +45,13 @@ def protocol_tables(protocol: Protocol, records: Sequence[Record]) -> list[Table
 
 
 def section(protocol: Protocol, records: Sequence[Record]) -> str:
-    """What a protocol is, how its tables are made again, what differs from the paper, and the tables."""
-    differs = "".join(f"- {sentence}\n" for sentence in (*protocol.differs, _budget(records)))
+    """What a protocol is, how its tables are made again, what differs from the paper, and the tables.
+
+    All records are of one budget and one preset.
+    """
+    differs = "".join(
+        f"- {sentence}\n" for sentence in (*protocol.differs, *_preset(protocol, records), _budget(records))
+    )
     tables = "\n".join(map(to_markdown, protocol_tables(protocol, records)))
     data, budget = "" if protocol.study else " --data DATA", _words_of_the_budget(protocol, records)
     command = f"lowshot bench {protocol.name}{data}{budget} -o FOLDER"
@@ -50,12 +60,18 @@ def section(protocol: Protocol, records: Sequence[Record]) -> str:
 
 
 def _words_of_the_budget(protocol: Protocol, records: Sequence[Record]) -> str:
-    """The options that made the cells, where all were made alike and not as the protocol has it."""
-    asked = {(record["steps"], record["minutes"]) for record in records}
-    if len(asked) > 1 or asked == {(protocol.steps, None)}:
+    """The options that made the cells, where that is not what the protocol has."""
+    ((steps, minutes),) = by_budget(records)
+    if (steps, minutes) == (protocol.steps, None):
         return ""
-    ((steps, minutes),) = asked
     return f" --steps {steps}" if steps is not None else "" if minutes is None else f" --minutes {minutes:g}"
+
+
+def _preset(protocol: Protocol, records: Sequence[Record]) -> Iterator[str]:
+    """What the sentences above do not speak of."""
+    others = {record["preset"] for record in records if not is_as_compared(protocol, record)}
+    if others:
+        yield f"preset: {', '.join(sorted(others))} instead of {protocol.preset}, so that no published row is the same"
 
 
 def _budget(records: Sequence[Record]) -> str:

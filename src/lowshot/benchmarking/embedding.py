@@ -89,7 +89,7 @@ def _embedded(cell: Cell, query: LabelledScan, root: Path, how: Machine) -> Embe
     labels = model.preparation.apply_labels(query.truth.labels, prepared, known).numpy()
     mask = model.preparation.apply_mask(everywhere if known is None else known, prepared).numpy()
     voxels = draw_voxels(labels, mask)
-    run = Run(device=how.device, precision=how.precision, threads=how.threads)
+    run = Run(device=how.device, precision=how.precision_for(fitted), threads=how.threads)
     vectors = model.embeddings(prepared, run, options_of(fitted), torch.from_numpy(voxels))
     places = voxels @ prepared.grid.affine[:3, :3].T + prepared.grid.affine[:3, 3]
     return EmbeddedVoxels(cell.name, vectors.numpy(), labels[tuple(voxels.T)], places)

@@ -3,9 +3,10 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -13,9 +14,11 @@ from lowshot import catalogue
 from lowshot.atomic import atomic_path, remove_leftovers
 from lowshot.benchmarking.cell import RECORD, Record, read_json
 from lowshot.errors import SettingsError, UnreadableFile
-from lowshot.protocols.protocol import Protocol
+from lowshot.protocols.protocol import Fold, Protocol
 
 SCORES = ("structure", "dice", "hd95", "hd95_unit", "volume_prediction", "volume_truth", "volume_unit", "empty")
+Budget = tuple[int | None, float | None]
+"""Steps and minutes that were asked for; the one or the other."""
 COLUMNS = ("protocol", "system", "fold", "seed", "case", "seconds", "peak_bytes", *SCORES, "expected_dice")
 
 
@@ -61,21 +64,46 @@ def collect(root: Path) -> list[Record]:
     return records
 
 
-def of_the_present(protocol: Protocol, records: Iterable[Record]) -> list[Record]:
-    """The cells that the protocol would compute today: other rows, folds and settings are history."""
-    return [record for record in records if record["protocol"] == protocol.name and _is_present(protocol, record)]
+def of_the_present(protocol: Protocol, records: Iterable[Record], preset: str) -> list[Record]:
+    """The cells that the protocol would compute today with this preset: other rows, folds and settings are history."""
+    return [r for r in records if r["protocol"] == protocol.name and _is_present(protocol, r, preset)]
 
 
-def _is_present(protocol: Protocol, record: Record) -> bool:
+def _is_present(protocol: Protocol, record: Record, preset: str) -> bool:
     try:
         fold = protocol.fold(record["fold"]["name"])
         system = protocol.chosen((record["system"],))[record["system"]]
-        settings = catalogue.settings(record["method"], record["preset"], system.settings)
+        settings = catalogue.settings(system.method, system.preset or preset, system.settings)
+        if all_settings(record["method"], record["settings"]) != all_settings(system.method, settings):
+            return False
     except SettingsError:
         return False
-    cases = [list(fold.support), list(fold.queries)]
-    same_cases = cases == [record["fold"]["support"], record["fold"]["queries"]]
-    return same_cases and json.loads(json.dumps(settings)) == record["settings"]
+    made = (record["method"], record["preset"], record["fold"])
+    return made == (system.method, system.preset or preset, plain_fold(fold))
+
+
+def all_settings(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with the method's own defaults, as JSON has them.
+
+    Raises:
+        SettingsError: there is no such method, or it has no such settings.
+    """
+    found: dict[str, Any] = json.loads(json.dumps(asdict(catalogue.create(method, settings))))
+    return found
+
+
+def plain_fold(fold: Fold) -> dict[str, Any]:
+    """A fold as JSON has it, without what is empty."""
+    found: dict[str, Any] = json.loads(json.dumps({key: value for key, value in asdict(fold).items() if value}))
+    return found
+
+
+def by_budget(records: Iterable[Record]) -> dict[Budget, list[Record]]:
+    """Cells that may stand in one table: only what was trained equally long is compared."""
+    found: dict[Budget, list[Record]] = {}
+    for record in records:
+        found.setdefault((record["steps"], record["minutes"]), []).append(record)
+    return found
 
 
 def read_results(path: Path) -> list[Record]:

@@ -8,7 +8,7 @@ from filelock import FileLock, Timeout
 from lowshot.benchmarking.cases import Cases
 from lowshot.benchmarking.cell import Cell, Record
 from lowshot.benchmarking.compute import Machine, compute
-from lowshot.benchmarking.results import collect, of_the_present
+from lowshot.benchmarking.results import by_budget, collect, of_the_present
 from lowshot.errors import LowshotError, OutputError
 from lowshot.progress import Progress
 from lowshot.protocols.protocol import Fold, Protocol, System
@@ -33,14 +33,15 @@ def run(
 ) -> tuple[list[Record], list[str]]:
     """Compute what is not finished.
 
-    Returns all of the protocol's present cells in ``root``, and one message for each cell that failed now.
+    Returns all of the protocol's present cells in ``root`` of this preset and budget, and one message for each cell that
+    failed now.
     Several processes may run on one folder: each cell is computed by one of them.
     """
     failed: list[str] = []
     with progress.task("cells", len(asked)) as task:
         for cell in asked:
             try:
-                with _alone(cell, root):
+                with _alone(cell, root, how):
                     progress.note(f"cell: {cell.title}")
                     compute(cell, cases, root, how, restart=restart, progress=progress)
             except Timeout:
@@ -53,11 +54,17 @@ def run(
                 progress.warn(failed[-1])
             collect(root)
             task.advance()
-    return of_the_present(asked[0].protocol, collect(root)) if asked else [], failed
+    if not asked:
+        return [], failed
+    present = of_the_present(asked[0].protocol, collect(root), how.preset)
+    return by_budget(present).get((how.steps, how.minutes), []), failed
 
 
-def _alone(cell: Cell, root: Path) -> FileLock:
-    """Ends with the process that holds it, however that ends."""
-    locks = root / "locks"
+def _alone(cell: Cell, root: Path, how: Machine) -> FileLock:
+    """Ends with the process that holds it, however that ends.
+
+    Where minutes become steps it is for all seeds of a row, as the first one decides for the others.
+    """
+    locks, (system, fold, seed) = root / "locks", cell.folder(root).parts[-3:]
     locks.mkdir(parents=True, exist_ok=True)
-    return FileLock(locks / "--".join(cell.folder(root).parts[-3:]), timeout=0)
+    return FileLock(locks / "--".join([system, fold, *([seed] if how.minutes is None else [])]), timeout=0)

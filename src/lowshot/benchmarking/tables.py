@@ -59,7 +59,8 @@ def main_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Tabl
     columns = (
         *(Column("system", numeric=False), Column("seeds", 0), Column("steps", 0), Column("minutes", 1)),
         *(Column("Dice"), Column(f"HD95 ({_unit(here)})"), Column(f"Dice − {protocol.reference}"), Column("p (Holm)")),
-        *(Column("published Dice"), Column("published HD95"), Column("expected ~ true Dice", 2)),
+        *(Column("published Dice"), Column("published HD95")),
+        *(Column("expected ~ true Dice", 2), Column("expected ~ true, scans", 2)),
         *(Column("not found", 0), Column("left out", 0)),
     )
     lines = [
@@ -104,8 +105,11 @@ def cost_table(protocol: Protocol, records: Sequence[Record]) -> Table:
     )
     lines = [
         (
-            *_cost_row(name, [record for record in records if record["system"] == name]),
-            *(_published_cost(protocol, system, metric) for metric in PUBLISHED_COSTS),
+            *_cost_row(name, own := [record for record in records if record["system"] == name]),
+            *(
+                _published_cost(protocol, system, metric) if is_as_compared(protocol, own[0]) else None
+                for metric in PUBLISHED_COSTS
+            ),
         )
         for name, system in _present(protocol, records).items()
     ]
@@ -118,6 +122,7 @@ def _main_row(
 ) -> tuple[Cell, ...]:
     per_seed = [_means([record]) for record in records]
     where = system.published.get(fold) or system.published.get("")
+    where = where if all(is_as_compared(protocol, record) for record in records) else None
     theirs = [None if where is None else published(protocol, where, metric) for metric in ("dice", "hd95")]
     dice, hd95 = (Summary.of([each[at] for each in per_seed]) for at in (0, 1))
     return (
@@ -127,9 +132,26 @@ def _main_row(
         None if theirs[0] is None else _printed(theirs[0], 3),
         None if theirs[1] is None else f"{_printed(theirs[1], 1)} {theirs[1].unit}",
         rank_correlation(*zip(*((row.expected_dice, row.dice) for row in rows(records)), strict=True)),
+        _mean([_correlation_of_scans(record) for record in records]),
         sum(score["empty"] == "prediction" for score in _scores(records)),
         sum(score["empty"] == "both" for score in _scores(records)),
     )
+
+
+def is_as_compared(protocol: Protocol, record: Record) -> bool:
+    """Whether a cell has the preset for which its published row was chosen."""
+    system = protocol.systems.get(record["system"])
+    return record["preset"] == (protocol.preset if system is None or system.preset is None else system.preset)
+
+
+def _correlation_of_scans(record: Record) -> float:
+    """Of the mean expected Dice of a scan with its mean true Dice."""
+    pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for row in rows([record]):
+        if not math.isnan(row.expected_dice + row.dice):
+            pairs[row.case].append((row.expected_dice, row.dice))
+    means = [np.mean(each, axis=0) for each in pairs.values()]
+    return rank_correlation([mean[0] for mean in means], [mean[1] for mean in means])
 
 
 def _printed(figure: Figure, digits: int) -> str:
@@ -158,7 +180,7 @@ def _cost_row(name: str, records: Sequence[Record]) -> tuple[Cell, ...]:
             60 * minutes / steps if isinstance(steps, int) and steps else None,
             _gigabytes([r["training"] for r in records]),
         ),
-        *(_mean([case["seconds"] for case in cases]), _gigabytes(cases)),
+        *(float(np.median([case["seconds"] for case in cases])), _gigabytes(cases)),
     )
 
 

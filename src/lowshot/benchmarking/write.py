@@ -1,10 +1,10 @@
 """The tables of a benchmark as files: ``tables.md`` for people, ``tables/*.csv`` in full precision."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from lowshot.atomic import atomic_path
+from lowshot.benchmarking.cell import slug
 from lowshot.reporting.tables import Table, to_csv
 
 
@@ -17,8 +17,7 @@ def write_tables(page: str, tables: Sequence[Table], folder: Path) -> dict[str, 
     with atomic_path(folder / "tables.md") as temporary:
         temporary.write_text(page, encoding="utf-8")
     for table in tables:
-        name = re.sub(r"[^a-z0-9]+", "-", table.title.partition("; ")[0].lower()).strip("-")
-        with atomic_path(folder / "tables" / f"{name}.csv") as temporary:
+        with atomic_path(folder / "tables" / f"{slug(table.title.partition('; ')[0])}.csv") as temporary:
             temporary.write_text(to_csv(table), encoding="utf-8")
     files = {"tables": folder / "tables.md", "results": folder / "results.jsonl", "scores": folder / "results.csv"}
     return {what: str(path) for what, path in files.items()}

@@ -20,7 +20,9 @@ Methods = Annotated[
     str | None,
     typer.Option(metavar="A,B", help="Rows of the protocol, or methods of the catalogue; all rows unless told."),
 ]
-Preset = Annotated[str | None, typer.Option(help="Of every method; the protocol's unless told.")]
+Preset = Annotated[
+    str | None, typer.Option(help="Of every row that does not name its own; the protocol's unless told.")
+]
 Seeds = Annotated[str | None, typer.Option(metavar="0,1,2", help="For every row; the protocol's unless told.")]
 Folds = Annotated[str | None, typer.Option(metavar="A,B", help="Of the protocol; all unless told.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Of every training; the protocol's unless told.")]
@@ -87,7 +89,7 @@ def bench(
     cases = cases_of(asked, data, root, terminal.progress)
     records, failed = run(wanted, cases, root, how, restart=restart, progress=terminal.progress)
     tables = protocol_tables(asked, records) if records else []
-    page = section(asked, records) if records else ""
+    page = section(asked, records) if records else f"No cell of {asked.name} is finished yet.\n"
     write_tables(page, tables, root)
     drawn, pictures = picture_embeddings(pictured, cases, root, how, terminal.progress)
     files = write_tables("\n".join([page, *map(to_markdown, drawn)]), [*tables, *drawn], root) | pictures

@@ -155,7 +155,8 @@ def separation_table(embedded: Sequence[EmbeddedVoxels], measured: Sequence[Sepa
     )
     title = (
         f"Embedding; voxels of {case}, equally many of each structure. Neighbours alike: share of the {NEIGHBOURS} "
-        "nearest by angle that are of the same structure. Silhouette: from −1 to 1"
+        "nearest by angle (fewer where a structure has fewer voxels) that are of the same structure. "
+        "Silhouette: from −1 to 1"
     )
     return Table(columns, rows, title)
 

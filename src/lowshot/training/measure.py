@@ -35,9 +35,8 @@ def fastest(
     device: torch.device,
     precision: Precision | Literal["auto"],
     memory_format: MemoryFormat | Literal["auto"],
-    threads: int,
 ) -> Choice:
-    """Choose what is left to choose, in about two seconds; once per process, device and number of threads."""
+    """Choose what is left to choose, in about two seconds; once per process and device."""
     precisions: list[Precision] = ["float32", "bfloat16"] if precision == "auto" else [precision]
     formats: list[MemoryFormat] = ["contiguous", "channels_last"] if memory_format == "auto" else [memory_format]
     if len(precisions) == len(formats) == 1:

@@ -239,7 +239,7 @@ class Run:
     def _measure(self) -> Plan:
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        choice = fastest(self.device, self._precision, self._memory_format, torch.get_num_threads())
+        choice = fastest(self.device, self._precision, self._memory_format)
         return Plan(
             precision=choice.precision,
             memory_format=choice.memory_format,

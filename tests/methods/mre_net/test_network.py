@@ -176,6 +176,8 @@ def test_resizing_to_a_larger_grid_is_linear_and_to_a_smaller_one_the_mean():
     line = resize(torch.tensor([0.0, 1.0]).reshape(1, 1, 2, 1, 1), (4, 1, 1)).flatten()
     torch.testing.assert_close(line, torch.tensor([0.0, 0.25, 0.75, 1.0]))
     assert resize(torch.randn(1, 2, 4, 4), (8, 8)).shape == (1, 2, 8, 8)
+    crossed = resize(torch.tensor([[0.0, 2.0], [1.0, 3.0]]).reshape(1, 1, 2, 2, 1), (4, 1, 1)).flatten()
+    torch.testing.assert_close(crossed, torch.tensor([1.0, 1.25, 1.75, 2.0]))  # means 1 and 2, then as a line
 
 
 def small_backbone(dimensions=3):

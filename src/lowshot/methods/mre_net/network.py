@@ -69,14 +69,10 @@ class AtrousPyramid(nn.Module):
 
 
 def resize(x: Float[Tensor, "b c *space"], space: Sequence[int]) -> Float[Tensor, "b c *other"]:
-    """Linear interpolation to a larger size, average pooling to a smaller one; unchanged where it fits."""
+    """Average pooling of the axes that become smaller, then linear interpolation of those that become larger."""
+    x = _smaller(x, [min(new, old) for new, old in zip(space, x.shape[2:], strict=True)])
     if tuple(x.shape[2:]) == tuple(space):
         return x
-    if any(new < old for new, old in zip(space, x.shape[2:], strict=True)):
-        if all(old % new == 0 for new, old in zip(space, x.shape[2:], strict=True)):
-            return average_pool(x, [old // new for new, old in zip(space, x.shape[2:], strict=True)])
-        pool: Callable[[Tensor, Any], Tensor] = F.adaptive_avg_pool3d if len(space) == 3 else F.adaptive_avg_pool2d
-        return pool(x, space)
     mode = "trilinear" if len(space) == 3 else "bilinear"
     larger = F.interpolate(x, size=list(space), mode=mode, align_corners=False)
     memory_format = CHANNELS_LAST[x.ndim]
@@ -84,6 +80,15 @@ def resize(x: Float[Tensor, "b c *space"], space: Sequence[int]) -> Float[Tensor
         # A concatenation sends back a slice, for which PyTorch leaves ``channels_last`` and takes ten times as long.
         larger.register_hook(partial(torch.Tensor.contiguous, memory_format=memory_format))  # type: ignore[no-untyped-call]
     return larger
+
+
+def _smaller(x: Float[Tensor, "b c *space"], space: Sequence[int]) -> Float[Tensor, "b c *smaller"]:
+    if tuple(x.shape[2:]) == tuple(space):
+        return x
+    if all(old % new == 0 for new, old in zip(space, x.shape[2:], strict=True)):
+        return average_pool(x, [old // new for new, old in zip(space, x.shape[2:], strict=True)])
+    pool: Callable[[Tensor, Any], Tensor] = F.adaptive_avg_pool3d if len(space) == 3 else F.adaptive_avg_pool2d
+    return pool(x, space)
 
 
 class Embedding(nn.Module):
