@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import nibabel
 import numpy as np
@@ -115,6 +116,16 @@ def test_a_result_never_takes_the_place_of_a_scan(fitted, folder):
     outputs = Outputs(folder / "images")
     with pytest.raises(OutputError, match="choose another output folder"):
         next(Batch(fitted, outputs, run()).segment(scan_files([folder / "images"])))
+
+
+def test_a_name_that_no_file_can_have_fails_one_scan_alone(fitted, folder):
+    long = "m" * 240  # a file of this name can be read; the temporary one beside it could not be made
+    shutil.copy(folder / "images" / "s1.nii.gz", folder / "images" / f"{long}.nii.gz")
+    ended = batch(fitted, folder, scan_files([folder / "images"]))
+    (failed,) = (each for each in ended if isinstance(each, Failed))
+    assert failed.case == long
+    assert "Shorten the name of the scan" in str(failed.error)
+    assert sum(isinstance(each, Segmented) for each in ended) == len(ended) - 1 > 1
 
 
 def test_options_are_checked_before_the_first_scan(fitted, folder):

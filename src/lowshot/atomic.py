@@ -1,5 +1,6 @@
 """Writing a file so that it is either complete or not there at all."""
 
+import errno
 import glob
 import os
 import secrets
@@ -96,7 +97,8 @@ def _refusals_told(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise OutputError(f"{path}: cannot be written: {reason}. Free some space or choose another place") from error
+        mend = "Shorten the name of the scan" if error.errno == errno.ENAMETOOLONG else "Free some space"
+        raise OutputError(f"{path}: cannot be written: {reason}. {mend} or choose another place") from error
 
 
 def _remove(path: Path) -> None:

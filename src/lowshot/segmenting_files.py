@@ -1,5 +1,6 @@
 """Many scans, from files to files: what ``lowshot segment`` does. A bad scan does not stop the others."""
 
+import errno
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from lowshot.imaging.files import FORMATS, write_segmentation, write_volume
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import Scan
 from lowshot.inference.footprint import available_bytes, gigabytes, memory_needed, resident_bytes
-from lowshot.inference.predict import predict_prepared, prepare
+from lowshot.inference.predict import look, predict_prepared
 from lowshot.inputs.scan_files import NOTHING_DECLARED, Declared, ScanFiles
 from lowshot.model_file import Fitted
 from lowshot.segmenting import options_of
@@ -124,8 +125,8 @@ class Batch:
             try:
                 yield self._segment(files, f"{number} of {len(scans)}")
             except Exception as error:  # whatever it is, hours of other scans must not be lost to it
-                if isinstance(error, OutputError) and isinstance(error.__cause__, OSError):
-                    raise  # a full disk would not spare the others; what a format cannot hold would
+                if isinstance(error, OutputError) and _spares_none(error.__cause__):
+                    raise
                 failure = error if isinstance(error, LowshotError) else LowshotError(_described(files, error))
                 self.run.progress.warn(str(failure))
                 yield Failed(files.name, failure)
@@ -134,8 +135,9 @@ class Batch:
         start = time.monotonic()
         model, options = self.fitted.segmenter(), options_of(self.fitted, self.options)
         scan = files.read(self.declared)
-        prepared = prepare(model, scan)
-        _announce(scan, which, memory_needed(model, prepared, self.run, options), self.run)
+        axis_map = look(model, scan)
+        _announce(scan, which, memory_needed(model, axis_map, self.run, options), self.run)
+        prepared = model.preparation.apply(scan, axis_map)
         path = self.outputs.path(files)
         for each in (path, sidecar_path(path)):
             remove_leftovers(each)
@@ -148,6 +150,11 @@ class Batch:
         sizes = result.segmentation.labels.flatten().bincount(minlength=len(model.names)).tolist()
         present = [name for name, size in zip(model.names.foreground, sizes[1:], strict=True) if size]
         return Segmented(files.name, path, result.quality, tuple(present), result.notes, time.monotonic() - start)
+
+
+def _spares_none(cause: BaseException | None) -> bool:
+    """Whether the other scans cannot be written either: a full disk, but no name or content that does not fit."""
+    return isinstance(cause, OSError) and cause.errno not in (errno.ENAMETOOLONG, errno.EISDIR, errno.EINVAL)
 
 
 def _announce(scan: Scan, which: str, needed: int, run: Run) -> None:

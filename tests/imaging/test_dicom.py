@@ -230,6 +230,24 @@ def test_colour_is_refused(tmp_path):
     assert read_scan(folder, colour=True).voxels.shape == (3, 7, 5, 1)
 
 
+def test_hidden_companions_of_another_system_are_passed_over(tmp_path):
+    write_series(tmp_path / "ct")
+    (tmp_path / "ct" / "._0.dcm").write_bytes(b"Mac OS X")
+    assert read_scan(tmp_path / "ct").grid.shape == (COLUMNS, ROWS, SLICES)
+
+
+def test_a_damaged_slice_without_a_suffix_is_not_passed_over(tmp_path):
+    write_series(tmp_path / "ct")
+    for number, path in enumerate(sorted((tmp_path / "ct").iterdir())):
+        path.rename(tmp_path / "ct" / f"IM{number}")
+    (tmp_path / "ct" / "README").write_text("what lies here")
+    assert read_scan(tmp_path / "ct").grid.shape[2] == SLICES
+    last = tmp_path / "ct" / f"IM{SLICES - 1}"
+    last.write_bytes(bytes(132) + last.read_bytes()[132:])
+    with pytest.raises(UnreadableFile, match=f"{last.name}: named as a DICOM file, it is none"):
+        read_scan(tmp_path / "ct")
+
+
 def test_a_folder_without_dicom_names_its_folders(tmp_path):
     (tmp_path / "study" / "SE01").mkdir(parents=True)
     (tmp_path / "study" / "notes.txt").write_text("hello")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from lowshot.errors import SettingsError
+from lowshot.errors import InputError, SettingsError
 from lowshot.imaging.files import read_labelled
 from lowshot.imaging.preparation import Preparation, nearest_ras
 from lowshot.imaging.scan import Scan
@@ -315,6 +315,21 @@ def test_real_label_maps_come_back():
             prepared = preparation.apply(labelled.scan)
             moved = preparation.apply_labels(labelled.truth.labels, prepared)
             assert torch.equal(preparation.undo_labels(moved, prepared), labelled.truth.labels), image
+
+
+def test_a_grid_that_no_memory_holds_is_refused_before_it_is_made():
+    metres = Scan("a", torch.rand(1, 24, 24, 24), np.diag([1000.0, 1000, 1000, 1]), ("CT",))
+    with pytest.raises(InputError, match=r"a: expected at most .* to 1 × 1 × 1 mm, got 13,824,000,000,000; .*1000 ×"):
+        Preparation(spacing=(1.0, 1.0, 1.0), intensity="none").apply(metres)
+
+
+def test_where_voxels_will_lie_is_known_beforehand():
+    preparation = Preparation(spacing=(2.0, 2.0, 2.0), crop="foreground", intensity="none")
+    scan = Scan("a", torch.rand(1, 20, 16, 12), np.eye(4), ("CT",))
+    axis_map = preparation.axis_map(scan)
+    prepared = preparation.apply(scan, axis_map)
+    assert prepared.grid.shape == axis_map.shape
+    assert prepared.voxels.equal(preparation.apply(scan).voxels)
 
 
 def test_a_fixed_size_stretches_the_crop_and_comes_back():

@@ -21,6 +21,7 @@ from lowshot.inference.footprint import (
     COPY_BYTES,
     FIRST_PASS_BYTES,
     MARGIN_BYTES,
+    PREPARED_BYTES,
     available_bytes,
     gigabytes,
     highest_resident_bytes,
@@ -37,7 +38,7 @@ import json, sys
 from lowshot.model_file import load
 from lowshot.imaging.files import read_scan
 from lowshot.inference.footprint import memory_needed, resident_bytes
-from lowshot.inference.predict import prepare, predict_prepared
+from lowshot.inference.predict import look, predict_prepared
 from lowshot.segmenting import options_of
 from lowshot.training.run import Run
 
@@ -48,10 +49,9 @@ def highest_resident_bytes():  # not getrusage: Linux counts what the parent hel
 fitted, scan = load(sys.argv[1]), read_scan(sys.argv[2])
 run = Run(device="cpu", precision="float32", memory_format="contiguous", threads=1)
 options, model = options_of(fitted), fitted.segmenter()
-prepared = prepare(model, scan)
-before = highest_resident_bytes()
-announced = max(before, resident_bytes() + memory_needed(model, prepared, run, options))
-predict_prepared(model, scan, prepared, run, options)
+axis_map, before = look(model, scan), highest_resident_bytes()
+announced = max(before, resident_bytes() + memory_needed(model, axis_map, run, options))
+predict_prepared(model, scan, model.preparation.apply(scan, axis_map), run, options)
 print(json.dumps([announced, before, highest_resident_bytes()]))
 """
 
@@ -95,8 +95,9 @@ def test_memory_is_what_predicting_or_going_back_to_the_scan_adds(device, workin
     monkeypatch.setattr(PatchModel, "working_memory", lambda self, shape, run, options: working_memory)
     geometry = Geometry(3, (), (6, 6, 6), (1, 1, 1))
     model = PatchModel(nn.Identity(), NAMES, ("CT",), Preparation(intensity="none"), geometry)
-    prepared = model.preparation.apply(Scan("a", torch.rand(1, 20, 10, 5), np.eye(4), ("CT",)))
-    assert memory_needed(model, prepared, Run(), TileOptions()) == FIRST_PASS_BYTES + expected
+    axis_map = model.preparation.axis_map(Scan("a", torch.rand(1, 20, 10, 5), np.eye(4), ("CT",)))
+    prepared = 1000 * PREPARED_BYTES
+    assert memory_needed(model, axis_map, Run(), TileOptions()) == FIRST_PASS_BYTES + prepared + expected
 
 
 def test_the_process_is_measured():

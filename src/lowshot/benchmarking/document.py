@@ -20,8 +20,8 @@ HD95 is the larger of the two directed 95th percentiles; where a structure was n
 image's diagonal. Left out: neither prediction nor truth has it. p: Wilcoxon's signed-rank test over pairs of scan and
 structure, against the row that the heading names, corrected by Holm for the number of rows, over the seeds that both
 rows have. Expected ~ true Dice: Spearman's correlation of what the model itself expected with what it reached, over all
-pairs of scan and structure, and over the means of scans: the latter is what would tell which of several scans to check.
-Minutes count training steps alone. They, and the seconds a scan takes (the median), depend on what else the machine did.
+pairs of scan and structure, and over the means of scans: the latter would tell which of several scans to check. Minutes
+count training steps alone. They, and the median of the seconds that a scan takes, depend on what else the machine did.
 """
 
 

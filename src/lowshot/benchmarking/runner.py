@@ -33,8 +33,8 @@ def run(
 ) -> tuple[list[Record], list[str]]:
     """Compute what is not finished.
 
-    Returns all of the protocol's present cells in ``root`` of this preset and budget, and one message for each cell that
-    failed now.
+    Returns all of the protocol's present cells in ``root`` that have this preset and budget, and one message for each
+    cell that failed now.
     Several processes may run on one folder: each cell is computed by one of them.
     """
     failed: list[str] = []

@@ -5,6 +5,7 @@ end of its unique identifier.
 """
 
 import mmap
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ _UNIT_TOLERANCE = 0.01
 """How far directions may be from perpendicular unit vectors."""
 _NEEDED = [
     *("SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "NumberOfFrames", "Rows", "Columns"),
-    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "InstanceNumber"),
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
 ]
 
 Vector = npt.NDArray[np.float64]
@@ -43,7 +44,6 @@ class Slice:
     """What one file says of itself; its pixels are read when the whole series is known to be sound."""
 
     file: Path
-    header: "Dataset"
     series: str
     number: str
     description: str
@@ -72,7 +72,6 @@ class Slice:
         thickness = _numbers(header, "SliceThickness", 1)
         return cls(
             file,
-            header,
             series=str(header.SeriesInstanceUID),
             number=str(header.get("SeriesNumber") or ""),
             description=str(header.get("SeriesDescription") or "without a description"),
@@ -108,7 +107,7 @@ def split_series(path: Path) -> tuple[Path, str | None]:
 def read(path: Path) -> Stored:
     """The series as one volume: slices sorted along their normal, rescaled to the units of the modality (HU for CT).
 
-    A tilted gantry becomes a sheared affine, as it is. The header is the first slice's data set without its pixels.
+    A tilted gantry becomes a sheared affine, as it is. No header is kept: no result is written as DICOM.
 
     Raises:
         UnreadableFile: no series or several, slices missing, uneven, repeated or of different sizes, several images in
@@ -124,7 +123,7 @@ def read(path: Path) -> Stored:
     if len(shapes) > 1:
         raise UnreadableFile(f"{folder}: some of its slices are grey, some coloured; choose another series")
     array = np.stack(pixels, axis=2)
-    return Stored(array, affine, slices[0].header, colour=array.ndim == 4, spacing_known=spacing_known)
+    return Stored(array, affine, colour=array.ndim == 4, spacing_known=spacing_known)
 
 
 def _all_series(folder: Path) -> dict[str, list[Slice]]:
@@ -132,10 +131,11 @@ def _all_series(folder: Path) -> dict[str, list[Slice]]:
     from pydicom.misc import is_dicom
 
     found: dict[str, list[Slice]] = defaultdict(list)
-    for file in sorted(each for each in folder.iterdir() if each.is_file()):
+    others = []
+    for file in sorted(each for each in folder.iterdir() if each.is_file() and not each.name.startswith(".")):
         with reading(file, "DICOM"):
             if not is_dicom(file):
-                _refuse_by_name(file)
+                others.append(file)
                 continue
             header = _dataset(file, stop_before_pixels=True, specific_tags=list(_NEEDED))
             if "Rows" in header and "SeriesInstanceUID" in header:  # a DICOMDIR or a report has none
@@ -144,6 +144,7 @@ def _all_series(folder: Path) -> dict[str, list[Slice]]:
         inner = sorted(each.name for each in folder.iterdir() if each.is_dir())
         hint = f"; give one of its folders ({', '.join(inner[:5])})" if inner else ""
         raise UnreadableFile(f"{folder}: expected DICOM images in this folder, found none{hint}")
+    _refuse_by_name(others, [each.file for slices in found.values() for each in slices])
     return found
 
 
@@ -155,10 +156,16 @@ def _dataset(file: Path, **how: Any) -> "Dataset":
         return pydicom.dcmread(cast(BinaryIO, mapped), **how)
 
 
-def _refuse_by_name(file: Path) -> None:
+def _refuse_by_name(others: Sequence[Path], images: Sequence[Path]) -> None:
     """A slice that is passed over because its first bytes are damaged would be missed by nobody at either end."""
-    if file.suffix.lower() in _SUFFIXES:
-        raise UnreadableFile(f"{file}: named as a DICOM file, it is none; copy or export it again, or remove it")
+    usual = {_without_numbers(file.name) for file in images}
+    for file in others:
+        if file.suffix.lower() in _SUFFIXES or _without_numbers(file.name) in usual:
+            raise UnreadableFile(f"{file}: named as a DICOM file, it is none; copy or export it again, or remove it")
+
+
+def _without_numbers(name: str) -> str:
+    return re.sub(r"\d+", "0", name)
 
 
 def _chosen(folder: Path, found: dict[str, list[Slice]], series: str | None) -> list[Slice]:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lowshot.errors import SettingsError
+from lowshot.errors import InputError, SettingsError
 from lowshot.imaging.axis_map import SLACK, AxisMap, Box
 from lowshot.imaging.foreground import body_box, foreground
 from lowshot.imaging.grid import Affine, Grid
@@ -19,6 +19,9 @@ from lowshot.imaging.intensity import scaling, window
 from lowshot.imaging.scan import Scan
 
 FOREGROUND_MARGIN_MM = 5.0
+
+MOST_VOXELS = 2**31
+"""Of a prepared scan: 9 GB for each channel."""
 
 _ROUNDING = 1e-5
 """Shares that differ by less are equal: their sums of float32 weights are rounded."""
@@ -96,14 +99,29 @@ class Preparation:
         }
         return cls(**settings)
 
-    def apply(self, scan: Scan) -> Prepared:
-        """The scan's voxels as float32 on the prepared grid."""
+    def axis_map(self, scan: Scan) -> AxisMap:
+        """Where prepared voxels will lie in the scan, and how many they will be. Nothing is resampled for it.
+
+        Raises:
+            InputError: they would be absurdly many; a header that says metres and means millimetres makes it so.
+        """
         box = _foreground_box(scan) if self.crop == "foreground" else _everything(scan.grid.shape)
         sizes = None if isinstance(self.crop, str) else self.crop
         orientation = self._orientation(scan.grid)
         axis_map = _axis_map(scan.grid, orientation, self._spacing(scan, orientation, box), box, sizes)
+        if math.prod(axis_map.shape) > MOST_VOXELS:
+            own, wanted = (" × ".join(f"{mm:.4g}" for mm in each) for each in (scan.grid.spacing, self.spacing or ()))
+            raise InputError(
+                f"{scan.name}: expected at most {MOST_VOXELS:,} voxels when it is brought to {wanted or 'its'} mm, got "
+                f"{math.prod(axis_map.shape):,}; its header says {own} mm for a voxel: check its unit"
+            )
+        return axis_map
+
+    def apply(self, scan: Scan, axis_map: AxisMap | None = None) -> Prepared:
+        """The scan's voxels as float32 on the prepared grid; ``axis_map`` is the scan's, where it is known already."""
+        axis_map = axis_map or self.axis_map(scan)
         channels = [self._channel(image, axis_map) for image in scan.voxels]
-        grid = Grid(axis_map.shape, scan.affine @ axis_map.matrix())
+        grid = prepared_grid(scan, axis_map)
         return Prepared(scan.name, torch.stack(channels), grid, scan.grid, axis_map, scan.spacing_known)
 
     def apply_labels(
@@ -167,6 +185,11 @@ class Preparation:
         image = image.float()
         scale = scaling(self.intensity, image[axis_map.scan_box()].cpu().numpy())
         return scale(axis_map.forward(image[None], fill=float(image.min()))[0])
+
+
+def prepared_grid(scan: Scan, axis_map: AxisMap) -> Grid:
+    """The grid of the prepared voxels in world mm."""
+    return Grid(axis_map.shape, scan.affine @ axis_map.matrix())
 
 
 def nearest_ras(affine: Affine) -> Orientation:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from lowshot.contract import Model
-from lowshot.imaging.preparation import Prepared
+from lowshot.imaging.axis_map import AxisMap
 from lowshot.inference.assemble import BYTES_PER_VOXEL
 from lowshot.training.run import Run
 
+PREPARED_BYTES = 4
+"""Per prepared voxel and channel."""
 MARGIN_BYTES = 4
 """Per prepared voxel: the margin that ``Preparation.undo_labels`` weighs labels with."""
 COPY_BYTES = 4
@@ -22,18 +24,19 @@ FIRST_PASS_BYTES = 45_000_000
 """What the first forward pass takes once and keeps: kernels, and the threads' own memory (measured)."""
 
 
-def memory_needed(model: Model, prepared: Prepared, run: Run, options: Any) -> int:
-    """Bytes that segmenting will add at its peak to a process that has read and prepared the scan.
+def memory_needed(model: Model, axis_map: AxisMap, run: Run, options: Any) -> int:
+    """Bytes that preparing and segmenting will add at their peak to a process that has read the scan.
 
     What a GPU computes is not counted, it has its own memory; nor what probabilities on disk take of the page cache:
     the system takes it back when it needs it.
     """
-    x, y, z = prepared.grid.shape
+    x, y, z = axis_map.shape
+    prepared = PREPARED_BYTES * len(model.channels) * x * y * z
     network = 0 if run.device.type == "cuda" else model.working_memory((x, y, z), run, options)
     deciding = network + BYTES_PER_VOXEL * x * y * z
-    undone = COPY_BYTES if prepared.axis_map.is_exact else RESAMPLE_BYTES
-    undoing = (BYTES_PER_VOXEL + MARGIN_BYTES) * x * y * z + undone * math.prod(prepared.scan_grid.shape)
-    return FIRST_PASS_BYTES + max(deciding, undoing)
+    undone = COPY_BYTES if axis_map.is_exact else RESAMPLE_BYTES
+    undoing = (BYTES_PER_VOXEL + MARGIN_BYTES) * x * y * z + undone * math.prod(axis_map.scan_shape)
+    return FIRST_PASS_BYTES + prepared + max(deciding, undoing)
 
 
 def resident_bytes() -> int:

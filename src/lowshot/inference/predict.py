@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lowshot.contract import Model, Region, Result
 from lowshot.errors import ChannelMismatch
+from lowshot.imaging.axis_map import AxisMap
 from lowshot.imaging.preparation import Prepared
 from lowshot.imaging.scan import Scan, Segmentation
 from lowshot.inference.assemble import ProbabilityFile, assemble
@@ -39,14 +40,25 @@ def predict(
     return predict_prepared(model, scan, prepare(model, scan), run, options, keep_probability)
 
 
+def look(model: Model, scan: Scan) -> AxisMap:
+    """On which grid the model will see the scan: what its memory follows from, before it is taken.
+
+    Raises:
+        ChannelMismatch: the scan has other channels than the model was made for.
+        InputError: the grid would be absurdly large.
+    """
+    check_channels(model, scan)
+    return model.preparation.axis_map(scan)
+
+
 def prepare(model: Model, scan: Scan) -> Prepared:
     """The scan as the model sees it; the first half of ``predict``.
 
     Raises:
         ChannelMismatch: the scan has other channels than the model was made for.
+        InputError: the grid would be absurdly large.
     """
-    check_channels(model, scan)
-    return model.preparation.apply(scan)
+    return model.preparation.apply(scan, look(model, scan))
 
 
 def predict_prepared(
@@ -57,7 +69,7 @@ def predict_prepared(
     options: Any,
     keep_probability: Callable[[str, Float[Tensor, "i j k"]], None] | None = None,
 ) -> Result:
-    """The second half of ``predict``, for those who look at ``prepared`` first (how much memory it will take)."""
+    """The second half of ``predict``, for those who ``look`` first how much memory it will take."""
     regions = _told(model.regions(prepared, run, options), prepared, len(model.names), run)
     if keep_probability is None:
         labels, quality = assemble(regions, prepared, model.preparation, model.names)

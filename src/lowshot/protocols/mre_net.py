@@ -58,8 +58,8 @@ SMALLER = (
     "of tables IV to VII have them"
 )
 MINED = (
-    "hard examples (e): ours in the last 40 % of the steps, 20 times as many as of the minority; the paper's all along, "
-    "6 times as many"
+    "hard examples (e): ours in the last 40 % of the steps, 20 times as many as of the minority; the paper's all "
+    "along, 6 times as many"
 )
 TUNED = (
     "rates and mining were chosen on 1008, 1009 and 1010 (the protocol brain-tuning), which are among the queries; "

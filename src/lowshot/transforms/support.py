@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from lowshot.errors import EmptySupport, GridMismatch
-from lowshot.imaging.preparation import Preparation
+from lowshot.imaging.preparation import Preparation, prepared_grid
 from lowshot.imaging.scan import LabelledScan
 from lowshot.nn.geometry import working_spacing
 from lowshot.training.run import Run
@@ -32,7 +32,7 @@ def prepare_support(
     if len(known) > 1:
         raise GridMismatch("some annotated scans know their voxel size and some (PNG, TIFF) do not; use one kind")
     if preparation.spacing is None and preparation.resize is None and known == {True}:
-        grids = [preparation.apply(labelled.scan).grid for labelled in support]
+        grids = [prepared_grid(labelled.scan, preparation.axis_map(labelled.scan)) for labelled in support]
         extent = [max(grid.shape[axis] * grid.spacing[axis] for grid in grids) for axis in range(3)]
         preparation = replace(preparation, spacing=working_spacing(extent, grids[0].spacing, most_voxels))
     volumes = [_volume(labelled, preparation, run) for labelled in support]
