@@ -10,6 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from lowshot.cli import app
 from lowshot.cli.errors import DEBUG, ending, reported
 from lowshot.errors import InputError, SomeScansFailed
 from lowshot.training.interruption import Stopped
@@ -122,3 +123,18 @@ def test_the_module_runs_as_torchrun_needs_it(tmp_path):
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path, env=dict(os.environ))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"lowshot: error: {tmp_path}/m.safetensors: no such model file\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "5"}, "5"), ({"OMP_WAIT_POLICY": "active"}, None)],
+)
+def test_threads_that_wait_leave_the_processor_to_others_unless_told_otherwise(monkeypatch, given, expected):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "")  # so that it is put back afterwards
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(app, "app", lambda prog_name: None)
+    app.main()
+    assert os.environ.get("GOMP_SPINCOUNT") == expected

@@ -36,7 +36,7 @@ COMPACT_DATA = {
     "convolutions": (2, 2, 2),
     "strides": None,
     "steps": 1500,
-    "learning_rate": 1e-3,  # the best of four in the benchmark brain-tuning, for MRE-Net and for U-Net
+    "learning_rate": 1e-3,  # see the benchmark brain-tuning: four rates, for MRE-Net and for U-Net
     "decay_at": None,
     "clip_norm": 5.0,
     # Large categories count more than in the paper: within minutes, equal weights make small structures swell.
