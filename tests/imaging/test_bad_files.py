@@ -1,5 +1,6 @@
 """Whatever is wrong with a file, reading it gives one line that begins with its name."""
 
+import errno
 import gzip
 
 import nibabel
@@ -29,6 +30,21 @@ def test_a_missing_file_has_suggestions(tmp_path):
     assert "Did you mean case_01.nii.gz?" in refused(tmp_path / "case_1.nii.gz")
     assert "no such file" in refused(tmp_path / "zzz.png")
     assert "folder" in refused(tmp_path / "nowhere" / "case.nii.gz")
+
+
+@pytest.mark.parametrize("name", [f"{'x' * 300}.nii", f"{'x' * 300}/a.nii", "a\0b.nii"])
+def test_a_name_that_no_file_can_have_is_refused(tmp_path, name):
+    assert "cannot be looked up: File name too long" in refused(tmp_path / name) or "\0" in name
+
+
+def test_a_folder_that_nobody_may_look_into_is_told(tmp_path, monkeypatch):
+    """As the system does it: those who run the tests as root may look everywhere."""
+
+    def stat(path, **more):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(type(tmp_path), "stat", stat)
+    assert "cannot be looked up: Permission denied" in refused(tmp_path / "a.nii")
 
 
 @pytest.mark.parametrize("suffix", [*VOLUMES, ".mgz", ".png", ".tif"])

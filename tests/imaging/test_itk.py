@@ -1,11 +1,14 @@
+import struct
+
 import numpy as np
 import pytest
 import SimpleITK
 import torch
 from PIL import Image
 
+from imaging.mutants import with_checksums
 from imaging.stored_images import OBLIQUE, SHAPE, image_array, save_nifti, segmentation
-from lowshot.errors import BadVoxels, GridMismatch, OutputError
+from lowshot.errors import BadVoxels, GridMismatch, OutputError, UnreadableFile
 from lowshot.imaging.files import read_labelled, read_labels, read_scan, write_segmentation
 
 
@@ -108,3 +111,37 @@ def test_the_numbers_of_a_palette_are_labels_and_its_colours_the_image(tmp_path,
     np.testing.assert_array_equal(labels.labels[:, :, 0], numbers.T)
     image = read_scan(tmp_path / "labels.png", colour=True)
     np.testing.assert_array_equal(image.voxels[0, :, :, 0], 200 * numbers.T)
+
+
+def disc():
+    return np.hypot(*np.mgrid[-1:1:1000j, -1:1:1000j]) < 0.4
+
+
+@pytest.mark.parametrize("compression", ["raw", "group4", "tiff_deflate", "packbits"])
+def test_a_black_and_white_tiff_is_not_taken_for_a_lie(tmp_path, compression):
+    """ITK makes four bytes of each bit, which is more than compression alone explains."""
+    mask = disc()
+    Image.fromarray(mask).save(tmp_path / "mask.tif", compression=compression)
+    labels, _ = read_labels(tmp_path / "mask.tif")
+    np.testing.assert_array_equal(labels.labels[:, :, 0] > 0, mask.T)
+
+
+@pytest.mark.parametrize("bits", [1, 8])
+def test_a_png_of_two_colours_is_not_taken_for_a_lie(tmp_path, bits):
+    picture = Image.fromarray(disc().astype(np.uint8))
+    picture.putpalette([0, 0, 0, 200, 10, 10])
+    picture.save(tmp_path / "mask.png", bits=bits)
+    labels, _ = read_labels(tmp_path / "mask.png")
+    np.testing.assert_array_equal(labels.labels[:, :, 0], disc().T)
+
+
+def test_a_png_that_claims_more_than_it_can_hold_is_refused(tmp_path):
+    Image.fromarray(np.zeros((7, 9), np.uint8)).save(tmp_path / "x.png")
+    content = bytearray((tmp_path / "x.png").read_bytes())
+    content[16:24] = struct.pack(">II", 30_000, 30_000)
+    (tmp_path / "x.png").write_bytes(with_checksums(bytes(content)))
+    with pytest.raises(UnreadableFile, match=r"x\.png: its header claims 900,000,000 bytes of voxels"):
+        read_scan(tmp_path / "x.png")
+    (tmp_path / "x.png").write_bytes(b"\xff\xd8 no PNG at all, for twenty-six bytes and more")
+    with pytest.raises(UnreadableFile, match=r"x\.png: cannot be read as PNG"):
+        read_scan(tmp_path / "x.png")

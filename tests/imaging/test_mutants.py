@@ -13,6 +13,7 @@ import pytest
 from imaging import reading_process
 from imaging.mutants import CHANGES, Original, line, mutants, number
 from imaging.originals import originals
+from imaging.tiff_files import Page, tiff
 
 ENOUGH = 0.05
 """Part of the mutants that has to be refused, and to be read: else the damage is too great or too small."""
@@ -102,6 +103,37 @@ def test_every_original_is_changed_in_every_way(sound):
     assert {each.original.name for each in made} == {original.name for original in sound}
     assert {change for each in made for change in each.changes} == {each.__name__ for each in (*CHANGES, number, line)}
     assert sum(each.content == each.original.content for each in made) < 0.05 * len(made)
+
+
+HEADER = (
+    "ObjectType = Image\n{}DimSize = 1 1 1\nElementSpacing = 1 1 1\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n"
+)
+ONCE = {
+    "line.nrrd": b"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 3 4 5\nencoding: " + b"A" * 2000 + b"\n\n" + bytes(60),
+    "voxels.nrrd": b"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 30 40 50\nencoding: raw\n" + b"\1" * 60_000,
+    "loop.tif": tiff([Page(), Page()], back=True),
+    "channels.mha": HEADER.format("NDims = 3\nElementNumberOfChannels = 400000000\n").encode(),
+    "axes.mha": b"NRRD = x\n" + HEADER.format("NDims = 2147483647\n").encode(),
+    "letters.mha": HEADER.format("NDims = 2147483647\nndims = 3\n").encode(),
+    "eleven.mha": HEADER.replace("1 1 1", "1" + 10 * " 1").format("NDims = 11\n").encode(),
+}
+"""What brought the process down, never ended, took a gigabyte, or made a library talk."""
+
+SOUND = {
+    ".nrrd": b"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 1 1 1\nencoding: raw\n\n1",
+    ".mha": HEADER.format("NDims = 3\n").encode() + b"1",
+    ".tif": tiff([Page()]),
+}
+
+
+@pytest.mark.parametrize("name", ONCE)
+def test_what_once_brought_the_process_down_is_refused(tmp_path, name):
+    """In a process of its own: what is wrong again shall not end the tests."""
+    (tmp_path / name).write_bytes(ONCE[name])
+    sound = Original(f"sound{Path(name).suffix}", SOUND[Path(name).suffix], 0)
+    (outcome,) = outcomes([sound], [tmp_path / name], tmp_path)
+    assert fault(outcome, tmp_path / name) is None
+    assert outcome["outcome"] == "refused"
 
 
 MISBEHAVIOUR = {

@@ -10,7 +10,7 @@ import pytest
 
 from imaging.stored_images import OBLIQUE, image_array
 from lowshot.imaging.files import read_scan
-from lowshot.imaging.quiet import no_standard_error, quiet
+from lowshot.imaging.quiet import no_output, quiet
 
 
 def test_warnings_and_logs_are_dropped_and_heard_again(capfd):
@@ -24,13 +24,30 @@ def test_warnings_and_logs_are_dropped_and_heard_again(capfd):
         warnings.warn("again", stacklevel=1)
 
 
-def test_the_standard_error_of_c_libraries_is_dropped_and_comes_back_after_an_error(capfd):
-    os.write(2, b"before,")
-    with suppress(ZeroDivisionError), no_standard_error():
-        os.write(2, b"inside,")
-        raise ZeroDivisionError
-    os.write(2, b"after")
-    assert capfd.readouterr().err == "before,after"
+def test_the_output_of_c_libraries_is_dropped_and_comes_back_after_an_error(capfd):
+    for descriptor in (1, 2):
+        os.write(descriptor, b"before,")
+        with suppress(ZeroDivisionError), no_output():
+            os.write(descriptor, b"inside,")
+            raise ZeroDivisionError
+        os.write(descriptor, b"after")
+    assert capfd.readouterr() == ("before,after", "before,after")
+
+
+def test_what_c_and_python_have_gathered_goes_where_it_was_meant_to_go():
+    """Both keep text back until there is enough of it, so that it would turn up on the other side."""
+    code = """
+import ctypes, sys
+from lowshot.imaging.quiet import no_output
+library = ctypes.CDLL(None)
+print("Python,", end="")
+with no_output():
+    library.printf(b"dropped,")
+    print("dropped,", end="")
+print("after")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("Python,after\n", "")
 
 
 def test_what_nibabel_repairs_is_not_told(tmp_path):

@@ -4,6 +4,7 @@ ITK counts millimetres towards left, posterior, superior; everything else in thi
 superior.
 """
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,19 @@ import numpy.typing as npt
 from lowshot.errors import OutputError, UnreadableFile
 from lowshot.imaging.grid import Affine
 from lowshot.imaging.itk_header import VoxelFiles, voxel_files
-from lowshot.imaging.quiet import no_standard_error
+from lowshot.imaging.quiet import no_output
 from lowshot.imaging.scan import Source
 from lowshot.imaging.stored import Stored, reading, require_geometry, require_size
+from lowshot.imaging.tiff_header import voxel_bytes
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _PICTURES = ("PNG", "TIFF")
+
+_PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""Numbers of a pixel, by the kind of its colour."""
+
+_MOST_WIDENED = 32
+"""Bytes in memory for one of a picture's: ITK makes a colour of four bytes from a single bit."""
 
 
 def read_volume(path: Path) -> Stored:
@@ -87,10 +95,13 @@ def _read(path: Path, what: str) -> tuple[Any, npt.NDArray[Any]]:
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO({"NRRD": "NrrdImageIO", "MetaImage": "MetaImageIO"}.get(what, f"{what}ImageIO"))
     reader.SetFileName(str(path))
-    with reading(path, what), no_standard_error():
-        stored = VoxelFiles(packed=True) if what in _PICTURES else voxel_files(path)
+    with no_output(), reading(path, what):
+        stored = VoxelFiles(packed=True) if what in _PICTURES else voxel_files(path, what)
+        if what in _PICTURES:  # before libtiff takes memory to tell anything about them
+            require_size(path, _picture_bytes(path, what), stored.packed)
         reader.ReadImageInformation()
-        require_size(path, _claimed_bytes(reader), stored.packed, stored.beside)
+        claimed = _claimed_bytes(reader) // (_MOST_WIDENED if what in _PICTURES else 1)
+        require_size(path, claimed, stored.packed, stored.beside)
         image = reader.Execute()
     array = SimpleITK.GetArrayViewFromImage(image)
     components = image.GetNumberOfComponentsPerPixel() > 1
@@ -118,11 +129,23 @@ def _palette_indices(path: Path) -> npt.NDArray[Any] | None:
         return np.asarray(picture).T[:, :, None] if picture.mode == "P" else None
 
 
+def _picture_bytes(path: Path, what: str) -> int:
+    """Bytes of the voxels that a picture claims, as its file would hold them without compression."""
+    if what == "TIFF":
+        return voxel_bytes(path)
+    with path.open("rb") as file:
+        start = file.read(26)
+    if not start.startswith(b"\x89PNG"):
+        return 0  # what it is instead, ITK says
+    width, height, bits, colour = struct.unpack(">16xIIBB", start)
+    return int(width * height * bits * _PNG_SAMPLES.get(colour, 4) // 8)
+
+
 def _claimed_bytes(reader: Any) -> int:
     import SimpleITK
 
-    one = SimpleITK.Image([1, 1], reader.GetPixelID(), reader.GetNumberOfComponents())
-    size = one.GetSizeOfPixelComponent() * reader.GetNumberOfComponents()
+    # One component, whatever the header claims: this comes before anybody has refused it.
+    size = SimpleITK.Image([1, 1], reader.GetPixelID(), 1).GetSizeOfPixelComponent() * reader.GetNumberOfComponents()
     for length in reader.GetSize():
         size *= length
     return int(size)

@@ -1,16 +1,17 @@
 """Reading and writing without a word from the libraries: what matters reaches the user as one message of ours."""
 
+import ctypes
 import logging
 import os
 import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-_STANDARD_ERROR = 2
+_DESCRIPTORS = (1, 2)
 _ONE_AT_A_TIME = threading.RLock()
-"""The descriptor belongs to the whole process: a second thread would keep the silence as what to go back to."""
+"""The descriptors belong to the whole process: a second thread would keep the silence as what to go back to."""
 
 
 @contextmanager
@@ -27,15 +28,31 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def no_standard_error() -> Iterator[None]:
-    """Drop what C++ libraries print to standard error, past Python: MetaIO and libpng do on damaged files."""
+def no_output() -> Iterator[None]:
+    """Drop what C and C++ libraries print, past Python: NrrdIO, MetaIO and libpng do on damaged files.
+
+    MetaIO prints to standard output too, where it would stand before what a program is to read (``--json``).
+    """
     with _ONE_AT_A_TIME:
-        sys.stderr.flush()
-        kept, nothing = os.dup(_STANDARD_ERROR), os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, _STANDARD_ERROR)
+        _flush()
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        kept = {descriptor: os.dup(descriptor) for descriptor in _DESCRIPTORS}
+        for descriptor in _DESCRIPTORS:
+            os.dup2(nothing, descriptor)
         try:
             yield
         finally:
-            os.dup2(kept, _STANDARD_ERROR)
-            os.close(kept)
+            _flush()
+            for descriptor, copy in kept.items():
+                os.dup2(copy, descriptor)
+                os.close(copy)
             os.close(nothing)
+
+
+def _flush() -> None:
+    """Send off what Python and C have gathered to print, so that it goes where it was meant to go."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            stream.flush()
+    with suppress(OSError, AttributeError, TypeError):  # without C's own library within reach its text may come late
+        ctypes.CDLL(None).fflush(None)
