@@ -88,7 +88,8 @@ def all_settings(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         SettingsError: there is no such method, or it has no such settings.
     """
-    found: dict[str, Any] = json.loads(json.dumps(asdict(catalogue.create(method, settings))))
+    made: Any = catalogue.create(method, settings)
+    found: dict[str, Any] = json.loads(json.dumps(asdict(made)))
     return found
 
 

@@ -141,7 +141,8 @@ def _main_row(
 def is_as_compared(protocol: Protocol, record: Record) -> bool:
     """Whether a cell has the preset for which its published row was chosen."""
     system = protocol.systems.get(record["system"])
-    return record["preset"] == (protocol.preset if system is None or system.preset is None else system.preset)
+    wanted = protocol.preset if system is None or system.preset is None else system.preset
+    return bool(record["preset"] == wanted)
 
 
 def _correlation_of_scans(record: Record) -> float:
