@@ -28,6 +28,15 @@ class LowshotError(Exception):
 
     exit_code: ClassVar[int] = 1
 
+    def __str__(self) -> str:
+        """The message: it may quote a file that a stranger made, from which a terminal must take no orders."""
+        return printable(super().__str__())
+
+
+def printable(text: str) -> str:
+    """The text on one line, without what a terminal would obey or could not show."""
+    return "".join(letter if letter.isprintable() else " " if letter.isspace() else "?" for letter in text)
+
 
 class InputError(LowshotError):
     """A file or an argument is not usable."""

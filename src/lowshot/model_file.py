@@ -1,6 +1,7 @@
 """A trained model as one ``.safetensors`` file: tensors, and a JSON header that says how to rebuild it."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,8 @@ from torch import Tensor
 from lowshot import catalogue
 from lowshot.atomic import atomic_path, remove_leftovers
 from lowshot.contract import Learner, Method, Model, State
-from lowshot.errors import LowshotError, MissingExtra, ModelFileError
+from lowshot.errors import LowshotError, MissingExtra, ModelFileError, printable
+from lowshot.imaging.names import is_legible
 from lowshot.training.folder import finish
 
 FORMAT = "lowshot model 1"
@@ -19,6 +21,8 @@ FORMAT = "lowshot model 1"
 MOST_HEADER_BYTES = 16_000_000
 MOST_HEADER_VALUES = 1_000_000
 """A header is read into memory, where each of its values takes many times its bytes. Real ones have a few thousand."""
+_MOST_LEVELS = 20
+"""Of tables inside of tables in what is said about a model; real ones have four."""
 _DAMAGE = (
     *(ArithmeticError, AttributeError, LookupError, LowshotError, MemoryError, OSError, RuntimeError, TypeError),
     ValueError,
@@ -37,7 +41,8 @@ class Fitted:
     settings: Mapping[str, Any]
     """What the method was made with, so that ``load`` can make it again."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    """Preset, seed, plan, support, SHA-256 of the training files, versions, machine, date; not needed to load."""
+    """Preset, seed, plan, support, SHA-256 of the training files, versions, machine, date; not needed to load. What is
+    there of ``plan``, ``stages`` in it and their ``steps`` has the types that ``fit`` gives it."""
     folder: Path | None = None
     """Of its training. What only an unsaved training needs is removed there by ``save``."""
 
@@ -105,6 +110,9 @@ def load(path: Path | str) -> Fitted:
         raise
     except _DAMAGE as error:
         raise ModelFileError(f"{path}: the stored model cannot be rebuilt: {_reason(error)}") from error
+    for channel in model.channels if isinstance(model, Model) else ():
+        if not is_legible(channel):
+            raise ModelFileError(f"{path}: the channel name {_short(repr(channel))} holds control characters")
     return Fitted(model, method, name, settings, provenance)
 
 
@@ -138,16 +146,32 @@ def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     for key, kind in (("method", str), ("settings", dict), ("state", dict), ("provenance", dict)):
         if not isinstance(header.get(key), kind):
             raise ModelFileError(f"{path}: the header is damaged: no {key}")
-    _refuse_what_no_other_file_can_hold(path, header["provenance"])
+    _check_provenance(path, header["provenance"])
     return header
 
 
-def _refuse_what_no_other_file_can_hold(path: Path, provenance: Mapping[str, Any]) -> None:
+def _check_provenance(path: Path, provenance: Mapping[str, Any]) -> None:
     """Parts of it go into the JSON file beside every segmentation, long after the model was read."""
-    try:
-        json.dumps(provenance, allow_nan=False)
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path}: the header is damaged: its provenance is no plain JSON") from error
+    damaged = f"{path}: the header is damaged: its provenance"
+    if not _is_plain(provenance, _MOST_LEVELS):
+        raise ModelFileError(f"{damaged} is no plain JSON")
+    plan = provenance.get("plan", {})
+    stages = plan.get("stages", {}) if isinstance(plan, dict) else None
+    if not isinstance(stages, dict) or not all(map(_is_stage, stages.values())):
+        raise ModelFileError(f"{damaged} holds no plan with a number of steps for each stage")
+
+
+def _is_plain(value: object, levels: int) -> bool:
+    """Whether any JSON file can hold what came from one: Python reads NaN and infinity too, and writes fewer levels."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return levels > 0 and all(_is_plain(each, levels - 1) for each in inner)
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _is_stage(value: object) -> bool:
+    steps = value.get("steps") if isinstance(value, dict) else None
+    return isinstance(steps, int) and not isinstance(steps, bool) and 0 <= steps < 2**63
 
 
 def _reason(error: BaseException) -> str:
@@ -156,5 +180,4 @@ def _reason(error: BaseException) -> str:
 
 
 def _short(text: str, most: int = 300) -> str:
-    shown = text if len(text) <= most else f"{text[:most]} …"
-    return "".join(letter if letter.isprintable() else "?" for letter in shown)
+    return printable(text if len(text) <= most else f"{text[:most]} …")

@@ -86,6 +86,10 @@ def ended(error, *words):
     return result.exit_code, result.stderr.strip()
 
 
+MEND = "correct the path, or permit it"
+A_BUG = f"This is a bug: run it again with {DEBUG}=1 and report what it prints"
+
+
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
@@ -93,6 +97,10 @@ def ended(error, *words):
         (SomeScansFailed("1 of 2"), 3, "lowshot: error: 1 of 2"),
         (KeyboardInterrupt(), 130, "lowshot: stopped: by Ctrl-C"),
         (Stopped("training: after step 3", 143), 143, "lowshot: stopped: training: after step 3"),
+        (InputError("a\x1b[2J.nii:\nbad \ud800 \x9b"), 2, "lowshot: error: a?[2J.nii: bad ? ?"),
+        (ValueError("\x1b[2J"), 1, f"lowshot: error: internal error: ValueError: ?[2J. {A_BUG}"),
+        (OSError(36, "Name too long", "aaa"), 2, f"lowshot: error: aaa: cannot be used: Name too long; {MEND}"),
+        (PermissionError(13, "Not permitted", "a/b"), 2, f"lowshot: error: a/b: cannot be used: Not permitted; {MEND}"),
         (MemoryError(), 1, "lowshot: error: not enough memory; close other programs, or use smaller scans or settings"),
     ],
 )

@@ -17,6 +17,7 @@ FIT_UNNAMED = f"fit {IMAGE} {LABELS} --steps 2 -o m.safetensors"
 SEGMENT = f"segment MODEL {IMAGE} -o out"
 DOCTOR = f"doctor {IMAGE} --labels {LABELS} --names names.txt"
 EVERY = (FIT, DOCTOR)
+EVERY_JSON = tuple(each.replace("names.txt", "names.json") for each in EVERY)
 IMAGE_READERS = (FIT, SEGMENT, DOCTOR)
 
 
@@ -91,6 +92,7 @@ FAR, TURNED = AFFINE.copy(), AFFINE[[1, 0, 2, 3]]
 FAR[:3, 3] = 40
 GREY = np.arange(576).reshape(24, 24).astype(np.uint8)
 DETACHED = "NRRD0004\ntype: short\ndimension: 3\nsizes: 4 4 4\nencoding: raw\nendian: little\ndata file: b.raw\n\n"
+LONG = f"{'a' * 300}.nii.gz"
 PICTURES = ("fit image.png labels.png --steps 2 -o m.safetensors", "doctor image.png --labels labels.png")
 CSV = "fit --support support.csv --steps 2 -o m.safetensors"
 
@@ -126,9 +128,9 @@ KINDS = [
         "expected .nii.gz, .nii, .mgz"),
     Bad("no DICOM", dicom_folder, ("segment MODEL series -o out",), "series",
         "expected DICOM images in this folder, found none"),
-    Bad("its voxels elsewhere", text("a.nhdr",
-        "NRRD0004\ntype: short\ndimension: 3\nsizes: 4 4 4\nencoding: raw\nendian: little\ndata file: b.raw\n\n"),
-        ("segment MODEL a.nhdr -o out",), "a.nhdr", "its voxels lie in another file, 'b.raw', which is missing"),
+    Bad("its voxels elsewhere", text("a.nhdr", DETACHED), ("segment MODEL a.nhdr -o out",), "a.nhdr",
+        "its voxels lie in another file, 'b.raw', which is missing"),
+    Bad("a name too long", nothing, (f"doctor {LONG}", f"segment MODEL {LONG} -o out"), LONG, "File name too long"),
     # Voxels that are none.
     Bad("NaN", saved(IMAGE, voxels(np.nan)), IMAGE_READERS, IMAGE,
         "expected finite numbers, got 1 NaN or infinite voxels of 13,824"),
@@ -202,14 +204,32 @@ KINDS = [
         "expected one row for each scan below the headings, it has none"),
     Bad("row without labels", text("support.csv", f"image,labels\n{IMAGE},\n"), (CSV,), "s0",
         "expected a label map beside the image (column 'labels')"),
+    Bad("a table that is none", text("support.csv", f"image,labels\n{'x' * 200_000},b\n"), (CSV,), "support.csv",
+        "expected a CSV in UTF-8, could not read it (field larger than field limit"),
+    Bad("a folder for a table", lambda folder: (folder / "support.csv").mkdir(), (CSV,), "support.csv",
+        "expected a CSV in UTF-8, could not read it (Is a directory)"),
+    Bad("a scan named ..", text("support.csv", f"image,labels,name\n{IMAGE},{LABELS},..\n"),
+        (CSV, "segment MODEL support.csv -o out --probabilities"), IMAGE, "'..' cannot name a scan"),
+    Bad("an image too long", text("support.csv", f"image,labels\n{LONG},{LABELS}\n"),
+        (CSV, "segment MODEL support.csv -o out"), LONG, "File name too long"),
+    Bad("labels too long", text("support.csv", f"image,labels\n{IMAGE},{LONG}\n"), (CSV,), LONG,
+        "File name too long"),
     Bad("no support at all", nothing, ("fit -o m.safetensors",), "IMAGE and LABELS", "no annotated scan"),
     # Names.
     Bad("names missing", lambda folder: (folder / "names.txt").unlink(), EVERY, "names.txt",
         "no such file or folder"),
     Bad("names empty", text("names.txt", "# nothing\n"), EVERY, "names.txt", "expected one line per structure"),
-    Bad("name twice", text("names.txt", "3 ball\n7 ball\n9 other\n"), EVERY, "label table", "name ball occurs twice"),
+    Bad("name twice", text("names.txt", "3 ball\n7 ball\n9 other\n"), EVERY, "names.txt", "name ball occurs twice"),
     Bad("value twice", text("names.txt", "3 ball\n3 cube\n"), EVERY, "names.txt", "label value 3 has two names"),
-    Bad("value beyond 64 bits", text("names.txt", f"{2**70} ball\n"), EVERY, "label table", "is beyond 64 bits"),
+    Bad("value beyond 64 bits", text("names.txt", f"{2**70} ball\n"), EVERY, "names.txt", "is beyond 64 bits"),
+    Bad("control characters", text("names.txt", "3 ball\x1b[2J\n"), EVERY, "names.txt", "holds control characters"),
+    Bad("half a letter", text("names.json", r'{"a\ud800": 3}'), EVERY_JSON, "names.json", "half a letter"),
+    Bad("names without end", text("names.json", "[" * 100_000),
+        EVERY_JSON, "names.json", "expected JSON such as"),
+    Bad("a name without end", text("names.txt", f'3 "{"x" * 200_000}\n'), EVERY, "names.txt",
+        "got a field larger than field limit"),
+    Bad("a value without end", text("names.txt", f'{"9" * 5000} 255 0 0 1 1 1 "ball"\n'), EVERY, "names.txt",
+        "expected an integer label value"),
 ]
 # fmt: on
 

@@ -10,7 +10,7 @@ import SimpleITK
 import torch
 
 from imaging.stored_images import OBLIQUE, VOLUMES, image_array, save_nifti, with_forms
-from lowshot.errors import BadVoxels, UnreadableFile
+from lowshot.errors import BadVoxels, UnreadableFile, printable
 from lowshot.imaging.files import read_labels, read_scan, write_segmentation, write_volume
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import Segmentation
@@ -20,7 +20,7 @@ def refused(path, error=UnreadableFile):
     with pytest.raises(error) as caught:
         read_scan(path)
     message = str(caught.value)
-    assert message.startswith(str(path))
+    assert message.startswith(printable(str(path)))
     assert "\n" not in message
     return message
 

@@ -56,11 +56,19 @@ def test_unknown_names_are_refused_with_the_known_ones():
         (("background", "liver"), (0,), "2 names for 1 label values"),
         (("background", "liver", "liver"), (0, 1, 2), "name liver occurs twice"),
         (("background", "liver", "spleen"), (0, 1, 1), "value 1 occurs twice"),
+        (("background", "\x1b[2Jliver"), (0, 1), r"the name '\\x1b\[2Jliver' holds control characters"),
+        (("background", "liver\n"), (0, 1), r"the name 'liver\\n' holds control characters"),
+        (("\ud800", "liver"), (0, 1), r"the name '\\ud800' holds control characters, or half a letter"),
     ],
 )
 def test_tables_that_contradict_themselves_are_refused(names, values, message):
     with pytest.raises(UnknownLabel, match=message):
         Names(names, values)
+
+
+def test_letters_of_every_script_are_names():
+    names = ("background", "Niere ½", "肝臓", "کلیه\u200cها", "🫀")
+    assert Names(names, tuple(range(5))).names == names
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,15 @@ def test_negative_values(tmp_path):
         ("1\n", "value<TAB>name"),
         ("1.5\tliver\n", "value<TAB>name"),
         ("1\tliver\n1\tspleen\n", "1 has two names, 'liver' and 'spleen'"),
-        ("1\tliver\n2\tliver\n", "liver occurs twice"),
+        ("1\tliver\n2\tliver\n", r"names\.txt: label table: name liver occurs twice"),
+        (f"{2**70} liver\n", r"names\.txt: label table: value 1180591620717411303424 is beyond 64 bits"),
+        ("1\t\x1b[2J\n", r"names\.txt: label table: .* holds control characters"),
+        ("9" * 5000 + "\tliver\n", "integer label value"),
+        ("9" * 5000 + ' 255 0 0 1 1 1 "liver"\n', "integer label value"),
+        ("9" * 5000 + " liver 255 0 0 0\n", "integer label value"),
+        ("1\tliver\n2\t" + "x" * 200_000 + "\n3\tliver\n", "liver occurs twice"),
+        ('1,"' + "x" * 200_000 + "\n", r"names\.txt: expected one line per structure .* got a field larger than"),
+        ('value,name\n1,"' + "x" * 200_000 + '"\n', r"names\.txt: expected one line .* got a field larger"),
         ("0\tliver\n1\tspleen\n", "value 0 is named 'liver' and no value is named background"),
         ("value,name\n1,liver\n2\n", "in every row"),
         ("value,name\nx,liver\n", "integer label value"),
@@ -117,10 +125,15 @@ def test_a_bad_table_is_refused_with_its_reason(tmp_path, text, message):
         read_names(written(tmp_path, text))
 
 
-@pytest.mark.parametrize("text", ["{", "[1, 2]", '{"labels": 3}'])
+@pytest.mark.parametrize("text", ["{", "[1, 2]", '{"labels": 3}', "[" * 100_000, '{"liver": ' + "9" * 5000 + "}"])
 def test_bad_json_is_refused_with_an_example(tmp_path, text):
     with pytest.raises(UnknownLabel, match=r"dataset\.json: expected"):
         read_names(written(tmp_path, text, "dataset.json"))
+
+
+def test_half_a_letter_in_json_is_refused(tmp_path):
+    with pytest.raises(UnknownLabel, match=r"dataset\.json: label table: the name 'a\\ud800' holds .* half a letter"):
+        read_names(written(tmp_path, r'{"a\ud800": 3}', "dataset.json"))
 
 
 def test_a_missing_file_suggests_its_neighbour(tmp_path):

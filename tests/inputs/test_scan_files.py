@@ -51,15 +51,40 @@ def test_a_channel_given_twice_is_refused():
         one_scan("T1=a.nii.gz,T1=b.nii.gz")
 
 
-@pytest.mark.parametrize("name", ["../up", "a/b", "a\\b", ""])
+@pytest.mark.parametrize(
+    "name", ["../up", "a/b", "a\\b", "", ".", "..", ".hidden", "a\0b", "a\nb", "\x1b[2J", "\x9b", "\udcff"]
+)
 def test_a_name_that_is_no_file_name_is_refused(name):
-    with pytest.raises(InputError, match="cannot name a scan"):
+    with pytest.raises(InputError, match=r"a\.nii\.gz: .* cannot name a scan"):
         ScanFiles.of(Path("a.nii.gz"), name)
 
 
-def test_the_folder_we_are_in_has_a_name(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert one_scan(".").name == tmp_path.name
+@pytest.mark.parametrize("file", [".nii.gz", ".hidden.nii.gz", "a\x1b[2Jb.nii.gz", "a\udcffb.nii.gz"])
+def test_a_file_that_cannot_give_its_scan_a_name_is_refused(file):
+    with pytest.raises(InputError, match="cannot name a scan"):
+        one_scan(file)
+
+
+@pytest.mark.parametrize("name", ["1000", "a.b", "Müller_½", "肝 (2)", "a..b", "-x"])
+def test_other_names_are_kept(name):
+    assert ScanFiles.of(Path("a.nii.gz"), name).name == name
+
+
+def test_the_folders_we_are_in_have_names(tmp_path, monkeypatch):
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
+    assert one_scan(".").name == "inner"
+    assert one_scan("..").name == tmp_path.name
+
+
+def test_a_word_may_be_longer_than_any_file_name():
+    assert one_scan("T1=" + "a" * 300 + ".nii.gz,T2=b.nii.gz").paths["T1"] == Path("a" * 300 + ".nii.gz")
+
+
+@pytest.mark.parametrize("channel", ["T1\x1b[2J", "T1\nT2", "\udcff"])
+def test_a_channel_that_a_terminal_would_obey_is_refused(channel):
+    with pytest.raises(InputError, match=r"the channel name .* holds control characters"):
+        Declared(("T1", channel))
 
 
 def test_channels_are_read_into_one_scan(tmp_path):

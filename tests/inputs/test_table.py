@@ -87,6 +87,12 @@ def test_scans_without_labels(tmp_path):
         ("T1,T2\na.nii.gz\n", "line 2: no path in column T2"),
         ("image,annotated_slice\na,middle\n", "INDEX or AXIS:INDEX"),
         ("image,name\na,../x\n", "cannot name a scan"),
+        ("image,name\na,..\n", r"a: '\.\.' cannot name a scan"),
+        ('image,labels\n"' + "x" * 200_000 + '",b\n', r"support\.csv: expected a CSV .* \(field larger than"),
+        ('"' + "x" * 200_000 + '",labels\na,b\n', r"support\.csv: expected a CSV .* \(field larger than"),
+        ("T1\n" + "x" * 300 + "\n", r"support\.csv: column 'T1' is taken for a channel, but in no row"),
+        ("T1\n~nobody-of-this-name/a.nii\n", r"support\.csv: column 'T1' is taken for a channel, but in no row"),
+        ("T1\x1b[2J\na\n", r"support\.csv: the heading 'T1\\x1b\[2J' holds control characters"),
     ],
 )
 def test_a_bad_table_is_refused_with_its_reason(tmp_path, text, message):
@@ -100,6 +106,18 @@ def test_a_missing_or_binary_table(tmp_path):
     (tmp_path / "support.csv").write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(InputError, match="UTF-8"):
         read_table(tmp_path / "support.csv")
+
+
+def test_a_folder_that_is_named_like_a_table(tmp_path):
+    (tmp_path / "support.csv").mkdir()
+    with pytest.raises(InputError, match=r"support\.csv: expected a CSV .* \(Is a directory\)"):
+        read_table(tmp_path / "support.csv")
+
+
+def test_the_home_of_somebody_unknown_is_a_path_like_any_other(tmp_path):
+    (row,) = table(tmp_path, "image,labels\n~nobody-of-this-name/a.nii,~nobody-of-this-name/b.nii\n")
+    assert row.scan.all_paths == (tmp_path / "~nobody-of-this-name" / "a.nii",)
+    assert row.labels == tmp_path / "~nobody-of-this-name" / "b.nii"
 
 
 @pytest.mark.parametrize(("word", "parsed"), [("", None), ("0", 0), ("17", 17), ("2:5", (2, 5))])

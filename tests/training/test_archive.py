@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import random
 import zipfile
 
 import pytest
@@ -66,6 +67,9 @@ PICKLES = {
     "an operation that is none": b"\x80\x02\xff.",
     "a tensor without a storage": b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(NK\x00))\x89NtR.",
     "no end": b"\x80\x02}",
+    "half a number": b"\x80\x02J\x01",
+    "half the length of a text": b"\x80\x02X\x01",
+    "a storage without a name": b"\x80\x02K\x01Q.",
     "nothing": b"",
 }
 
@@ -74,6 +78,41 @@ PICKLES = {
 def test_a_pickle_that_nobody_wrote_in_good_faith_is_refused(path, kind):
     with_pickle(path, PICKLES[kind])
     refused(path)
+
+
+@pytest.mark.parametrize("method", [1, 8, 12, 14, 99])
+def test_an_entry_that_says_it_is_compressed_is_refused(path, method):
+    """One byte is enough, in the directory that zipfile goes by."""
+    write_archive(path, {"a": torch.arange(1000.0)})
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\1\2") + 10] = method
+    path.write_bytes(content)
+    refused(path)
+
+
+def test_any_changed_byte_of_the_directory_is_refused_or_makes_no_difference(path):
+    write_archive(path, {"a": torch.arange(50.0)})
+    content = path.read_bytes()
+    rng, told = random.Random(0), 0
+    for at in range(content.index(b"PK\1\2"), len(content)):
+        path.write_bytes(content[:at] + bytes([rng.choice([0, 1, 8, 255, rng.randrange(256)])]) + content[at + 1 :])
+        try:
+            read = read_archive(path, "a checkpoint")
+        except UnreadableFile:
+            told += 1
+        else:
+            assert torch.equal(read["a"], torch.arange(50.0))
+    assert told > 100
+
+
+def test_a_gpu_without_memory_is_not_the_fault_of_the_file(path, monkeypatch):
+    def full(*words, **more):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    write_archive(path, {"a": 1})
+    monkeypatch.setattr(torch, "load", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        read_archive(path, "a checkpoint")
 
 
 def test_what_unpacks_to_more_than_its_file_is_refused(path):

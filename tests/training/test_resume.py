@@ -167,6 +167,27 @@ def test_parts_that_do_not_fit_are_named(tmp_path, change):
         resumed(tmp_path)
 
 
+@pytest.mark.parametrize("error", [AssertionError("no state"), NotImplementedError, StopIteration, Exception("what")])
+def test_whatever_a_part_makes_of_a_state_that_is_none_is_told_with_the_file(tmp_path, monkeypatch, error):
+    def fail(self, state_dict):
+        raise error
+
+    interrupted(tmp_path, step=5)
+    monkeypatch.setattr(torch.optim.Optimizer, "load_state_dict", fail)
+    with pytest.raises(UnreadableFile, match=r"training\.pt: expected a training checkpoint, it holds something else"):
+        resumed(tmp_path)
+
+
+def test_a_gpu_without_memory_is_not_the_fault_of_the_checkpoint(tmp_path, monkeypatch):
+    def full(self, state_dict):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    interrupted(tmp_path, step=5)
+    monkeypatch.setattr(torch.optim.Optimizer, "load_state_dict", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        resumed(tmp_path)
+
+
 def test_a_checkpoint_of_another_seed_is_refused(tmp_path):
     interrupted(tmp_path, step=5)
     with pytest.raises(SettingsError, match="made with seed 0, now it is 1"):

@@ -1,5 +1,6 @@
 """How a command ends: one line on standard error and an exit code, never a traceback."""
 
+import errno
 import functools
 import json
 import os
@@ -10,12 +11,14 @@ from typing import ParamSpec
 
 import typer
 
-from lowshot.errors import LowshotError
+from lowshot.errors import LowshotError, printable
 from lowshot.training.interruption import Stopped
 
 P = ParamSpec("P")
 DEBUG = "LOWSHOT_DEBUG"
 INTERRUPTED = 130
+_REFUSED = (errno.EACCES, errno.ENAMETOOLONG, errno.EPERM)
+"""With these the system answers to a path that no program can use, wherever it is looked up first."""
 
 
 def reported(command: Callable[P, None]) -> Callable[P, None]:
@@ -46,7 +49,9 @@ def ending(error: BaseException) -> tuple[str, int]:
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return "by Ctrl-C", INTERRUPTED
-    first = str(error).strip().partition("\n")[0]
+    first = printable(str(error).strip().partition("\n")[0])
+    if isinstance(error, OSError) and error.errno in _REFUSED and error.filename is not None:
+        return f"{printable(str(error.filename))}: cannot be used: {error.strerror}; correct the path, or permit it", 2
     if isinstance(error, MemoryError) or "out of memory" in first or "can't allocate memory" in first:
         return "not enough memory; close other programs, or use smaller scans or settings", 1
     return (

@@ -105,7 +105,7 @@ def model_source(path: Path, fitted: "Fitted") -> dict[str, Any]:
     from lowshot.inputs.digests import digest
 
     about = {key: fitted.provenance.get(key) for key in ("preset", "seed", "support", "date", "versions")}
-    stages = fitted.provenance.get("plan", {}).get("stages", {})
+    stages = fitted.provenance.get("plan", {}).get("stages", {})  # whose types were checked when it was read
     about["steps"] = sum(stage["steps"] for stage in stages.values()) or None
     return {"file": path.name, "sha256": digest(path), "method": fitted.name, **about}
 

@@ -18,6 +18,11 @@ _MOST_NAMES = 2**15
 """Indices are stored in 16 bits."""
 
 
+def is_legible(text: str) -> bool:
+    """Whether it can be shown and written: a terminal obeys control characters, no file takes half a letter."""
+    return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text)  # Cs: JSON can hold "\\ud800" alone
+
+
 @dataclass(frozen=True)
 class Names:
     """Index k stands for ``names[k]`` and is written to files as ``values[k]``; index 0 is background."""
@@ -35,8 +40,8 @@ class Names:
             if doubles:
                 raise UnknownLabel(f"label table: {what} {', '.join(sorted(doubles))} occurs twice")
         for name in self.names:
-            if any(unicodedata.category(letter) == "Cc" for letter in name):  # a terminal would obey them
-                raise UnknownLabel(f"label table: the name {name!r} holds control characters")
+            if not is_legible(name):
+                raise UnknownLabel(f"label table: the name {name!r} holds control characters, or half a letter")
         beyond = [value for value in self.values if not -(2**63) <= value < 2**63]
         if beyond:
             raise UnknownLabel(f"label table: value {beyond[0]} is beyond 64 bits, which no file can hold")

@@ -13,11 +13,11 @@ BACKGROUND = ("background", "unknown", "clear label")
 """Names (in lower case) that other programs give to what is no structure."""
 
 _COLOUR_TABLES = {
-    "an ITK-SNAP label description": re.compile(r'(\d+)(?:\s+[\d.]+){6}\s+"(.*)"'),
-    "a FreeSurfer colour table": re.compile(r"(\d+)\s+(\S+)(?:\s+\d+){4}"),
+    "an ITK-SNAP label description": re.compile(r'(\d{1,99})(?:\s+[\d.]+){6}\s+"(.*)"'),
+    "a FreeSurfer colour table": re.compile(r"(\d{1,99})\s+(\S+)(?:\s+\d+){4}"),
 }
 """Lines of ITK-SNAP (value, red, green, blue, opacity, two times shown or not, "name") and of FreeSurfer (value, name,
-red, green, blue, opacity)."""
+red, green, blue, opacity). Of digits, Python makes no number of more than 4,300."""
 
 
 def read_names(path: Path | str) -> Names:
@@ -30,8 +30,8 @@ def read_names(path: Path | str) -> Names:
 
     Raises:
         UnreadableFile: there is no such file.
-        UnknownLabel: it is in none of these forms, a name or value occurs twice, or value 0 is a structure and no value
-            is named background.
+        UnknownLabel: it is in none of these forms, a name or value occurs twice or is none that files can hold, or
+            value 0 is a structure and no value is named background.
     """
     path = Path(path)
     require_file(path)
@@ -49,7 +49,11 @@ def read_names(path: Path | str) -> Names:
         structures[value] = name
     if not structures:
         raise UnknownLabel(f"{path}: expected one line per structure such as '1<TAB>liver', the file has none")
-    return Names.of(structures, background=_background(path, structures))
+    background = _background(path, structures)
+    try:
+        return Names.of(structures, background)
+    except UnknownLabel as error:
+        raise UnknownLabel(f"{path}: {error}") from None
 
 
 def _background(path: Path, structures: dict[int, str]) -> int:
@@ -70,7 +74,7 @@ def _json_rows(path: Path, text: str) -> list[tuple[int, str]]:
         content = json.loads(text)
         labels = content.get("labels", content)
         return [_row(path, key, value) for key, value in labels.items()]
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, RecursionError):
         raise UnknownLabel(f'{path}: expected JSON such as {{"labels": {{"background": 0, "liver": 1}}}}') from None
 
 
@@ -80,10 +84,10 @@ def _text_rows(path: Path, text: str) -> list[tuple[int, str]]:
     for what, form in _COLOUR_TABLES.items():
         if any(form.fullmatch(line) for line in lines):
             return [_colour_row(path, what, form, line) for line in lines]
-    headings = [cell.strip().lower() for cell in _cells(lines[0])] if lines else []
+    headings = [cell.strip().lower() for cell in _cells(path, lines[0])] if lines else []
     if {"value", "name"} <= set(headings):
         value, name = headings.index("value"), headings.index("name")
-        table = [cells for line in lines[1:] if len(cells := _cells(line)) > max(value, name)]
+        table = [cells for line in lines[1:] if len(cells := _cells(path, line)) > max(value, name)]
         if len(table) != len(lines) - 1:
             raise UnknownLabel(f"{path}: expected a value and a name in every row below the headings")
         return [_row(path, cells[value], cells[name]) for cells in table]
@@ -97,8 +101,11 @@ def _colour_row(path: Path, what: str, form: re.Pattern[str], line: str) -> tupl
     return int(match.group(1)), match.group(2)
 
 
-def _cells(line: str) -> list[str]:
-    return next(csv.reader([line], delimiter=_delimiter(line)))
+def _cells(path: Path, line: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=_delimiter(line)))
+    except csv.Error as error:
+        raise UnknownLabel(f"{path}: expected one line per structure such as '1<TAB>liver', got a {error}") from None
 
 
 def _delimiter(line: str) -> str:

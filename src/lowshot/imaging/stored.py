@@ -56,10 +56,14 @@ def require_file(path: Path) -> None:
     Raises:
         UnreadableFile: with the names nearest to it, if it is missing.
     """
-    if not path.exists():
-        raise UnreadableFile(f"{path}: no such file or folder{_nearest_name(path)}")
-    if path.is_file() and path.stat().st_size == 0:
-        raise UnreadableFile(f"{path}: the file is empty (0 bytes); copy or export it again")
+    try:
+        if not path.exists():
+            raise UnreadableFile(f"{path}: no such file or folder{_nearest_name(path)}")
+        if path.is_file() and path.stat().st_size == 0:
+            raise UnreadableFile(f"{path}: the file is empty (0 bytes); copy or export it again")
+    except OSError as error:  # a name too long, or a folder that nobody may look into
+        told = f"cannot be looked up: {error.strerror}; correct the path, or permit it"
+        raise UnreadableFile(f"{path}: {told}") from error
 
 
 def _nearest_name(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Which files make one scan."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from lowshot.errors import ChannelMismatch, InputError
 from lowshot.imaging.files import read_scan, scan_name
+from lowshot.imaging.names import is_legible
 from lowshot.imaging.scan import Scan
 
 _CHANNEL = re.compile(r"(?:^|,)\s*([\w.+-]+)\s*=")
@@ -21,6 +23,11 @@ class Declared:
     """Names of the fourth axis."""
     colour: bool = False
     """Whether red, green and blue are meant as three channels."""
+
+    def __post_init__(self) -> None:
+        for channel in self.channels or ():
+            if not is_legible(channel):
+                raise InputError(f"the channel name {channel!r} holds control characters; name it without them")
 
 
 NOTHING_DECLARED = Declared()
@@ -36,12 +43,16 @@ class ScanFiles:
     @classmethod
     def of(cls, paths: Path | Mapping[str, Path], name: str | None = None) -> "ScanFiles":
         """Named after its file; several channels after what their files' names begin with in common."""
+        files = list(paths.values()) if isinstance(paths, Mapping) else [paths]
         if name is None:
-            files = list(paths.values()) if isinstance(paths, Mapping) else [paths]
-            names = [scan_name(path.absolute()) for path in files]
+            names = [scan_name(os.path.abspath(path)) for path in files]
             name = _common_beginning(names) or names[0]
-        if not name or "/" in name or "\\" in name:
-            raise InputError(f"{name!r} cannot name a scan, since its results are files of this name")
+        if not name or name.startswith(".") or "/" in name or "\\" in name or not is_legible(name):
+            raise InputError(
+                f"{files[0]}: {name!r} cannot name a scan, since its results are files of this name: expected one "
+                "without slashes, control characters and a dot at its beginning. Give it another in a CSV (column "
+                "'name'), or rename the file"
+            )
         return cls(name, paths)
 
     @property
@@ -72,7 +83,7 @@ def one_scan(word: str | Path) -> ScanFiles:
 def _channels(word: str) -> dict[str, Path]:
     """Channel by name of ``T1=a.nii.gz,FLAIR=b.nii.gz``; empty where the word is a path."""
     starts = list(_CHANNEL.finditer(word))
-    if not starts or starts[0].start() > 0 or Path(word).exists():
+    if not starts or starts[0].start() > 0 or os.path.exists(word):  # unlike Path.exists, of any length
         return {}
     ends = [start.start() for start in starts[1:]] + [len(word)]
     names = [start.group(1) for start in starts]

@@ -7,7 +7,9 @@ or ``annotated`` (the structures that were looked for, ``liver;spleen``). Relati
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 
 from lowshot.errors import InputError
 from lowshot.imaging.dicom import split_series
+from lowshot.imaging.names import is_legible
 from lowshot.imaging.stored import require_file
 from lowshot.inputs.scan_files import ScanFiles
 
@@ -39,20 +42,19 @@ def read_table(path: Path) -> list[Row]:
 
     Raises:
         UnreadableFile: there is no such file.
-        InputError: a column that cannot be or names no file, a row without an image; the message names file and line.
+        InputError: it is no CSV, a column that cannot be or names no file, a row without an image; the message names
+            file and line.
     """
     require_file(path)
-    try:
+    with _reading(path):
         text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: expected a CSV in UTF-8, could not read it ({error})") from None
-    heading = text.partition("\n")[0]
-    delimiter = next((mark for mark in "\t;," if mark in heading), ",")
-    table = csv.DictReader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
-    columns = [(column or "").strip() for column in table.fieldnames or ()]
-    channels = _channel_columns(path, columns)
-    table.fieldnames = columns
-    rows = [_row(f"{path}, line {table.line_num}", path.parent, cells, channels) for cells in table]
+        heading = text.partition("\n")[0]
+        delimiter = next((mark for mark in "\t;," if mark in heading), ",")
+        table = csv.DictReader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
+        columns = [(column or "").strip() for column in table.fieldnames or ()]
+        channels = _channel_columns(path, columns)
+        table.fieldnames = columns
+        rows = [_row(f"{path}, line {table.line_num}", path.parent, cells, channels) for cells in table]
     if not rows:
         raise InputError(f"{path}: expected one row for each scan below the headings, it has none")
     for channel in channels:
@@ -62,11 +64,23 @@ def read_table(path: Path) -> list[Row]:
     return rows
 
 
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (UnicodeDecodeError, OSError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path}: expected a CSV in UTF-8, could not read it ({reason})") from None
+
+
 def _channel_columns(path: Path, columns: Sequence[str]) -> list[str]:
     """The columns that name channels; none where there is an ``image`` column."""
     if len(set(columns)) < len(columns) or "" in columns:
         raise InputError(f"{path}: expected a different heading for every column, got {', '.join(columns)}")
     others = [column for column in columns if column not in RESERVED]
+    illegible = [column for column in others if not is_legible(column)]
+    if illegible:
+        raise InputError(f"{path}: the heading {illegible[0]!r} holds control characters; write it without them")
     if "image" in columns and others:
         close = get_close_matches(others[0], RESERVED, n=1)
         raise InputError(
@@ -84,7 +98,7 @@ def _channel_columns(path: Path, columns: Sequence[str]) -> list[str]:
 
 def _require_some_file(path: Path, column: str, files: Sequence[Path]) -> None:
     """A column of ages is no channel; a single missing file is told when it is read."""
-    if not any(split_series(file)[0].exists() for file in files):
+    if not any(os.path.exists(split_series(file)[0]) for file in files):  # unlike Path.exists, of any length
         raise InputError(
             f"{path}: column {column!r} is taken for a channel, but in no row does it name a file that exists (the "
             f"first would be {files[0]}); correct the paths, or remove the column"
@@ -98,13 +112,13 @@ def _row(where: str, folder: Path, cells: Mapping[str | Any, str | Any], channel
     empty = [column for column in channels or ["image"] if not words[column]]
     if empty:
         raise InputError(f"{where}: no path in column {', '.join(empty)}")
-    paths = {channel: folder / Path(words[channel]).expanduser() for channel in channels}
-    scan = ScanFiles.of(paths or folder / Path(words["image"]).expanduser(), words.get("name") or None)
+    paths = {channel: folder / os.path.expanduser(words[channel]) for channel in channels}
+    scan = ScanFiles.of(paths or folder / os.path.expanduser(words["image"]), words.get("name") or None)
     labels = words.get("labels")
     looked_for = words.get("annotated", "")
     return Row(
         scan,
-        labels=folder / Path(labels).expanduser() if labels else None,
+        labels=folder / os.path.expanduser(labels) if labels else None,
         annotated_slice=parse_slice(words.get("annotated_slice", ""), where),
         annotated=frozenset(name.strip() for name in looked_for.split(";") if name.strip()) or None,
     )

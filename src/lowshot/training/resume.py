@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lowshot.atomic import remove_leftovers
 from lowshot.errors import Diverged, SettingsError, UnreadableFile
-from lowshot.training.archive import DAMAGE, read_archive, write_archive
+from lowshot.training.archive import read_archive, write_archive
 from lowshot.training.run import Run
 
 
@@ -81,9 +81,9 @@ class Checkpoint:
             self._refuse_another(fingerprint)
             for name, part in self._parts.items():
                 part.load_state_dict(parts[name])
-        except torch.OutOfMemoryError:  # the file is not to blame
+        except (torch.OutOfMemoryError, SettingsError):  # the file is not to blame, or it has been told
             raise
-        except DAMAGE as error:
+        except Exception as error:  # whatever a part makes of a state that is none
             raise UnreadableFile(
                 f"{self.path}: expected a training checkpoint, it holds something else ({type(error).__name__}). "
                 "Delete it to train this stage again"
