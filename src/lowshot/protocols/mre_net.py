@@ -137,7 +137,7 @@ TUNING = replace(
         for rate in RATES
     }
     | {
-        "unet + augmentation, equal weights": System(method="unet", settings={"balance": 1.0}),
+        "unet + augmentation with equal weights": System(method="unet", settings={"balance": 1.0}),
         "hard examples late": System(method="mre-net", settings={"mining": True}),
         "hard examples late; N_Lg = 6": System(method="mre-net", settings={"mining": True, "hard_multiple": 6.0}),
         "hard examples from the start": System(method="mre-net", settings={"mining": True, "mining_from": 0.0}),
