@@ -2,7 +2,7 @@
 
 Taps at distance r only ever meet voxels whose indices agree modulo r. So the map is taken apart into the grids of
 every r-th voxel, an ordinary convolution runs over all of them as one batch, and they are put together again: the same
-sums. On a CPU that is faster than PyTorch's own way (docs/speed.md), up to twice with few channels, unless grids are
+sums. On a CPU that is faster than PyTorch's own way (docs/speed.md compares steps with both), unless grids are
 so small that most of the taps meet zeros, which PyTorch's way skips.
 """
 

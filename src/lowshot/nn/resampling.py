@@ -1,7 +1,7 @@
 """Smaller and larger maps by whole factors, in arithmetic that keeps ``channels_last`` memory.
 
 PyTorch's own average pooling leaves ``channels_last`` on a CPU (and bfloat16, under autocast), and the gradient of its
-transposed convolution takes three times as long as that of the same matrix product: docs/speed.md has the figures.
+transposed convolution is slower than that of the same matrix product: docs/speed.md compares steps with and without.
 """
 
 from collections.abc import Sequence
