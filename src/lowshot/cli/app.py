@@ -53,7 +53,7 @@ def _share_the_processor() -> None:
     """Let threads that wait for each other sleep soon, unless the user has said how they should wait.
 
     PyTorch's (libgomp's) spin for milliseconds. Where other programs want the same cores they spin away the time that
-    the thread they wait for would need: on two busy cores a training step took twice as long, on idle ones the same.
+    the thread they wait for would need.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
