@@ -49,6 +49,58 @@ CATALOGUE: dict[str, Entry] = {
         presets="lowshot.methods.mre_net.presets:UNET",
         settings={"metric_learning": False, "attention": False, "coordinates": False, "mining": False},
     ),
+    "ants-affine": Entry(
+        summary="ANTs, affine: the labels of one annotated scan carried over; of several, the majority's",
+        method="lowshot.methods.ants.method:Ants",
+        presets="lowshot.methods.ants.presets:ANTS",
+        settings={"transform": "affine"},
+        extra="ants",
+    ),
+    "ants-syn": Entry(
+        summary="ANTs, SyN: the same with a deformation, by mutual information",
+        method="lowshot.methods.ants.method:Ants",
+        presets="lowshot.methods.ants.presets:ANTS",
+        settings={"transform": "syn"},
+        extra="ants",
+    ),
+    "ants-syncc": Entry(
+        summary="ANTs, SyNCC: the same with a deformation, by cross-correlation",
+        method="lowshot.methods.ants.method:Ants",
+        presets="lowshot.methods.ants.presets:SYNCC",
+        settings={"transform": "syncc"},
+        extra="ants",
+    ),
+    "ants-fusion": Entry(
+        summary="ANTs, SyN and joint label fusion: two or more annotated scans, weighed where each looks like the scan",
+        method="lowshot.methods.ants.method:Ants",
+        presets="lowshot.methods.ants.presets:ANTS",
+        settings={"transform": "syn", "fusion": "joint"},
+        extra="ants",
+    ),
+    "lt-net": Entry(
+        summary="LT-Net: a network learns to lay one annotated scan upon others, from scans without labels",
+        method="lowshot.methods.lt_net.method:LTNet",
+        presets="lowshot.methods.lt_net.presets:LT_NET",
+        uses=frozenset({"support", "unlabelled"}),
+    ),
+    "voxelmorph": Entry(
+        summary="VoxelMorph: the same without critic and cycles: similarity and smoothness alone",
+        method="lowshot.methods.lt_net.method:LTNet",
+        presets="lowshot.methods.lt_net.presets:VOXELMORPH",
+        settings={
+            "adversarial": 0.0,
+            "image_cycle": 0.0,
+            "transformation_cycle": 0.0,
+            "anatomy_cycle": 0.0,
+            "anatomy_difference": 0.0,
+        },
+        uses=frozenset({"support", "unlabelled"}),
+    ),
+    "multi-atlas": Entry(
+        summary="Registration: one to five annotated scans, each deformed onto the scan, vote; trains nothing",
+        method="lowshot.methods.multi_atlas:MultiAtlas",
+        presets="lowshot.methods.presets:MULTI_ATLAS",
+    ),
 }
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation, Prepared
 from lowshot.imaging.scan import LabelledScan, Segmentation
+from lowshot.registration.correspondence import Correspondence
 from lowshot.task import LowShotTask
 from lowshot.training.run import Run
 
@@ -85,6 +86,14 @@ class Embeds(Model, Protocol):
             options: as for ``regions``, which decides by these very vectors.
             voxels: at least one, as indices on the prepared grid, in any order.
         """
+
+
+@runtime_checkable
+class Deforms(Model, Protocol):
+    """A model that finds each point of a scan in its annotated scans, and can show where. Ask ``isinstance``."""
+
+    def correspondences(self, prepared: Prepared, run: Run, options: Any) -> Sequence[Correspondence]:
+        """One for each annotated scan, exactly as its ``regions`` uses them, on the CPU."""
 
 
 @runtime_checkable

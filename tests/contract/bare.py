@@ -40,5 +40,6 @@ for name, cls in classes.items():
     run = Run(device="cpu", precision="float32", memory_format="contiguous", budget=Budget(steps=1))
     fitted = method.fit(task, run)
     model = fitted if isinstance(fitted, Model) else fitted.adapt([subject(0)], NAMES, run)
-    predict(model, subject(1).scan, run, method.Options())
+    if catalogue.entry(name).extra is None:  # an extra may need them
+        predict(model, subject(1).scan, run, method.Options())
     print("fitted", name)

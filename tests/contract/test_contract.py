@@ -39,7 +39,7 @@ def made(name):
 
 def tiny_run(**settings):
     plain = {"device": "cpu", "precision": "float32", "memory_format": "contiguous", "budget": Budget(steps=3)}
-    return Run(**plain | settings)
+    return Run(**plain | {"threads": 1} | settings)  # programs outside repeat themselves with one thread alone
 
 
 def fitting(method):

@@ -3,4 +3,9 @@
 SETTINGS = {
     "mre-net": {"patch_voxels": 12**3, "batch": 2},
     "unet": {"patch_voxels": 12**3, "batch": 2},
+    "lt-net": {"critic_widths": (4, 4, 4, 4), "encoder": (4, 4, 4), "decoder": ((4,), (4,), (4,)), "labels_per_step": 2},
+    "voxelmorph": {"encoder": (4, 4, 4), "decoder": ((4,), (4,), (4,))},
+    "multi-atlas": {"levels": ((2, 5), (1, 2))},
+    "ants-syncc": {"iterations": (5,)},
+    "ants-fusion": {"search_radius": 1},
 }

@@ -26,7 +26,7 @@ class TestEvery:
         for system in one.systems.values():
             for where in system.published.values():
                 assert published(one, where, "dice") is not None
-                assert published(one, where, "hd95") is not None
+                assert one.paper == "lt-net" or published(one, where, "hd95") is not None  # which prints Dice alone
 
     def test_every_published_cost_exists(self, one):
         for system in one.systems.values():

@@ -3,7 +3,8 @@
 cells/SYSTEM/FOLD/seed-0/
   request.json       what was asked for; the same again goes on, another is refused
   training/          plan, log, and checkpoints until the model is saved
-  model.safetensors
+  training.json      what training cost, and the commit that trained
+  model.safetensors  the last of the training: a row that borrows another's model has none of these three
   predictions/CASE.nii.gz
   cases/CASE.json    scores of one segmented scan, and what it cost
   record.json        the finished cell; what the tables are made of
@@ -13,7 +14,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from lowshot.errors import SettingsError, UnreadableFile
 from lowshot.protocols.protocol import Fold, Protocol, System
 from lowshot.training.folder import differences
 
-RECORD = "record.json"
+RECORD, MODEL = "record.json", "model.safetensors"
 Record = dict[str, Any]
 
 
@@ -42,6 +43,12 @@ class Cell:
         """For people."""
         return f"{self.name}, {self.fold.name}, seed {self.seed}"
 
+    @property
+    def trained(self) -> "Cell":
+        """The cell whose model this one segments with: itself, unless its row borrows another's."""
+        other = self.system.model_of
+        return self if other is None else replace(self, name=other, system=self.protocol.systems[other])
+
     def folder(self, root: Path) -> Path:
         """Where it is computed."""
         return root / "cells" / slug(self.name) / slug(self.fold.name) / f"seed-{self.seed}"
@@ -54,7 +61,7 @@ def begin(folder: Path, request: Mapping[str, Any], restart: bool) -> None:
         SettingsError: the folder holds a cell that was asked for otherwise; the message says in what it differs.
     """
     path = folder / "request.json"
-    asked = json.loads(json.dumps(request))
+    asked = as_json(request)
     if path.exists():
         found = differences(read_json(path), asked)
         if not found:
@@ -87,6 +94,11 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     remove_leftovers(path)
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def as_json(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content as it would be read from a file: JSON turns tuples into lists."""
+    return dict(json.loads(json.dumps(content)))
 
 
 def slug(name: str) -> str:

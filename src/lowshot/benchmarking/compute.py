@@ -1,12 +1,11 @@
 """Computing one cell: train, segment every query, score. Killed at any time, the same call goes on where it was."""
 
 import csv
-import json
 import math
 import os
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -15,16 +14,20 @@ from typing import Any, Literal
 from lowshot import catalogue, fitting
 from lowshot.atomic import remove_leftovers
 from lowshot.benchmarking.cases import Cases
-from lowshot.benchmarking.cell import RECORD, Cell, Record, begin, read_json, write_json
+from lowshot.benchmarking.cell import MODEL, RECORD, Cell, Record, as_json, begin, read_json, write_json
 from lowshot.benchmarking.results import all_settings, plain_fold
+from lowshot.contract import Deforms, Model
 from lowshot.evaluation.evaluate import evaluate_case
 from lowshot.evaluation.scores import Score
 from lowshot.imaging.files import write_segmentation
+from lowshot.imaging.scan import Scan
 from lowshot.inference.footprint import forget_highest_resident, highest_resident_bytes
+from lowshot.inference.predict import predict, prepare
 from lowshot.model_file import Fitted, load
 from lowshot.progress import Progress
-from lowshot.segmenting import segment
+from lowshot.segmenting import options_of
 from lowshot.training.plan import Plan, Precision
+from lowshot.training.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,7 @@ def request_of(cell: Cell, cases: Cases, how: Machine) -> Record:
     """What must be the same for a cell to go on, or to count as finished."""
     preset = cell.system.preset or how.preset
     settings = catalogue.settings(cell.system.method, preset, cell.system.settings)
+    chosen = {"options": dict(cell.system.options), "model_of": cell.system.model_of}
     return {
         "protocol": cell.protocol.name,
         "system": cell.name,
@@ -60,6 +64,7 @@ def request_of(cell: Cell, cases: Cases, how: Machine) -> Record:
         "minutes": how.minutes,
         "device": how.device,
         "precision": how.precision,
+        **{name: value for name, value in chosen.items() if value},  # absent where empty, as in older cells
         "names": cases.digest_of_names,
         "data": cases.digests([*cell.fold.support, *cell.fold.queries])
         | cases.digests(cell.fold.unlabelled, labels=False),
@@ -77,16 +82,20 @@ def compute(cell: Cell, cases: Cases, root: Path, how: Machine, *, restart: bool
     begin(folder, request, restart)
     if (folder / RECORD).exists():
         return read_json(folder / RECORD)
-    fitted = _trained(cell, cases, folder, request, how, progress)
-    scored = [_scored(fitted, cases, case, folder, how) for case in _told(cell.fold.queries, progress)]
-    record = {**request, "training": read_json(folder / "training.json"), "cases": scored}
+    trained = cell.trained
+    fitted = _trained(trained, cases, trained.folder(root), how, restart=restart, progress=progress)
+    options = cell.system.options
+    scored = [_scored(fitted, cases, case, folder, how, options) for case in _told(cell.fold.queries, progress)]
+    record = {**request, "training": read_json(trained.folder(root) / "training.json"), "cases": scored}
     write_json(folder / RECORD, {**record, "provenance": dict(fitted.provenance)})
     return read_json(folder / RECORD)
 
 
-def _trained(cell: Cell, cases: Cases, folder: Path, request: Record, how: Machine, progress: Progress) -> Fitted:
+def _trained(cell: Cell, cases: Cases, folder: Path, how: Machine, *, restart: bool, progress: Progress) -> Fitted:
     """The cell's model, as it was saved: so that a resumed cell segments with the very same."""
-    model, training, commit = folder / "model.safetensors", folder / "training", commit_of_the_code()
+    request = request_of(cell, cases, how)
+    begin(folder, request, restart)
+    model, training, commit = folder / MODEL, folder / "training", commit_of_the_code()
     if not model.exists():
         forget_highest_resident()
         fitted = fitting.fit(
@@ -113,9 +122,9 @@ def _trained(cell: Cell, cases: Cases, folder: Path, request: Record, how: Machi
 
 def _plan_of_another_seed(folder: Path, request: Record) -> Plan | None:
     """Minutes become steps once: every further seed takes as many steps as one that is trained already."""
-    asked = json.loads(json.dumps({**request, "seed": None}))
+    asked = as_json({**request, "seed": None})
     for other in sorted(folder.parent.glob("seed-*")):
-        if (other / "model.safetensors").exists() and {**read_json(other / "request.json"), "seed": None} == asked:
+        if (other / MODEL).exists() and {**read_json(other / "request.json"), "seed": None} == asked:
             return Plan.read(other / "training" / "plan.json")
     return None
 
@@ -123,27 +132,36 @@ def _plan_of_another_seed(folder: Path, request: Record) -> Plan | None:
 def _logged_seconds(log: Path) -> float:
     """What the stages of a training took, parts before a kill included."""
     rows = list(csv.DictReader(log.read_text().splitlines())) if log.exists() else []
-    return sum({row["stage"]: float(row["seconds"]) for row in rows}.values())
+    return sum({row["stage"]: float(row["seconds"]) for row in rows}.values(), 0.0)
 
 
-def _scored(fitted: Fitted, cases: Cases, case: str, folder: Path, how: Machine) -> Record:
+def _scored(fitted: Fitted, cases: Cases, case: str, folder: Path, how: Machine, options: Mapping[str, Any]) -> Record:
     """One query, segmented and scored; read where that was done before."""
     path = folder / "cases" / f"{case}.json"
     if path.exists():
         return read_json(path)
-    query = cases.query(case)
+    query, model, chosen = cases.query(case), fitted.segmenter(), options_of(fitted, options)
     forget_highest_resident()
     start = time.perf_counter()
-    precision = how.precision_for(fitted)
-    result = segment(fitted, query.scan, device=how.device, precision=precision, threads=how.threads)
+    run = Run(device=how.device, precision=how.precision_for(fitted), threads=how.threads)
+    result = predict(model, query.scan, run, chosen)
     cost = {"seconds": time.perf_counter() - start, "peak_bytes": highest_resident_bytes()}
     prediction = folder / "predictions" / f"{case}.nii.gz"
     remove_leftovers(prediction)
     write_segmentation(result.segmentation, prediction, query.scan.source)
     expected = {name: None if quality is None else quality.expected_dice for name, quality in result.quality.items()}
     scores = [_row(score) for score in evaluate_case(result.segmentation, query, case, expected).scores]
-    write_json(path, {"case": case, **cost, "scores": scores})
+    folds = _folded(model, query.scan, run, chosen)
+    write_json(path, {"case": case, **cost, **folds, "scores": scores})
     return read_json(path)
+
+
+def _folded(model: Model, scan: Scan, run: Run, options: Any) -> Mapping[str, float]:
+    """The mean share of folded voxels, of a model that deforms."""
+    if not isinstance(model, Deforms):
+        return {}
+    found = model.correspondences(prepare(model, scan), run, options)
+    return {"folded": sum(each.folded_share() for each in found) / len(found)}
 
 
 def _row(score: Score) -> Mapping[str, Any]:
@@ -158,7 +176,7 @@ def _plain(value: Any) -> Any:
     return None if math.isnan(value) else round(value, 6)
 
 
-def _told(queries: Sequence[str], progress: Progress) -> Any:
+def _told(queries: Sequence[str], progress: Progress) -> Iterator[str]:
     with progress.task("queries", len(queries)) as task:
         for case in queries:
             yield case

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lowshot.benchmarking.cell import Record
 from lowshot.benchmarking.results import by_budget, of_the_present, read_results
-from lowshot.benchmarking.tables import cost_table, is_as_compared, main_table, structure_table
+from lowshot.benchmarking.tables import cost_table, is_as_compared, main_table, scan_table, structure_table
 from lowshot.protocols.protocol import Protocol
 from lowshot.protocols.registry import PROTOCOLS, protocol
 from lowshot.reporting.tables import Table, to_markdown
@@ -40,8 +40,9 @@ def protocol_tables(protocol: Protocol, records: Sequence[Record]) -> list[Table
     """All tables of one protocol."""
     folds = [fold.name for fold in protocol.folds if any(r["fold"]["name"] == fold.name for r in records)]
     main = [main_table(protocol, records, fold) for fold in folds]
+    scans = [scan_table(protocol, records, fold) for fold in folds]
     structures = [structure_table(protocol, records, fold) for fold in folds]
-    return [*main, *structures, cost_table(protocol, records)]
+    return [*main, *scans, *structures, cost_table(protocol, records)]
 
 
 def section(protocol: Protocol, records: Sequence[Record]) -> str:
@@ -68,7 +69,7 @@ def _words_of_the_budget(protocol: Protocol, records: Sequence[Record]) -> str:
 
 
 def _preset(protocol: Protocol, records: Sequence[Record]) -> Iterator[str]:
-    """What the sentences above do not speak of."""
+    """Another preset than the protocol's, of which its own sentences say nothing."""
     others = {record["preset"] for record in records if not is_as_compared(protocol, record)}
     if others:
         yield f"preset: {', '.join(sorted(others))} instead of {protocol.preset}, so that no published row is the same"

@@ -12,14 +12,14 @@ from filelock import FileLock
 
 from lowshot import catalogue
 from lowshot.atomic import atomic_path, remove_leftovers
-from lowshot.benchmarking.cell import RECORD, Record, read_json
+from lowshot.benchmarking.cell import RECORD, Record, as_json, read_json
 from lowshot.errors import SettingsError, UnreadableFile
 from lowshot.protocols.protocol import Fold, Protocol
 
 SCORES = ("structure", "dice", "hd95", "hd95_unit", "volume_prediction", "volume_truth", "volume_unit", "empty")
+COLUMNS = ("protocol", "system", "fold", "seed", "case", "seconds", "peak_bytes", *SCORES, "expected_dice")
 Budget = tuple[int | None, float | None]
 """Steps and minutes that were asked for; the one or the other."""
-COLUMNS = ("protocol", "system", "fold", "seed", "case", "seconds", "peak_bytes", *SCORES, "expected_dice")
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,10 @@ def _is_present(protocol: Protocol, record: Record, preset: str) -> bool:
             return False
     except SettingsError:
         return False
-    made = (record["method"], record["preset"], record["fold"])
-    return made == (system.method, system.preset or preset, plain_fold(fold))
+    chosen = (record.get("options", {}), record.get("model_of"))
+    made = (record["method"], record["preset"], record["fold"], *chosen)
+    wanted = (as_json(system.options), system.model_of)
+    return made == (system.method, system.preset or preset, plain_fold(fold), *wanted)
 
 
 def all_settings(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,14 +91,12 @@ def all_settings(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         SettingsError: there is no such method, or it has no such settings.
     """
     made: Any = catalogue.create(method, settings)
-    found: dict[str, Any] = json.loads(json.dumps(asdict(made)))
-    return found
+    return as_json(asdict(made))
 
 
 def plain_fold(fold: Fold) -> dict[str, Any]:
     """A fold as JSON has it, without what is empty."""
-    found: dict[str, Any] = json.loads(json.dumps({key: value for key, value in asdict(fold).items() if value}))
-    return found
+    return as_json({key: value for key, value in asdict(fold).items() if value})
 
 
 def by_budget(records: Iterable[Record]) -> dict[Budget, list[Record]]:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from lowshot.atomic import stops_all_writing
 from lowshot.benchmarking.cases import Cases
 from lowshot.benchmarking.cell import Cell, Record
 from lowshot.benchmarking.compute import Machine, compute
 from lowshot.benchmarking.results import by_budget, collect, of_the_present
-from lowshot.errors import LowshotError, OutputError
+from lowshot.errors import LowshotError
 from lowshot.progress import Progress
 from lowshot.protocols.protocol import Fold, Protocol, System
 
@@ -37,6 +38,7 @@ def run(
     cell that failed now.
     Several processes may run on one folder: each cell is computed by one of them.
     """
+    records: list[Record] = []
     failed: list[str] = []
     with progress.task("cells", len(asked)) as task:
         for cell in asked:
@@ -47,16 +49,16 @@ def run(
             except Timeout:
                 progress.note(f"{cell.title}: another process is at it")
             except Exception as error:  # whatever it is, hours of other cells must not be lost to it
-                if isinstance(error, OutputError) and isinstance(error.__cause__, OSError):
-                    raise  # a full disk would not spare the others
+                if stops_all_writing(error):
+                    raise
                 message = str(error) if isinstance(error, LowshotError) else f"{type(error).__name__}: {error}"
                 failed.append(f"{cell.title}: {message}")
                 progress.warn(failed[-1])
-            collect(root)
+            records = collect(root)  # each time: a run that is ended leaves what it has finished
             task.advance()
     if not asked:
         return [], failed
-    present = of_the_present(asked[0].protocol, collect(root), how.preset)
+    present = of_the_present(asked[0].protocol, records, how.preset)
     return by_budget(present).get((how.steps, how.minutes), []), failed
 
 
@@ -65,6 +67,6 @@ def _alone(cell: Cell, root: Path, how: Machine) -> FileLock:
 
     Where minutes become steps it is for all seeds of a row, as the first one decides for the others.
     """
-    locks, (system, fold, seed) = root / "locks", cell.folder(root).parts[-3:]
+    locks, (system, fold, seed) = root / "locks", cell.trained.folder(root).parts[-3:]
     locks.mkdir(parents=True, exist_ok=True)
     return FileLock(locks / "--".join([system, fold, *([seed] if how.minutes is None else [])]), timeout=0)

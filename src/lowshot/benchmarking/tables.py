@@ -10,6 +10,7 @@ import numpy as np
 from lowshot.benchmarking.cell import Record
 from lowshot.benchmarking.results import rows
 from lowshot.evaluation.statistics import Summary, holm, rank_correlation, wilcoxon
+from lowshot.imaging.names import sideless
 from lowshot.protocols.protocol import Protocol, System
 from lowshot.protocols.published import Figure, published
 from lowshot.reporting.tables import Cell, Column, Table, mean_and_spread
@@ -74,13 +75,45 @@ def main_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Tabl
     return Table(columns, tuple(lines), title).without_empty(*(column.heading for column in columns[6:-2]))
 
 
+def scan_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Table:
+    """How Dice, as the mean over structures and seeds, differs between scans; and how many voxels are folded."""
+    here = _of_fold(records, fold)
+    columns = (
+        *(Column("system", numeric=False), Column("scans", 0), Column("Dice"), Column("lowest"), Column("highest")),
+        *(Column("published Dice"), Column("published lowest"), Column("published highest"), Column("folded (%)", 2)),
+    )
+    lines = [
+        _scan_row(protocol, system, name, [each for each in here if each["system"] == name], fold)
+        for name, system in _present(protocol, here).items()
+    ]
+    table = Table(columns, tuple(lines), f"{protocol.name}, {fold}: mean ± deviation over scans")
+    return table.without_empty(*(column.heading for column in columns[5:]))
+
+
+def _scan_row(protocol: Protocol, system: System, name: str, records: Sequence[Record], fold: str) -> tuple[Cell, ...]:
+    scores: dict[str, list[float]] = defaultdict(list)
+    for row in rows(records):
+        scores[row.case].append(row.dice)
+    scans = Summary.of([Summary.of(each).mean for each in scores.values()])
+    theirs = _published(protocol, system, records, fold, "dice")
+    printed: tuple[Cell, ...] = (None, None, None)
+    if theirs is not None and theirs.min is not None:  # else its spread is over something else
+        printed = (_printed(theirs, 3), _as_part(theirs, theirs.min), _as_part(theirs, theirs.max))
+    folded = [100 * case["folded"] for record in records for case in record["cases"] if "folded" in case]
+    return (
+        *(name, scans.n, mean_and_spread(scans.mean, scans.std), scans.minimum, scans.maximum),
+        *(*printed, _mean(folded)),
+    )
+
+
 def structure_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Table:
     """Mean Dice of every structure, over queries and seeds: one column for each system."""
     here = _of_fold(records, fold)
     systems = list(_present(protocol, here))
     scores: dict[tuple[str, str], list[float]] = defaultdict(list)
+    merged = sideless(row.structure for row in rows(here)) if protocol.merge_sides else {}
     for row in rows(here):
-        scores[row.structure, row.system].append(row.dice)
+        scores[merged.get(row.structure, row.structure), row.system].append(row.dice)
     structures = list(dict.fromkeys(structure for structure, _ in scores))
     lines: list[tuple[Cell, ...]] = [
         (structure, *(Summary.of(scores[structure, system]).mean for system in systems)) for structure in structures
@@ -93,13 +126,8 @@ def cost_table(protocol: Protocol, records: Sequence[Record]) -> Table:
     """What training and segmenting took; memory is the most that the whole process held."""
     columns = (
         *(Column("system", numeric=False), Column("cells", 0), Column("computed in", numeric=False)),
-        *(
-            Column("threads", 0),
-            Column("steps", 0),
-            Column("training (min)", 1),
-            Column("seconds a step", 2),
-            Column("training (GB)", 2),
-        ),
+        *(Column("threads", 0), Column("steps", 0), Column("training (min)", 1)),
+        *(Column("seconds a step", 2), Column("training (GB)", 2)),
         *(Column("seconds a scan", 1), Column("segmenting (GB)", 2)),
         *(Column(f"published {what}", 1) for what in PUBLISHED_COSTS.values()),
     )
@@ -121,9 +149,7 @@ def _main_row(
     protocol: Protocol, system: System, name: str, records: Sequence[Record], against: Comparison | None, fold: str
 ) -> tuple[Cell, ...]:
     per_seed = [_means([record]) for record in records]
-    where = system.published.get(fold) or system.published.get("")
-    where = where if all(is_as_compared(protocol, record) for record in records) else None
-    theirs = [None if where is None else published(protocol, where, metric) for metric in ("dice", "hd95")]
+    theirs = [_published(protocol, system, records, fold, metric) for metric in ("dice", "hd95")]
     dice, hd95 = (Summary.of([each[at] for each in per_seed]) for at in (0, 1))
     return (
         *(name, len(records), _steps(records), _mean([record["training"]["seconds"] / 60 for record in records])),
@@ -136,6 +162,14 @@ def _main_row(
         sum(score["empty"] == "prediction" for score in _scores(records)),
         sum(score["empty"] == "both" for score in _scores(records)),
     )
+
+
+def _published(protocol: Protocol, system: System, records: Sequence[Record], fold: str, metric: str) -> Figure | None:
+    """What the paper prints for this row, where ours is as it was chosen for the comparison."""
+    where = system.published.get(fold) or system.published.get("")
+    if where is None or not all(is_as_compared(protocol, record) for record in records):
+        return None
+    return published(protocol, where, metric)
 
 
 def is_as_compared(protocol: Protocol, record: Record) -> bool:
@@ -157,8 +191,12 @@ def _correlation_of_scans(record: Record) -> float:
 
 def _printed(figure: Figure, digits: int) -> str:
     """A published mean and spread; per cent become parts of one."""
-    scale = 100 if figure.unit == "%" else 1
-    return mean_and_spread(figure.mean / scale, (figure.std or math.nan) / scale, digits)
+    mean, std = _as_part(figure, figure.mean), _as_part(figure, figure.std)
+    return mean_and_spread(mean, std, digits)
+
+
+def _as_part(figure: Figure, value: float | None) -> float:
+    return math.nan if value is None else value / 100 if figure.unit == "%" else value
 
 
 def _scores(records: Sequence[Record]) -> Iterator[Record]:
@@ -176,11 +214,8 @@ def _cost_row(name: str, records: Sequence[Record]) -> tuple[Cell, ...]:
     steps = _steps(records)
     return (
         *(name, len(records), _list({plan["precision"] for plan in plans}), _list({plan["threads"] for plan in plans})),
-        *(steps, minutes),
-        *(
-            60 * minutes / steps if isinstance(steps, int) and steps else None,
-            _gigabytes([r["training"] for r in records]),
-        ),
+        *(steps, minutes, 60 * minutes / steps if isinstance(steps, int) and steps else None),
+        _gigabytes([record["training"] for record in records]),
         *(float(np.median([case["seconds"] for case in cases])), _gigabytes(cases)),
     )
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from lowshot.cli.bench import bench
+from lowshot.cli.choose import choose
 from lowshot.cli.demo import demo
 from lowshot.cli.doctor import doctor
 from lowshot.cli.errors import reported
@@ -21,8 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (fit, segment, evaluate, demo, bench, methods, doctor):
-    app.command(no_args_is_help=command in (fit, segment, evaluate, doctor))(reported(command))
+for command in (choose, fit, segment, evaluate, demo, bench, methods, doctor):
+    app.command(no_args_is_help=command in (choose, fit, segment, evaluate, doctor))(reported(command))
 
 
 def _print_version(wanted: bool) -> bool:

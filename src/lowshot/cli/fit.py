@@ -190,8 +190,8 @@ def _report(fitted: "Fitted", output: Path, folder: Path, seconds: float, termin
         "seconds": round(seconds, 1),
         "folder": str(folder),
     }
+    done = f"{steps} steps in {seconds / 60:.1f} min" if plan["stages"] else "which trains nothing"
     terminal.result(
         result,
-        f"{output}: {fitted.name}, {steps} steps in {seconds / 60:.1f} min. "
-        f"Next: lowshot segment {output} SCANS -o FOLDER",
+        f"{output}: {fitted.name}, {done}. Next: lowshot segment {output} SCANS -o FOLDER",
     )

@@ -48,6 +48,9 @@ Probabilities = Annotated[bool, typer.Option("--probabilities", help="Also write
 FormatOption = Annotated[
     Format | None, typer.Option("--format", help="Of the label maps; the scan's own where it can be written.")
 ]
+Refine = Annotated[
+    bool, typer.Option("--refine", help="Of methods that deform an atlas: optimise the deformation for each scan.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there already.")]
 SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Leave out scans whose results are there.")]
 
@@ -59,6 +62,7 @@ def segment(
     output: Folder,
     probabilities: Probabilities = False,
     format_: FormatOption = None,
+    refine: Refine = False,
     changes: Changes = None,
     overwrite: Overwrite = False,
     skip_existing: SkipExisting = False,
@@ -75,7 +79,7 @@ def segment(
 
     lowshot segment brain.safetensors scans/ -o segmentations/
     """
-    terminal, options = Terminal(as_json), parse_words(changes or ())
+    terminal, options = Terminal(as_json), parse_words(changes or ()) | ({"refine": True} if refine else {})
 
     from lowshot.inputs.words import scan_files
     from lowshot.model_file import load

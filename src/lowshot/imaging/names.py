@@ -114,3 +114,10 @@ def lateral_pairs(names: Names) -> tuple[tuple[int, int], ...]:
     left = {_LEFT.sub("*", name.lower()): k for k, name in enumerate(names.names) if _LEFT.search(name.lower())}
     right = {_RIGHT.sub("*", name.lower()): k for k, name in enumerate(names.names) if _RIGHT.search(name.lower())}
     return tuple((left[stem], right[stem]) for stem in left if stem in right)
+
+
+def sideless(names: Iterable[str]) -> dict[str, str]:
+    """Each of two twins to what both are, in small letters: {"Left Thalamus": "thalamus", "Right Thalamus": ...}."""
+    every = tuple(dict.fromkeys(names))
+    pairs = lateral_pairs(Names(every, tuple(range(len(every)))))
+    return {every[k]: _LEFT.sub(" ", every[left].lower()).strip(" _-") for left, right in pairs for k in (left, right)}

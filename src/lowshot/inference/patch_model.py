@@ -12,6 +12,7 @@ from lowshot.contract import Region, State
 from lowshot.errors import ModelFileError, SettingsError
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation, Prepared
+from lowshot.inference.header import Header
 from lowshot.inference.memory import activation_bytes
 from lowshot.inference.sliding_window import predict_tiles
 from lowshot.nn.geometry import Geometry, Triple
@@ -36,43 +37,23 @@ class TileOptions:
 
 
 @dataclass(frozen=True)
-class PatchHeader:
+class PatchHeader(Header):
     """What a patch model is besides its network."""
 
-    names: Names
-    channels: tuple[str, ...]
-    preparation: Preparation
     geometry: Geometry
 
+    def __post_init__(self) -> None:
+        if math.prod(self.geometry.patch) > MOST_PATCH_VOXELS:
+            raise ModelFileError(f"patch: expected at most {MOST_PATCH_VOXELS:,} voxels, got {self.geometry.patch}")
+
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, from which ``from_json`` makes an equal header."""
-        return {
-            "names": list(self.names.names),
-            "values": list(self.names.values),
-            "channels": list(self.channels),
-            "preparation": self.preparation.to_json(),
-            "geometry": self.geometry.to_json(),
-        }
+        """With the geometry."""
+        return {**super().to_json(), "geometry": self.geometry.to_json()}
 
     @classmethod
-    def from_json(cls, header: Mapping[str, Any]) -> "PatchHeader":
-        """What ``to_json`` described, every type checked: a model file may come from anywhere.
-
-        Raises:
-            LowshotError, KeyError: this is no such description.
-        """
-        values: dict[str, Any] = {
-            "names": build(Names, {key: header[key] for key in ("names", "values")}, "structures"),
-            "channels": header["channels"],
-            "preparation": build(Preparation, header["preparation"], "preparation"),
-            "geometry": build(Geometry, header["geometry"], "geometry"),
-        }
-        made = build(cls, values, "model")
-        if not made.channels:
-            raise ModelFileError("channels: expected at least one")
-        if math.prod(made.geometry.patch) > MOST_PATCH_VOXELS:
-            raise ModelFileError(f"patch: expected at most {MOST_PATCH_VOXELS:,} voxels, got {made.geometry.patch}")
-        return made
+    def parts(cls, header: Mapping[str, Any]) -> dict[str, Any]:
+        """With the geometry."""
+        return {**super().parts(header), "geometry": build(Geometry, header["geometry"], "geometry")}
 
 
 @dataclass(eq=False)
@@ -118,13 +99,13 @@ class PatchModel:
     def restore(cls, network: nn.Module, state: State) -> "PatchModel":
         """The model around a network of the same architecture (may be on the meta device), with the stored weights."""
         header = PatchHeader.from_json(state.header)
-        _refuse_other_types(network, state.tensors)
-        network.load_state_dict(dict(state.tensors), assign=True)
+        load_weights(network, state.tensors)
         return cls(network, header.names, header.channels, header.preparation, header.geometry)
 
 
-def _refuse_other_types(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """``load_state_dict`` looks at names and shapes alone."""
+def load_weights(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Stored weights into a network, which may be on the meta device; names, shapes and types have to be its own."""
     for name, own in network.state_dict().items():
         if name in tensors and tensors[name].dtype != own.dtype:
             raise ModelFileError(f"{name}: expected {own.dtype}, got {tensors[name].dtype}")
+    network.load_state_dict(dict(tensors), assign=True)

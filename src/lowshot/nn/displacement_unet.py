@@ -4,6 +4,7 @@ Widths are those of its public code. Every convolution but the last is followed 
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from itertools import pairwise
 
 import torch
@@ -70,7 +71,7 @@ class DisplacementUNet(nn.Module):
 
     def _displacements(self, x: Float[Tensor, "b w x y z"]) -> Float[Tensor, "b 3 i j k"]:
         # bfloat16 would round 10 voxels to the next sixteenth of a voxel.
-        with torch.autocast(x.device.type, enabled=False):
+        with nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False):
             field: Tensor = self.field(x.float())
             if self.coarser == 1:
                 return field

@@ -48,6 +48,10 @@ class System:
     seeds: tuple[int, ...] = (0,)
     published: Mapping[str, Published] = field(default_factory=dict)
     """By fold; under "" for all folds."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What is chosen when it segments."""
+    model_of: str | None = None
+    """The row whose model this one segments with, instead of training its own."""
     costs: tuple[Published, ...] = ()
     """Where its published time and memory stand; the first that prints a figure counts."""
 
@@ -78,6 +82,8 @@ class Protocol:
     preset: str = "compact"
     steps: int | None = None
     """Of every training, so that rows are compared at equal steps; None: the method's own."""
+    merge_sides: bool = False
+    """Whether left and right twins are one row of the table of structures."""
     paper: str = ""
     """Whose figures stand beside ours, as ``published.csv`` names it."""
     dataset: str = ""

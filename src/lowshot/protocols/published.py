@@ -25,6 +25,8 @@ class Figure:
     unit: str
     mean: float
     std: float | None
+    min: float | None
+    max: float | None
     note: str
 
 
@@ -55,6 +57,6 @@ def published(protocol: Protocol, where: Published, metric: str, structure: str 
 
 
 def _figure(row: dict[str, str]) -> Figure:
-    numbers = {"mean": float(row["mean"]), "std": float(row["std"]) if row["std"] else None}
+    numbers = {name: float(row[name]) if row[name] else None for name in ("mean", "std", "min", "max")}
     words = {name: row[name] for name in Figure.__dataclass_fields__ if name not in numbers}
     return Figure(**words, **numbers)  # type: ignore[arg-type]

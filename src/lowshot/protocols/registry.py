@@ -1,7 +1,7 @@
 """Every protocol by name, for ``lowshot bench``."""
 
 from lowshot.errors import SettingsError
-from lowshot.protocols import compact, mre_net
+from lowshot.protocols import compact, lt_net, mre_net
 from lowshot.protocols.protocol import Protocol
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -13,6 +13,11 @@ PROTOCOLS: dict[str, Protocol] = {
         mre_net.PHANTOM,
         mre_net.TUNING,
         compact.COMPACT,
+        lt_net.ABLATION,
+        lt_net.COMPARISON,
+        lt_net.ATLASES,
+        lt_net.PHANTOM_BRAIN,
+        lt_net.PHANTOM_ABDOMEN,
     )
 }
 

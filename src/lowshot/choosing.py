@@ -1,0 +1,64 @@
+"""Which scan to annotate, from the images alone: what ``lowshot choose`` does."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lowshot.errors import InputError
+from lowshot.imaging.preparation import Preparation
+from lowshot.inputs.scan_files import NOTHING_DECLARED, Declared, ScanFiles
+from lowshot.progress import Progress
+from lowshot.registration.affine import Picture
+from lowshot.registration.typical import KEPT_MM, ROUNDS, distances_from_average
+
+PREPARATION = Preparation("RAS", None, "foreground", "percentiles")
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A scan, and how far it is from the average of all."""
+
+    scan: str
+    distance: float
+    """Root of the mean squared difference, in per cent of the scans' range of grey values."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which scan to annotate first."""
+
+    ranking: tuple[Ranked, ...]
+    """The most typical first."""
+    failed: tuple[tuple[str, InputError], ...]
+    """Scans that could not be compared, and why."""
+
+
+def choose(scans: Sequence[ScanFiles], declared: Declared = NOTHING_DECLARED, *, progress: Progress) -> Choice:
+    """Rank scans of one part of the body: the labels of the most typical one carry over best.
+
+    One scan after the other is read, and kept at 4 mm.
+
+    Raises:
+        InputError: fewer than two scans can be compared.
+    """
+    pictures, failed = list[Picture](), list[tuple[str, InputError]]()
+    with progress.task("reading", len(scans)) as task:
+        for files in scans:
+            try:
+                pictures.append(_coarse(files, declared, channels=len(pictures[0].voxels) if pictures else None))
+            except InputError as error:
+                failed.append((files.name, error))
+                progress.warn(str(error))
+            task.advance()
+    if len(pictures) < 2:
+        raise InputError(f"expected at least two scans to choose from, got {len(pictures)} that can be read")
+    with progress.task("comparing", ROUNDS * len(pictures)) as task:
+        distances = distances_from_average(pictures, task.advance)
+    ranked = [Ranked(picture.name, 100 * distance**0.5) for picture, distance in zip(pictures, distances, strict=True)]
+    return Choice(tuple(sorted(ranked, key=lambda each: each.distance)), tuple(failed))
+
+
+def _coarse(files: ScanFiles, declared: Declared, channels: int | None) -> Picture:
+    prepared = PREPARATION.apply(files.read(declared))
+    if channels not in (None, len(prepared.voxels)):
+        raise InputError(f"{files.name}: has {len(prepared.voxels)} channels, the scans before it have {channels}")
+    return Picture.of(prepared.name, prepared.voxels, prepared.grid).at(KEPT_MM)

@@ -1,0 +1,188 @@
+"""A model that carries annotated scans along, and copies their labels to where a correspondence leads."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lowshot.contract import Region, State
+from lowshot.errors import EmptySupport, ModelFileError
+from lowshot.imaging.grid import Grid
+from lowshot.imaging.names import Names
+from lowshot.imaging.preparation import MOST_VOXELS, Preparation, Prepared
+from lowshot.imaging.scan import LabelledScan
+from lowshot.inference.header import Header
+from lowshot.nn.geometry import Triple
+from lowshot.registration.affine import Picture
+from lowshot.registration.correspondence import Correspondence
+from lowshot.registration.labels import shares
+from lowshot.registration.sampling import moved, voxel_positions
+from lowshot.task import LowShotTask
+from lowshot.training.allocator import freed_memory_kept
+from lowshot.training.run import Run
+
+SLAB_VOXELS = 500_000
+"""Of the scan, whose labels are copied at a time."""
+SLAB_BYTES = 260
+"""Per voxel of a slab: labels and weights of eight corners, what they are made from, positions, shares (measured)."""
+
+SMALLEST_VOXEL_MM3 = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Atlas:
+    """An annotated scan as the model sees it."""
+
+    picture: Picture
+    labels: Int[Tensor, "i j k"]
+
+    def to(self, device: torch.device) -> "Atlas":
+        """The same on another device."""
+        return Atlas(self.picture.to(device), self.labels.to(device))
+
+
+@dataclass(eq=False)
+class AtlasModel(ABC):
+    """What all methods with atlases share; each brings its own ``correspondence``."""
+
+    names: Names
+    channels: tuple[str, ...]
+    preparation: Preparation
+    atlases: tuple[Atlas, ...]
+
+    @abstractmethod
+    def correspondence(self, query: Picture, atlas: Atlas, run: Run, options: Any) -> Correspondence:
+        """Where in the atlas each point of the query is found."""
+
+    @abstractmethod
+    def correspondence_memory(self, shape: Triple, run: Run, options: Any) -> int:
+        """Bytes that ``correspondence`` takes at its peak for a scan of this shape."""
+
+    def correspondences(self, prepared: Prepared, run: Run, options: Any) -> list[Correspondence]:
+        """One for each atlas."""
+        with torch.no_grad(), freed_memory_kept():
+            query = Picture.of(prepared.name, prepared.voxels, prepared.grid).to(run.device)
+            found = (self.correspondence(query, atlas.to(run.device), run, options) for atlas in self.atlases)
+            return [each.to(torch.device("cpu")) for each in found]
+
+    def regions(self, prepared: Prepared, run: Run, options: Any) -> Iterator[Region]:
+        """Slab by slab and structure by structure: the share that it has of the atlases' votes."""
+        found = self.correspondences(prepared, run, options)
+        shape = prepared.grid.shape
+        thickness = max(1, SLAB_VOXELS // (shape[1] * shape[2]))
+        for first in range(0, shape[0], thickness):
+            slab = slice(first, min(first + thickness, shape[0]))
+            for label, share in self._votes(found, prepared.grid, slab):
+                yield Region((slab, slice(None), slice(None)), share[None], slice(label, label + 1))
+
+    def working_memory(self, shape: Triple, run: Run, options: Any) -> int:
+        """The larger of finding correspondences and copying labels."""
+        slab = min(math.prod(shape), max(SLAB_VOXELS, shape[1] * shape[2]))
+        copying = (SLAB_BYTES + 8 * len(self.atlases) + 4 * len(self.names)) * slab
+        return max(self.correspondence_memory(shape, run, options), copying)
+
+    def _votes(
+        self, found: Sequence[Correspondence], grid: Grid, slab: slice
+    ) -> Iterator[tuple[int, Float[Tensor, "x y z"]]]:
+        with torch.no_grad():
+            size = (slab.stop - slab.start, *grid.shape[1:])
+            points = moved(voxel_positions(size) + torch.tensor([slab.start, 0.0, 0.0]), grid.affine)
+            trusts = [each.trust(points) for each in found]
+            total = torch.stack(trusts).sum(dim=0)
+            votes: dict[int, Tensor] = {}
+            for each, atlas, trust in zip(found, self.atlases, trusts, strict=True):
+                positions = moved(each.to_atlas(points), np.linalg.inv(atlas.picture.grid.affine))
+                for label, share in shares(atlas.labels, positions):
+                    vote = share * (trust / total) if len(found) > 1 else share
+                    votes[label] = votes[label] + vote if label in votes else vote
+        yield from ((label, vote.clamp(0, 1)) for label, vote in votes.items())
+
+    def state(self) -> State:
+        """Atlases: their pictures, labels and grids; what else a method needs it adds."""
+        header = Header(self.names, self.channels, self.preparation).to_json()
+        header["atlases"] = [
+            {"name": atlas.picture.name, "affine": atlas.picture.grid.affine.tolist()} for atlas in self.atlases
+        ]
+        tensors: dict[str, Tensor] = {}
+        for n, atlas in enumerate(self.atlases):
+            tensors |= {f"atlas {n} image": atlas.picture.voxels.cpu(), f"atlas {n} labels": atlas.labels.cpu()}
+        return State(header, tensors)
+
+
+def atlas_problems(task: LowShotTask, most: int) -> list[str]:
+    """Why the annotated scans of a task cannot be atlases, whose labels are copied as they are."""
+    found = []
+    if not 1 <= len(task.support) <= most:
+        wanted = "one annotated scan" if most == 1 else f"one to {most} annotated scans"
+        found.append(f"needs {wanted}, got {len(task.support)}")
+    for labelled in task.support:
+        partly = labelled.known is not None and not bool(labelled.known.all())
+        if partly or not set(labelled.annotated or task.names.foreground) >= set(task.names.foreground):
+            found.append(
+                f"{labelled.scan.name} is annotated only in part, and what is not known cannot be copied; mre-net "
+                "learns from such scans"
+            )
+    return found
+
+
+def prepare_atlases(support: Sequence[LabelledScan], preparation: Preparation) -> tuple[Atlas, ...]:
+    """The annotated scans on their own prepared grids.
+
+    Raises:
+        EmptySupport: no structure is annotated in any of them.
+    """
+    atlases = []
+    for labelled in support:
+        prepared = preparation.apply(labelled.scan)
+        labels = preparation.apply_labels(labelled.truth.labels, prepared).to(torch.int16)
+        atlases.append(Atlas(Picture.of(prepared.name, prepared.voxels, prepared.grid), labels))
+    if not any(bool((atlas.labels > 0).any()) for atlas in atlases):
+        names = ", ".join(labelled.scan.name for labelled in support)
+        raise EmptySupport(f"{names}: no structure is annotated, so there is nothing to copy; check the label map")
+    return tuple(atlases)
+
+
+def stored_atlases(state: State) -> tuple[Header, tuple[Atlas, ...]]:
+    """What ``AtlasModel.state`` kept.
+
+    Raises:
+        LowshotError, KeyError: this is no such state.
+    """
+    header, described = Header.from_json(state.header), state.header["atlases"]
+    if not isinstance(described, list) or not described:
+        raise ModelFileError("atlases: expected at least one")
+    return header, tuple(_atlas(n, each, state.tensors, header) for n, each in enumerate(described))
+
+
+def _atlas(number: int, described: Mapping[str, Any], tensors: Mapping[str, Tensor], header: Header) -> Atlas:
+    image, labels = tensors[f"atlas {number} image"], tensors[f"atlas {number} labels"]
+    if (image.dtype, labels.dtype) != (torch.float32, torch.int16):
+        raise ModelFileError(f"atlas {number}: expected float32 and int16, got {image.dtype} and {labels.dtype}")
+    if image.ndim != 4 or len(image) != len(header.channels) or image.shape[1:] != labels.shape or not image.numel():
+        channels = f"an image of {len(header.channels)} channels"
+        raise ModelFileError(f"atlas {number}: expected {channels} and labels on one grid, got {image.shape}")
+    if not bool(image.isfinite().all()) or not 0 <= int(labels.min()) <= int(labels.max()) < len(header.names):
+        raise ModelFileError(f"atlas {number}: values that no image or no label map has")
+    grid = stored_grid({"shape": labels.shape, "affine": described["affine"]})
+    return Atlas(Picture.of(str(described["name"]), image, grid), labels)
+
+
+def stored_grid(described: Mapping[str, Any]) -> Grid:
+    """A grid from its shape and affine, as a model's header has them.
+
+    Raises:
+        ModelFileError: such a grid cannot be.
+    """
+    i, j, k = (int(size) for size in described["shape"])
+    affine = np.array(described["affine"], dtype=np.float64)
+    if min(i, j, k) < 1 or i * j * k > MOST_VOXELS:
+        raise ModelFileError(f"grid: expected three positive sizes, {MOST_VOXELS:,} voxels at most, got {(i, j, k)}")
+    if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < SMALLEST_VOXEL_MM3:
+        raise ModelFileError("grid: expected an invertible (4, 4) affine")
+    return Grid((i, j, k), affine)

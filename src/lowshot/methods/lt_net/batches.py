@@ -1,0 +1,83 @@
+"""What LT-Net learns from: the atlas and a pool of unlabelled scans, all on one working grid."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from lowshot.errors import ChannelMismatch
+from lowshot.imaging.grid import Grid
+from lowshot.imaging.preparation import Preparation
+from lowshot.imaging.scan import Scan
+from lowshot.inference.atlas_model import Atlas
+from lowshot.methods.lt_net.objective import Pair
+from lowshot.registration.affine import Picture, align, centred
+from lowshot.registration.fields import Spacing
+from lowshot.registration.labels import shares
+from lowshot.registration.pairwise import laid_upon
+from lowshot.registration.sampling import moved, voxel_positions
+from lowshot.training.run import Run
+
+
+def pool_on_grid(
+    scans: Sequence[Scan], preparation: Preparation, atlas: Picture, grid: Grid, affine: bool, run: Run
+) -> Float[Tensor, "n c i j k"]:
+    """Every scan of the pool as it lies in the atlas's world, on the CPU. Alignments are not found twice.
+
+    Raises:
+        ChannelMismatch: a scan has other channels than the atlas.
+        InputError: a scan shows another part of the body.
+    """
+
+    def alignments() -> list[Tensor]:
+        with run.progress.task("laying scans upon the atlas", len(scans)) as task:
+            found = []
+            for scan in scans:
+                query = _picture(scan, preparation, atlas)
+                found.append(torch.from_numpy(align(query, atlas) if affine else centred(query, atlas)))
+                task.advance()
+            return found
+
+    worlds = run.stage("alignments", {"affine": affine}, alignments)
+    laid = [
+        laid_upon(_picture(scan, preparation, atlas), world.numpy(), grid)
+        for scan, world in zip(scans, worlds, strict=True)
+    ]
+    return torch.stack(laid)
+
+
+def one_hot(atlas: Atlas, grid: Grid, classes: int) -> Float[Tensor, "l i j k"]:
+    """The atlas's structures on the working grid, background left out: each voxel's share of each."""
+    matrix = np.linalg.inv(atlas.picture.grid.affine) @ grid.affine
+    maps = torch.zeros(classes, *grid.shape)
+    for label, share in shares(atlas.labels, moved(voxel_positions(grid.shape), matrix)):
+        maps[label] = share
+    return maps[1:]
+
+
+def atlas_pair(
+    atlas: Float[Tensor, "c i j k"],
+    labels: Float[Tensor, "l i j k"] | None,
+    pool: Float[Tensor, "n c i j k"],
+    spacing: Spacing,
+    labels_per_step: int | None,
+    step: int,
+    generator: Generator,
+) -> Pair:
+    """The atlas and a scan drawn from the pool; of the structures all, or some that are drawn."""
+    target = pool[int(torch.randint(len(pool), (), generator=generator))][None]
+    if labels is not None and labels_per_step is not None and labels_per_step < len(labels):
+        drawn = torch.randperm(len(labels), generator=generator)[:labels_per_step].sort().values
+        labels = labels[drawn.to(labels.device)]
+    return Pair(atlas[None], target.to(atlas.device), None if labels is None else labels[None], spacing)
+
+
+def _picture(scan: Scan, preparation: Preparation, atlas: Picture) -> Picture:
+    if len(scan.channels) != len(atlas.voxels):
+        raise ChannelMismatch(
+            f"{scan.name}: has {len(scan.channels)} channels, the atlas {atlas.name} has {len(atlas.voxels)}"
+        )
+    prepared = preparation.apply(scan)
+    return Picture.of(prepared.name, prepared.voxels, prepared.grid)

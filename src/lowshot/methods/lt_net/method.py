@@ -1,0 +1,159 @@
+"""LT-Net: label transfer from one atlas by reversible voxel-wise correspondence (Wang et al., CVPR 2020).
+
+Read from here: ``lowshot.nn.displacement_unet`` is the generator and ``lowshot.nn.patch_critic`` the critic,
+``objective.py`` the losses, ``batches.py`` the data, ``model.py`` what comes out, and ``fit`` below the loop. This
+folder's README maps the paper's equations to functions and lists our deviations. VoxelMorph is the same with two
+losses.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import torch
+from torch.optim import Adam
+
+from lowshot.contract import State
+from lowshot.errors import SettingsError
+from lowshot.imaging.preparation import Preparation
+from lowshot.inference.atlas_model import atlas_problems, prepare_atlases
+from lowshot.methods.lt_net.batches import atlas_pair, one_hot, pool_on_grid
+from lowshot.methods.lt_net.model import AtlasTransfer, RefineOptions
+from lowshot.methods.lt_net.objective import Generators, Weights, critic_loss, generator_loss
+from lowshot.nn.displacement_unet import DisplacementUNet
+from lowshot.nn.geometry import Triple
+from lowshot.nn.patch_critic import PatchCritic
+from lowshot.registration.fields import Spacing
+from lowshot.registration.sampling import onto_grid
+from lowshot.registration.working_grid import working_grid
+from lowshot.task import LowShotTask
+from lowshot.training.loop import Goal, train
+from lowshot.training.run import Run
+
+POSITIVE = ("window", "labels_per_step", "steps", "learning_rate", "spacing", "shape", "encoder", "critic_widths")
+TERMS = (
+    *("similarity", "smoothness", "adversarial", "image_cycle"),
+    *("transformation_cycle", "anatomy_cycle", "anatomy_difference"),
+)
+MOST_LEVELS, MOST_VOXELS = 8, 1024**3
+
+
+@dataclass(frozen=True, kw_only=True)
+class LTNet:
+    """Defaults are the published settings for CANDI; each says where it comes from (paper, code, ours)."""
+
+    # What the networks see
+    intensity: str = "percentiles"  # ours: 0.5 to 99.5 %, the paper is silent
+    affine: bool = False  # ours: the paper describes no such step; without, bodies are laid centre upon centre
+    spacing: Spacing | None = None  # ours: None is the atlas's own
+    shape: Triple | None = (160, 160, 128)  # paper; None is all of the atlas's body
+
+    # Generators and critic
+    encoder: tuple[int, ...] = (16, 32, 32, 32)  # code (VoxelMorph); the paper does not say which variant
+    decoder: tuple[tuple[int, ...], ...] = ((32,), (32,), (32,), (32, 32), (32, 16, 16))  # code (VoxelMorph)
+    critic_widths: tuple[int, ...] = (64, 128, 256, 512)  # paper: PatchGAN
+
+    # Weights of the losses; 0 switches a term off, and with the last four there is no backward generator
+    similarity: float = 1.0  # paper
+    smoothness: float = 3.0  # paper
+    adversarial: float = 1.0  # paper
+    image_cycle: float = 10.0  # paper
+    transformation_cycle: float = 3.0  # paper
+    anatomy_cycle: float = 3.0  # paper
+    anatomy_difference: float = 3.0  # paper
+    window: int = 9  # paper
+    labels_per_step: int | None = None  # ours: structures drawn for each step; None is all
+
+    # Training
+    steps: int = 20_000  # ours: the paper is silent
+    learning_rate: float = 2e-4  # paper
+    critic_momentum: float = 0.5  # ours: the paper is silent
+
+    Options: ClassVar[type] = RefineOptions
+
+    def __post_init__(self) -> None:
+        self._preparation()
+        for name in POSITIVE:
+            value = getattr(self, name)
+            numbers = value if isinstance(value, tuple) else () if value is None else (value,)
+            if any(not 0 < each < math.inf for each in numbers):
+                raise SettingsError(f"{name}: expected more than 0, got {value}")
+        for name in (*TERMS, "critic_momentum"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise SettingsError(f"{name}: expected a number from 0 on, got {getattr(self, name)}")
+        if self.window % 2 == 0:
+            raise SettingsError(f"window: expected an odd number of voxels, got {self.window}")
+        if not 1 <= len(self.encoder) <= MOST_LEVELS or not 1 <= len(self.decoder) <= len(self.encoder) + 1:
+            raise SettingsError(
+                f"encoder and decoder: expected 1 to {MOST_LEVELS} widths and at most one list more, got "
+                f"{len(self.encoder)} and {len(self.decoder)}"
+            )
+        if any(not widths or min(widths) < 1 for widths in self.decoder):
+            raise SettingsError(f"decoder: expected lists of positive widths, got {self.decoder}")
+        if self.shape is not None and any(size % self._multiple for size in self.shape):
+            raise SettingsError(f"shape: expected multiples of {self._multiple}, got {self.shape}")
+        if self.shape is not None and math.prod(self.shape) > MOST_VOXELS:
+            raise SettingsError(f"shape: expected at most {MOST_VOXELS:,} voxels, got {self.shape}")
+
+    def problems(self, task: LowShotTask) -> list[str]:
+        """Needs one atlas, annotated everywhere, and a pool of scans without labels."""
+        found = atlas_problems(task, most=1)
+        if not len(task.unlabelled):
+            found.append("learns from scans without labels; give some with --unlabelled, such as those to be segmented")
+        if any(labelled.scan.grid.shape[2] == 1 for labelled in task.support):
+            found.append("works on volumes; a picture has one slice")
+        return found
+
+    def fit(self, task: LowShotTask, run: Run) -> AtlasTransfer:
+        """Train both generators, and a critic against them, on pairs of the atlas and a scan of the pool."""
+        preparation = self._preparation()
+        (atlas,) = prepare_atlases(task.support, preparation)
+        with run.seeded("weights"):
+            forward, backward, critic = self._networks(len(task.channels))
+        least = 1 if critic is None else critic.smallest
+        grid = working_grid(atlas.picture, self.spacing, self.shape, self._multiple, least)
+        pool = pool_on_grid(task.unlabelled, preparation, atlas.picture, grid, self.affine, run)
+        image = onto_grid(atlas.picture.voxels, atlas.picture.grid, grid).to(run.device)
+        labels = one_hot(atlas, grid, len(task.names)).to(run.device) if self._weights.needs_labels else None
+        generators = Generators(forward, backward)
+        goals = [
+            Goal(
+                partial(generator_loss, generators, critic, self._weights, self.window),
+                generators,
+                Adam(generators.parameters(), self.learning_rate),
+                name="generators",
+            )
+        ]
+        if critic is not None:
+            betas = (self.critic_momentum, 0.999)
+            optimiser = Adam(critic.parameters(), self.learning_rate, betas)
+            goals.append(Goal(partial(critic_loss, critic), critic, optimiser, name="critic"))
+        batch = partial(atlas_pair, image, labels, pool, grid.spacing, self.labels_per_step)
+        train(goals, batch, steps=self.steps, run=run)
+        return AtlasTransfer(task.names, task.channels, preparation, (atlas,), forward, grid, self.affine)
+
+    def restore(self, state: State) -> AtlasTransfer:
+        """The forward generator alone is kept: the others only teach it."""
+        with torch.device("meta"):  # no memory and no random numbers for weights that are about to be replaced
+            network = self._generator(len(state.header["channels"]))
+        return AtlasTransfer.restore(network, self.affine, state)
+
+    @property
+    def _weights(self) -> Weights:
+        return Weights(**{name: getattr(self, name) for name in TERMS})
+
+    @property
+    def _multiple(self) -> int:
+        return 1 << len(self.encoder)
+
+    def _preparation(self) -> Preparation:
+        return Preparation("RAS", None, "foreground", self.intensity)
+
+    def _generator(self, channels: int) -> DisplacementUNet:
+        return DisplacementUNet(channels, encoder=self.encoder, decoder=self.decoder)
+
+    def _networks(self, channels: int) -> tuple[DisplacementUNet, DisplacementUNet | None, PatchCritic | None]:
+        forward = self._generator(channels)
+        backward = self._generator(channels) if self._weights.cycle else None
+        return forward, backward, PatchCritic(channels, self.critic_widths) if self.adversarial else None

@@ -1,0 +1,108 @@
+"""What LT-Net's training comes to: an atlas, and a network that finds its points in a scan."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lowshot.contract import State
+from lowshot.errors import ModelFileError, SettingsError
+from lowshot.imaging.grid import Grid
+from lowshot.inference.atlas_model import Atlas, AtlasModel, stored_atlases, stored_grid
+from lowshot.inference.memory import activation_bytes
+from lowshot.inference.patch_model import load_weights
+from lowshot.methods.lt_net.objective import in_mm
+from lowshot.nn.displacement_unet import DisplacementUNet
+from lowshot.nn.geometry import Triple, working_spacing
+from lowshot.registration.affine import Picture, align, alignment_bytes, centred
+from lowshot.registration.correspondence import Correspondence
+from lowshot.registration.deformable import OPTIMISING_BYTES, Level, Refinement
+from lowshot.registration.pairwise import deformed, laid_upon
+from lowshot.registration.sampling import onto_grid
+from lowshot.registration.working_grid import working_grid
+from lowshot.training.run import Run
+
+MOST_REFINED_VOXELS = 6_000_000
+"""Of the grid on which a field is refined; where the atlas has more, that grid is coarser."""
+
+
+@dataclass(frozen=True)
+class RefineOptions:
+    """What may be chosen when an atlas's labels are transferred."""
+
+    refine: bool = False
+    """Go on from the network's field by optimising it for this one scan (ours, not in the paper)."""
+    levels: tuple[tuple[int, int], ...] = ((2, 40), (1, 25))
+    """(how many times coarser than the atlas, steps), from coarse to fine."""
+    smoothness: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not self.levels or any(not 1 <= factor <= 64 or steps < 0 for factor, steps in self.levels):
+            raise SettingsError(f"levels: expected pairs of a factor and steps, got {self.levels}")
+        if not 0 < self.smoothness < math.inf:
+            raise SettingsError(f"smoothness: expected more than 0, got {self.smoothness}")
+
+    def refined_grid(self, atlas: Picture) -> Grid:
+        """At the atlas's own spacing."""
+        extent = [size * mm for size, mm in zip(atlas.grid.shape, atlas.grid.spacing, strict=True)]
+        spacing = working_spacing(extent, atlas.grid.spacing, MOST_REFINED_VOXELS)
+        return working_grid(atlas, spacing, None, multiple=math.lcm(*(factor for factor, _ in self.levels)))
+
+
+@dataclass(eq=False)
+class AtlasTransfer(AtlasModel):
+    """One atlas and the forward generator."""
+
+    network: DisplacementUNet
+    grid: Grid
+    """On which the network works, in the atlas's world."""
+    affine: bool
+    """Whether scans are aligned as wholes first; else they are laid centre upon centre."""
+
+    def __post_init__(self) -> None:
+        self.network.eval()
+
+    def correspondence(self, query: Picture, atlas: Atlas, run: Run, options: RefineOptions) -> Correspondence:
+        """One forward pass, and the refinement where it is wanted."""
+        picture = atlas.picture
+        world = align(query, picture) if self.affine else centred(query, picture)
+        fixed, moving = laid_upon(query, world, self.grid), onto_grid(picture.voxels, picture.grid, self.grid)
+        network = run.place(self.network)
+        with run.autocast():
+            field = network(run.tensor(moving[None]), run.tensor(fixed[None]))
+        field_mm = in_mm(field.float(), self.grid.spacing)[0].contiguous()
+        if not options.refine:
+            return Correspondence(world, self.grid, field_mm)
+        fine = options.refined_grid(picture)
+        start = onto_grid(field_mm, self.grid, fine, outside="border")
+        refinement = Refinement(tuple(Level(*level) for level in options.levels), options.smoothness)
+        return deformed(query, picture, world, fine, refinement, start)
+
+    def correspondence_memory(self, shape: Triple, run: Run, options: RefineOptions) -> int:
+        """The largest of alignment, forward pass and refinement."""
+        picture = self.atlases[0].picture
+        query = Grid(shape, np.diag([*picture.grid.spacing, 1.0]))  # its spacing is not known yet
+        dtype = torch.bfloat16 if run.plan.precision == "bfloat16" else torch.float32
+        image = torch.empty(1, len(self.channels), *self.grid.shape, device="meta", dtype=dtype)
+        passing = activation_bytes(self.network, (image, image)) + 40 * math.prod(self.grid.shape)
+        refining = OPTIMISING_BYTES * math.prod(options.refined_grid(picture).shape) if options.refine else 0
+        return max(passing, refining, alignment_bytes(query, picture.grid)) + 5 * math.prod(shape)
+
+    def state(self) -> State:
+        """With the network and its grid."""
+        header, tensors = super().state()
+        header["grid"] = {"shape": list(self.grid.shape), "affine": self.grid.affine.tolist()}
+        weights = {f"network.{name}": value.detach().cpu() for name, value in self.network.state_dict().items()}
+        return State(header, tensors | weights)
+
+    @classmethod
+    def restore(cls, network: DisplacementUNet, affine: bool, state: State) -> "AtlasTransfer":
+        """The model around a network of the same architecture (may be on the meta device), with the stored weights."""
+        header, atlases = stored_atlases(state)
+        if len(atlases) != 1:
+            raise ModelFileError(f"expected one atlas, got {len(atlases)}")
+        own = "network."
+        load_weights(network, {k.removeprefix(own): v for k, v in state.tensors.items() if k.startswith(own)})
+        grid = stored_grid(state.header["grid"])
+        return cls(header.names, header.channels, header.preparation, atlases, network, grid, affine)

@@ -1,0 +1,117 @@
+"""LT-Net's losses: what the generators and the critic minimise on one (atlas, target) pair."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lowshot.losses.charbonnier import charbonnier
+from lowshot.losses.overlap import soft_dice
+from lowshot.losses.similarity import local_ncc
+from lowshot.losses.smoothness import diffusion
+from lowshot.registration.fields import Spacing, compose, warp
+
+
+@dataclass
+class Pair:
+    """One step's batch: the atlas and an unlabelled scan, both on the working grid."""
+
+    atlas: Float[Tensor, "1 c i j k"]
+    """x"""
+    target: Float[Tensor, "1 c i j k"]
+    """y"""
+    labels: Float[Tensor, "1 l i j k"] | None
+    """x_s: one-hot maps of the structures that this step looks at; None where no loss needs them."""
+    spacing: Spacing
+    warped: Float[Tensor, "1 c i j k"] | None = None
+    """ȳ, which the generators leave here for the critic."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of the terms; 0 switches one off. The paper's by default."""
+
+    similarity: float = 1.0
+    smoothness: float = 3.0
+    adversarial: float = 1.0
+    image_cycle: float = 10.0
+    transformation_cycle: float = 3.0
+    anatomy_cycle: float = 3.0
+    anatomy_difference: float = 3.0
+
+    @property
+    def cycle(self) -> bool:
+        """Whether anything asks for the way back."""
+        return any((self.image_cycle, self.transformation_cycle, self.needs_labels))
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether anything asks for the atlas's annotation."""
+        return any((self.anatomy_cycle, self.anatomy_difference))
+
+
+class Generators(nn.Module):
+    """G_F and, where a cycle is closed, G_B."""
+
+    def __init__(self, forward_generator: nn.Module, backward_generator: nn.Module | None) -> None:
+        super().__init__()
+        self.atlas_to_target = forward_generator
+        self.target_to_atlas = backward_generator
+
+
+def generator_loss(
+    generators: Generators, critic: nn.Module | None, weights: Weights, window: int, pair: Pair, done: float
+) -> Mapping[str, Tensor]:
+    """L_G + L_sim + 3 L_smooth + 10 L_cyc + 3 (L_trans + L_anat + L_diff), each as a mean over voxels."""
+    x, y, spacing = pair.atlas, pair.target, pair.spacing
+    dp_F = in_mm(generators.atlas_to_target(x, y), spacing)
+    y_bar = warp(x, dp_F, spacing)
+    pair.warped = y_bar.detach()
+    terms = {
+        "similarity": -weights.similarity * local_ncc(y.movedim(1, 0), y_bar.movedim(1, 0), window),
+        "smoothness": weights.smoothness * diffusion(dp_F, spacing),
+    }
+    if critic is not None:
+        terms["adversarial"] = weights.adversarial * critic(y_bar).float().square().mean()
+    if generators.target_to_atlas is None:
+        return terms
+    dp_B = in_mm(generators.target_to_atlas(y_bar, x), spacing)
+    terms["smoothness"] = terms["smoothness"] + weights.smoothness * diffusion(dp_B, spacing)
+    if weights.image_cycle:
+        terms["image_cycle"] = weights.image_cycle * (warp(y_bar, dp_B, spacing) - x).abs().mean()
+    if weights.transformation_cycle:
+        # Eq. 8: from the target to the atlas and back, Δp_F(t) + Δp_B(t + Δp_F(t)).
+        terms["transformation_cycle"] = weights.transformation_cycle * charbonnier(compose(dp_B, dp_F, spacing)).mean()
+    if pair.labels is not None:
+        terms |= _anatomy(pair.labels, dp_F, dp_B, weights, spacing)
+    return terms
+
+
+def critic_loss(critic: nn.Module, pair: Pair, done: float) -> Mapping[str, Tensor]:
+    """½ [D(y)² + (D(ȳ) − 1)²]: least squares, with 0 for real and 1 for warped as in the paper's Eq. 4."""
+    if pair.warped is None:
+        raise ValueError("the critic's goal comes after the generators'")
+    real, fake = critic(pair.target).float(), critic(pair.warped).float()
+    return {"real": real.square().mean() / 2, "warped": (fake - 1).square().mean() / 2}
+
+
+def in_mm(voxels: Float[Tensor, "b 3 i j k"], spacing: Spacing) -> Float[Tensor, "b 3 i j k"]:
+    """A displacement in voxels of the working grid, as generators predict it, in millimetres."""
+    return voxels * torch.tensor(spacing, device=voxels.device).view(1, 3, 1, 1, 1)
+
+
+def _anatomy(
+    x_s: Float[Tensor, "1 l i j k"], dp_F: Tensor, dp_B: Tensor, weights: Weights, spacing: Spacing
+) -> dict[str, Tensor]:
+    """L_anat: there and back every structure is the same. L_diff: either way the same part of it changes."""
+    y_bar_s = warp(x_s, dp_F, spacing)
+    x_back_s = warp(y_bar_s, dp_B, spacing)
+    terms = {}
+    if weights.anatomy_cycle:
+        terms["anatomy_cycle"] = weights.anatomy_cycle * soft_dice(x_s, x_back_s)
+    if weights.anatomy_difference:
+        change = (x_s - y_bar_s).abs() - (y_bar_s - x_back_s).abs()
+        terms["anatomy_difference"] = weights.anatomy_difference * charbonnier(change).mean()
+    return terms

@@ -1,0 +1,103 @@
+"""Segmentation by registration: one to five annotated scans, each deformed onto the scan, vote for every voxel's label.
+
+No training: ``fit`` keeps the atlases, and the work is done scan by scan. With one atlas it is plain one-shot
+registration. With several it stands where MABMIS (Jia et al., NeuroImage 2012) stands in LT-Net's Table 4; the
+registration is ours (``lowshot.registration``), the votes are plain majority and Artaechevarria's locally weighted vote
+(IEEE TMI 2009), not MABMIS's tree of groupwise registrations.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from lowshot.contract import NoOptions, State
+from lowshot.errors import SettingsError
+from lowshot.imaging.grid import Grid
+from lowshot.imaging.preparation import Preparation
+from lowshot.inference.atlas_model import Atlas, AtlasModel, atlas_problems, prepare_atlases, stored_atlases
+from lowshot.nn.geometry import Triple, working_spacing
+from lowshot.registration.affine import Picture, align, alignment_bytes
+from lowshot.registration.correspondence import Correspondence
+from lowshot.registration.deformable import OPTIMISING_BYTES, Level, Refinement
+from lowshot.registration.pairwise import deformed
+from lowshot.registration.working_grid import working_grid
+from lowshot.task import LowShotTask
+from lowshot.training.run import Run
+
+Vote = Literal["majority", "local"]
+MOST_ATLASES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiAtlas:
+    """Settings; all defaults are ours."""
+
+    vote: Vote = "local"
+    """"local": an atlas counts for more where it came to look like the scan; "majority": all count alike."""
+    intensity: str = "percentiles"
+    most_voxels: int = 6_000_000
+    """Of the grid on which fields are found; where the atlas has more, that grid is coarser."""
+    levels: tuple[tuple[int, int], ...] = ((4, 60), (2, 60), (1, 25))
+    """(how many times coarser, steps), from coarse to fine."""
+    smoothness: float = 0.5
+    rate: float = 0.1
+    """Of Adam, in voxels of a level."""
+
+    Options: ClassVar[type] = NoOptions
+
+    def __post_init__(self) -> None:
+        Preparation(intensity=self.intensity)
+        if not self.levels or any(factor < 1 or steps < 0 for factor, steps in self.levels):
+            raise SettingsError(f"levels: expected pairs of a factor and steps, got {self.levels}")
+        if any(factor > 64 or steps > 10_000 for factor, steps in self.levels):
+            raise SettingsError(f"levels: expected factors up to 64 and steps up to 10,000, got {self.levels}")
+        for name in ("smoothness", "rate", "most_voxels"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise SettingsError(f"{name}: expected more than 0, got {getattr(self, name)}")
+
+    def problems(self, task: LowShotTask) -> list[str]:
+        """Needs atlases annotated everywhere."""
+        return atlas_problems(task, most=MOST_ATLASES)
+
+    def fit(self, task: LowShotTask, run: Run) -> "VotingAtlases":
+        """Prepares the atlases; nothing is trained."""
+        preparation = Preparation("RAS", None, "foreground", self.intensity)
+        return VotingAtlases(task.names, task.channels, preparation, prepare_atlases(task.support, preparation), self)
+
+    def restore(self, state: State) -> "VotingAtlases":
+        """The atlases as they were stored."""
+        header, atlases = stored_atlases(state)
+        return VotingAtlases(header.names, header.channels, header.preparation, atlases, self)
+
+    @property
+    def refinement(self) -> Refinement:
+        """How fields are optimised."""
+        return Refinement(tuple(Level(*level) for level in self.levels), self.smoothness, self.rate)
+
+    def grid(self, atlas: Picture) -> Grid:
+        """On which a field is found."""
+        extent = [size * mm for size, mm in zip(atlas.grid.shape, atlas.grid.spacing, strict=True)]
+        spacing = working_spacing(extent, atlas.grid.spacing, self.most_voxels)
+        return working_grid(atlas, spacing, None, multiple=max(factor for factor, _ in self.levels))
+
+
+@dataclass(eq=False)
+class VotingAtlases(AtlasModel):
+    """Registers each of its atlases with a scan."""
+
+    settings: MultiAtlas
+
+    def correspondence(self, query: Picture, atlas: Atlas, run: Run, options: Any) -> Correspondence:
+        """Affine, then deformable."""
+        world = align(query, atlas.picture)
+        found = deformed(query, atlas.picture, world, self.settings.grid(atlas.picture), self.settings.refinement)
+        return found if self.settings.vote == "local" else replace(found, alike=None)
+
+    def correspondence_memory(self, shape: Triple, run: Run, options: Any) -> int:
+        """Of the largest atlas's working grid, or of the affine alignment."""
+        voxels = [math.prod(self.settings.grid(atlas.picture).shape) for atlas in self.atlases]
+        query = Grid(shape, np.diag([*self.atlases[0].picture.grid.spacing, 1.0]))  # whose spacing is not known yet
+        aligning = max(alignment_bytes(query, atlas.picture.grid) for atlas in self.atlases)
+        return max(OPTIMISING_BYTES * max(voxels), aligning) + 20 * sum(voxels) + 5 * math.prod(shape)

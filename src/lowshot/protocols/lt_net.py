@@ -1,0 +1,121 @@
+"""LT-Net's tables on brains: 28 structures, one annotated scan, and a pool that holds the very scans to be segmented.
+
+The paper has 103 scans of CANDI, of which 82 are the pool and 20 others the queries; here are eight, so the pool is the
+queries, without their labels. What else differs is said in ``differs``, above every table.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from lowshot.phantoms.study import Study
+from lowshot.protocols.mre_net import ADULTS, THREE
+from lowshot.protocols.protocol import Fold, Layout, Protocol, Published, System
+
+OFF = {"transformation_cycle": 0.0, "anatomy_cycle": 0.0, "anatomy_difference": 0.0}
+
+
+def _lt_net(table: str, printed: str, **changes: Any) -> System:
+    return System(method="lt-net", settings=changes, published={"": Published(table, printed)})
+
+
+def _on(*terms: str) -> Mapping[str, float]:
+    """The baseline's terms, and these."""
+    return {name: value for name, value in OFF.items() if name not in terms}
+
+
+ABLATION_SYSTEMS: Mapping[str, System] = {
+    "voxelmorph": System(
+        method="voxelmorph",
+        preset="compact-ablation",
+        seeds=THREE,
+        published={"": Published("2", "voxelmorph")},
+    ),
+    "+ GAN": _lt_net("2", "lt-net[gan]", image_cycle=0.0, **OFF),
+    "+ GAN + cycle (baseline)": replace(_lt_net("2", "lt-net[gan,cyc]", **OFF), seeds=THREE),
+    "baseline + transformation": _lt_net("3", "lt-net[gan,cyc,trans]", **_on("transformation_cycle")),
+    "baseline + anatomy": _lt_net("3", "lt-net[gan,cyc,anat]", **_on("anatomy_cycle")),
+    "baseline + transformation + anatomy": _lt_net(
+        "3", "lt-net[gan,cyc,trans,anat]", **_on("transformation_cycle", "anatomy_cycle")
+    ),
+    "lt-net": replace(_lt_net("3", "lt-net[gan,cyc,trans,anat,diff]"), seeds=THREE),
+}
+
+PEOPLE = (
+    "data: 8 adults, 1 mm, skull-stripped, 28 structures; the paper: 103 children and adolescents of CANDI, 28 "
+    "structures"
+)
+POOL = "pool: the seven scans to be segmented themselves, without labels; the paper: 82 scans, 20 others are segmented"
+SMALLER = (
+    "ours: the preset compact (affine alignment first, 3 mm, five times the learning rate, a narrower critic, 8 "
+    "structures drawn for each step) on a CPU"
+)
+
+ABLATION = Protocol(
+    name="atlas-ablation",
+    summary="LT-Net's tables 2 and 3 on real brains: from VoxelMorph to LT-Net, one loss after the other",
+    folds=(Fold("1000", ("1000",), ADULTS[1:], unlabelled=ADULTS[1:]),),
+    systems=ABLATION_SYSTEMS,
+    reference="lt-net",
+    layout=Layout(labels="labels", names="labels.txt"),
+    steps=400,
+    merge_sides=True,
+    paper="lt-net",
+    dataset="candi",
+    differs=(PEOPLE, POOL, SMALLER),
+)
+
+COMPARISON = replace(
+    ABLATION,
+    name="atlas-comparison",
+    summary="LT-Net beside classical and learned registration on real brains, one annotated scan",
+    systems={
+        "lt-net": System(method="lt-net", published={"": Published("6", "lt-net")}),
+        "lt-net --refine": System(method="lt-net", options={"refine": True}, model_of="lt-net"),
+        "voxelmorph (tuned)": System(method="voxelmorph", published={"": Published("6", "voxelmorph")}),
+        "registration (multi-atlas)": System(method="multi-atlas"),
+        "registration (fast)": System(method="multi-atlas", preset="fast"),
+        "ants affine": System(method="ants-affine"),
+        "ants SyN": System(method="ants-syn"),
+        "ants SyNCC": System(method="ants-syncc"),
+    },
+    differs=(PEOPLE, POOL, SMALLER),
+)
+
+LAST = ADULTS[5:]
+ATLASES = replace(
+    ABLATION,
+    name="atlas-fusion",
+    summary="Two to five annotated brains: label fusion, as MABMIS in LT-Net's table 4; the same three queries",
+    folds=tuple(Fold(f"{n} annotated", ADULTS[:n], LAST) for n in (2, 3, 4, 5)),
+    systems={
+        "local vote": System(
+            method="multi-atlas",
+            published={f"{n} annotated": Published("4", "mabmis", f"{n} atlases") for n in (2, 3, 4, 5)},
+        ),
+        "majority vote": System(method="multi-atlas", settings={"vote": "majority"}),
+        "ants joint label fusion": System(method="ants-fusion"),
+        "unet": System(method="unet"),
+    },
+    reference="local vote",
+    differs=(PEOPLE, "our registration and votes, not MABMIS itself, whose figures stand beside the local vote"),
+)
+
+
+def _phantom(anatomy: str, name: str, what: str) -> Protocol:
+    queries = tuple(f"subject-{n:02d}" for n in range(2, 6))
+    return replace(
+        COMPARISON,
+        name=name,
+        summary=f"The same on synthetic {what}, which needs no data",
+        folds=(Fold("subject-01", ("subject-01",), queries, unlabelled=queries),),
+        systems={name: replace(system, published={}) for name, system in COMPARISON.systems.items()},
+        study=Study(anatomy=anatomy, shape=(64, 64, 64), subjects=5),
+        layout=Layout(),
+        steps=200,
+        differs=("nothing published stands beside this",),
+    )
+
+
+PHANTOM_BRAIN = _phantom("brain-mr", "atlas-phantom-brain", "brains")
+PHANTOM_ABDOMEN = _phantom("abdomen-ct", "atlas-phantom-abdomen", "abdominal CT")

@@ -1,0 +1,297 @@
+"""Affine alignment of two scans by their images alone: rigid from several starts, then affine, coarse to fine.
+
+Ours; LT-Net describes no such step, and its scans lie alike. Everything is in world millimetres, so that the two scans
+may have different boxes, spacings and orientations. Two pictures of one slice stay in their planes.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.optim import Adam
+
+from lowshot.errors import InputError
+from lowshot.imaging.foreground import foreground
+from lowshot.imaging.grid import Affine, Grid
+from lowshot.losses.similarity import local_ncc
+from lowshot.nn.geometry import working_spacing
+from lowshot.registration.sampling import onto_grid, sample, voxel_positions
+from lowshot.transforms.spatial import rotation_matrices
+
+COARSE_VOXELS, FINE_VOXELS = 8_000, 64_000
+"""Of the smaller of the two scans, at the spacings at which starts are compared, and at which the best is finished."""
+TILT = math.radians(25)
+"""Starts are turned by this angle about each axis, either way."""
+STARTS = 9
+RIGID_STEPS, AFFINE_STEPS, FINE_STEPS = 40, 40, 60
+RATE = 0.02
+"""Of Adam: radians, relative change of size, shear; and that part of the fixed scan's radius for shifts."""
+LEAST_SHARED = 0.2
+"""Of the fixed scan's body that must lie in the moving scan's box."""
+BYTES_PER_POINT = 280
+"""Of a coarse grid, for each start: positions, what is seen there, and what their gradients need (measured)."""
+
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One channel or more on a grid, and which voxels show the body."""
+
+    name: str
+    voxels: Float[Tensor, "c i j k"]
+    grid: Grid
+    body: Bool[Tensor, "i j k"]
+    """At least one voxel."""
+
+    @classmethod
+    def of(cls, name: str, voxels: Float[Tensor, "c i j k"], grid: Grid) -> "Picture":
+        """Finds the body in the first channel."""
+        return cls(name, voxels, grid, torch.from_numpy(foreground(voxels[0].cpu().numpy())))
+
+    def to(self, device: torch.device) -> "Picture":
+        """The same on another device."""
+        return replace(self, voxels=self.voxels.to(device), body=self.body.to(device))
+
+    def at(self, spacing_mm: float) -> "Picture":
+        """The same at a coarser, cubic spacing."""
+        grid = _coarser(self.grid, spacing_mm)
+        both = torch.cat([self.voxels, self.body[None].to(self.voxels)])
+        coarse = onto_grid(both, self.grid, grid, outside="border")
+        share = coarse[-1]
+        return Picture(self.name, coarse[:-1], grid, share >= share.max().clamp(max=0.5))
+
+    def centre(self) -> Vector:
+        """Centroid of the body, in world mm."""
+        at = self.body.nonzero().double().mean(dim=0).cpu().numpy()
+        return np.asarray(self.grid.affine[:3, :3] @ at + self.grid.affine[:3, 3], dtype=np.float64)
+
+    def box(self) -> tuple[Vector, Vector]:
+        """The two ends of the body's box, in world mm."""
+        at = self.body.nonzero().double().cpu().numpy()
+        world = at @ self.grid.affine[:3, :3].T + self.grid.affine[:3, 3]
+        return world.min(axis=0), world.max(axis=0)
+
+
+def align(fixed: Picture, moving: Picture) -> Affine:
+    """The (4, 4) matrix from world mm of ``fixed`` to world mm of ``moving`` where their first channels look alike.
+
+    Raises:
+        InputError: they share hardly anything, however one is laid upon the other; one is a picture of one slice, and
+            the other is not.
+    """
+    _refuse_slice_and_volume(fixed, moving)
+    fixed, moving = (replace(each, voxels=each.voxels[:1]) for each in (fixed, moving))
+    coarse, fine = (
+        (fixed.at(mm), moving.at(mm))
+        for mm in (_spacing(fixed.grid, moving.grid, voxels) for voxels in (COARSE_VOXELS, FINE_VOXELS))
+    )
+    search = _Search.begin(*coarse)
+    search.climb(*coarse, steps=RIGID_STEPS, affine=False)
+    search = search.best(*coarse)
+    search.climb(*coarse, steps=AFFINE_STEPS, affine=True)
+    search.climb(*fine, steps=FINE_STEPS, affine=True, local=True)
+    shared = float(search.shared(*fine)[0])
+    if shared < LEAST_SHARED:
+        raise InputError(
+            f"{fixed.name}: only {shared:.0%} of it can be laid upon {moving.name}; expected scans of the same part "
+            "of the body"
+        )
+    return search.worlds()[0].numpy()
+
+
+def centred(fixed: Picture, moving: Picture) -> Affine:
+    """The shift that lays the centroid of the fixed scan's body upon that of the moving one's, as ``align`` would.
+
+    Raises:
+        InputError: one is a picture of one slice, and the other is not.
+    """
+    _refuse_slice_and_volume(fixed, moving)
+    M = np.eye(4)
+    M[:3, 3] = moving.centre() - fixed.centre()
+    return M
+
+
+def alignment_bytes(fixed: Grid, moving: Grid) -> int:
+    """Memory that ``align`` takes at its peak, the pictures not counted."""
+    spacings = (_spacing(fixed, moving, voxels) for voxels in (COARSE_VOXELS, FINE_VOXELS))
+    coarse, fine = (math.prod(_coarser(fixed, mm).shape) for mm in spacings)
+    blurred = 8 * max(math.prod(fixed.shape), math.prod(moving.shape))
+    return max(BYTES_PER_POINT * max(STARTS * coarse, fine), blurred)
+
+
+def _refuse_slice_and_volume(fixed: Picture, moving: Picture) -> None:
+    if _is_flat(fixed.grid) != _is_flat(moving.grid):
+        one, other = (fixed, moving) if _is_flat(fixed.grid) else (moving, fixed)
+        raise InputError(
+            f"{fixed.name}: {one.name} is a single slice and {other.name} a volume, which cannot be laid upon each "
+            "other; expected two slices or two volumes"
+        )
+
+
+def _is_flat(grid: Grid) -> bool:
+    return 1 in grid.shape
+
+
+def _spacing(fixed: Grid, moving: Grid, voxels: int) -> float:
+    """At which the smaller of the two has about as many voxels."""
+    extents = ([size * mm for size, mm in zip(grid.shape, grid.spacing, strict=True)] for grid in (fixed, moving))
+    own = (fixed.spacing, moving.spacing)
+    return min(min(working_spacing(extent, steps, voxels)) for extent, steps in zip(extents, own, strict=True))
+
+
+def _coarser(grid: Grid, spacing_mm: float) -> Grid:
+    """Over the same box, at a cubic spacing; as it is along axes that are coarser already, or flat."""
+    steps = [
+        max(1.0, spacing_mm / own) if size > 1 else 1.0 for size, own in zip(grid.shape, grid.spacing, strict=True)
+    ]
+    sizes = [max(1, math.ceil(size / step)) for size, step in zip(grid.shape, steps, strict=True)]
+    matrix = np.diag([*steps, 1.0])
+    matrix[:3, 3] = [(size - 1 - step * (n - 1)) / 2 for size, step, n in zip(grid.shape, steps, sizes, strict=True)]
+    return Grid((sizes[0], sizes[1], sizes[2]), grid.affine @ matrix)
+
+
+@dataclass(frozen=True, eq=False)
+class _Axes:
+    """Along which a search moves, as columns: those of the world; of two slices, two in their planes and the normal."""
+
+    fixed: Float[Tensor, "3 3"]
+    moving: Float[Tensor, "3 3"]
+    """What comes to lie upon those of the fixed scan where nothing is turned."""
+    rigid: Float[Tensor, " 6"]
+    """1 for each angle and shift that is free, 0 for one that would leave the plane."""
+    shape: Float[Tensor, " 6"]
+    """The same for sizes and shears."""
+
+    @classmethod
+    def between(cls, fixed: Grid, moving: Grid) -> "_Axes":
+        if not _is_flat(fixed):
+            world, free = torch.eye(3, dtype=torch.float64), torch.ones(6, dtype=torch.float64)
+            return cls(world, world, free, free)
+        along, normal = _plane(fixed)
+        _, other = _plane(moving)
+        axes = np.stack([along, np.cross(normal, along), normal], axis=1)
+        turned = _least_turn(normal, other if normal @ other >= 0 else -other) @ axes
+        rigid, shape = torch.tensor([[0, 0, 1, 1, 1, 0], [1, 1, 0, 1, 0, 0]], dtype=torch.float64)
+        return cls(torch.from_numpy(axes), torch.from_numpy(turned), rigid, shape)
+
+
+def _plane(grid: Grid) -> tuple[Vector, Vector]:
+    """Of a slice: a direction in its plane, and that across."""
+    flat = grid.shape.index(1)
+    directions = (grid.affine[:3, :3] / grid.spacing).T
+    along, normal = directions[flat - 2], np.cross(directions[flat - 2], directions[flat - 1])
+    return along, normal / np.linalg.norm(normal)
+
+
+def _least_turn(start: Vector, end: Vector) -> Affine:
+    """The rotation that turns one direction into another, which lies no more than 90° from it, and no further."""
+    x, y, z = np.cross(start, end)
+    W = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.asarray(np.eye(3) + W + W @ W / (1 + start @ end), dtype=np.float64)
+
+
+@dataclass(eq=False)
+class _Search:
+    """Affine maps q = centre_moving + B · (t + R(ω) · shear · size · Aᵀ · (p − centre_fixed)), one for each start.
+
+    A and B are the ``axes``. The few parameters are float64 and on the CPU, wherever the scans are.
+    """
+
+    centre_fixed: Float[Tensor, " 3"]
+    centre_moving: Float[Tensor, " 3"]
+    radius: float
+    axes: _Axes
+    rigid: Float[Tensor, "b 6"]
+    """Angles, and shifts in radii."""
+    shape: Float[Tensor, "b 6"]
+    """Logarithms of size, and shears."""
+
+    @classmethod
+    def begin(cls, fixed: Picture, moving: Picture) -> "_Search":
+        """Centroid on centroid, upright and tilted; then with the upper ends of the bodies level, and the lower."""
+        axes = _Axes.between(fixed.grid, moving.grid)
+        centre, other, (low, high), (other_low, other_high) = fixed.centre(), moving.centre(), fixed.box(), moving.box()
+        radius = max(1.0, float(np.linalg.norm(high - low)) / 4)
+        starts = torch.zeros(STARTS, 6, dtype=torch.float64)
+        starts[1:4, :3], starts[4:7, :3] = TILT * torch.eye(3), -TILT * torch.eye(3)
+        for start, end, other_end in zip(starts[7:], (high, low), (other_high, other_low), strict=True):
+            up = ((other_end - other) - (end - centre))[2]
+            start[3:] = up / radius * axes.moving[2]
+        starts = torch.unique(starts * axes.rigid, dim=0)  # in a plane some of them are the same
+        return cls(torch.from_numpy(centre), torch.from_numpy(other), radius, axes, starts, torch.zeros_like(starts))
+
+    def climb(self, fixed: Picture, moving: Picture, *, steps: int, affine: bool, local: bool = False) -> None:
+        """From every start towards more similarity."""
+        parameters = [self.rigid.requires_grad_(), *([self.shape.requires_grad_()] if affine else [])]
+        optimiser = Adam(parameters, RATE)
+        with torch.enable_grad():
+            for step in range(steps):
+                for group in optimiser.param_groups:
+                    group["lr"] = RATE * (1 - 0.9 * step / steps)
+                optimiser.zero_grad(set_to_none=True)
+                loss = -self._similarity(fixed, moving, local).sum()
+                torch.autograd.backward(loss)
+                optimiser.step()
+        self.rigid, self.shape = self.rigid.detach(), self.shape.detach()
+
+    def best(self, fixed: Picture, moving: Picture) -> "_Search":
+        """The one start that came furthest; what it leaves uncovered counts against it."""
+        with torch.no_grad():
+            score = self._similarity(fixed, moving, local=False) * self.shared(fixed, moving).sqrt()
+        n = int(score.argmax())
+        return replace(self, rigid=self.rigid[n : n + 1], shape=self.shape[n : n + 1])
+
+    def worlds(self) -> Float[Tensor, "b 4 4"]:
+        """From world mm of the fixed scan to world mm of the moving one."""
+        rigid, shape = self.rigid * self.axes.rigid, self.shape * self.axes.shape
+        a, b, c = shape[:, 3:].unbind(1)
+        zero, one = torch.zeros_like(a), torch.ones_like(a)
+        shear = torch.stack([one, a, b, zero, one, c, zero, zero, one], dim=1).reshape(-1, 3, 3)
+        own = rotation_matrices(rigid[:, :3]) @ shear @ torch.diag_embed(shape[:, :3].exp())
+        linear = self.axes.moving @ own @ self.axes.fixed.mT
+        shift = self.centre_moving + self.radius * rigid[:, 3:] @ self.axes.moving.mT - linear @ self.centre_fixed
+        last = torch.tensor([0.0, 0, 0, 1], dtype=shift.dtype).expand(len(shift), 1, 4)
+        return torch.cat([torch.cat([linear, shift[..., None]], dim=2), last], dim=1)
+
+    def shared(self, fixed: Picture, moving: Picture) -> Float[Tensor, " b"]:
+        """Which share of the fixed scan's body lies in the moving scan's box."""
+        return _inside(self._positions(fixed, moving), moving)[:, fixed.body].float().mean(dim=1)
+
+    def _positions(self, fixed: Picture, moving: Picture) -> Float[Tensor, "b x y z 3"]:
+        """Where the fixed scan's voxels come to lie, in voxels of the moving one."""
+        before, after = torch.from_numpy(fixed.grid.affine), torch.from_numpy(np.linalg.inv(moving.grid.affine))
+        matrices = (after @ self.worlds() @ before).to(fixed.voxels)
+        here = voxel_positions(fixed.grid.shape, fixed.voxels.device)
+        there = here.flatten(0, 2) @ matrices[:, :3, :3].mT + matrices[:, None, :3, 3]
+        return there.reshape(-1, *here.shape)
+
+    def _similarity(self, fixed: Picture, moving: Picture, local: bool) -> Float[Tensor, " b"]:
+        """Over what both scans show; where local, of the body alone, as windows full of nothing are hardly alike."""
+        positions = self._positions(fixed, moving)
+        inside, count = _inside(positions, moving), len(positions)
+        seen = sample(moving.voxels[None].expand(count, -1, -1, -1, -1), positions, outside="border")
+        if local:
+            return local_ncc(fixed.voxels[None], seen, valid=(inside & fixed.body)[:, None])[None]
+        return _correlation(fixed.voxels.expand(count, -1, -1, -1), seen[:, 0], inside)
+
+
+def _inside(positions: Float[Tensor, "b x y z 3"], picture: Picture) -> Bool[Tensor, "b x y z"]:
+    """Which positions lie in a picture's box."""
+    sizes = torch.tensor(picture.grid.shape, device=positions.device)
+    return ((positions >= -0.5) & (positions <= sizes - 0.5)).all(dim=-1)
+
+
+def _correlation(
+    fixed: Float[Tensor, "b i j k"], moving: Float[Tensor, "b i j k"], inside: Bool[Tensor, "b i j k"]
+) -> Float[Tensor, " b"]:
+    """Correlation over the voxels ``inside``; 0 where there is no contrast."""
+    weights = inside.flatten(1).float()
+    weights = weights / weights.sum(1, keepdim=True).clamp(min=1)
+    x, y = fixed.flatten(1), moving.flatten(1)
+    x, y = (v - (weights * v).sum(1, keepdim=True) for v in (x, y))
+    return (weights * x * y).sum(1) / ((weights * x * x).sum(1) * (weights * y * y).sum(1) + 1e-8).sqrt()

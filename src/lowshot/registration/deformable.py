@@ -1,0 +1,84 @@
+"""Deformable alignment of one pair of scans, by optimising the displacement field itself, coarse to fine.
+
+Ours, after the pairwise ("instance") optimisation that learned registration is usually finished with: no network, local
+correlation, diffusion. It refines a field that a network gave, and registers atlases where no network was trained.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+from torch.optim import Adam
+
+from lowshot.losses.similarity import local_ncc
+from lowshot.losses.smoothness import diffusion
+from lowshot.registration.fields import Spacing, resized, warp
+from lowshot.training.allocator import freed_memory_kept
+
+OPTIMISING_BYTES = 160
+"""Per voxel of the full grid, while a field is optimised (measured)."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution."""
+
+    factor: int
+    """How many voxels of the full grid, along each axis, are one here."""
+    steps: int
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """How a field is optimised."""
+
+    levels: tuple[Level, ...] = (Level(4, 80), Level(2, 60), Level(1, 20))
+    smoothness: float = 1.0
+    """Weight of the field's squared gradient against the local correlation of [0, 1]."""
+    rate: float = 0.1
+    """Of Adam, in voxels of a level."""
+    window: int = 9
+    """Of the local correlation, in voxels of a level."""
+
+    def __call__(
+        self,
+        fixed: Float[Tensor, "c i j k"],
+        moving: Float[Tensor, "c i j k"],
+        spacing: Spacing,
+        start_mm: Float[Tensor, "3 i j k"] | None = None,
+    ) -> Float[Tensor, "3 i j k"]:
+        """The field in mm that makes ``moving`` look like ``fixed``, both on one grid; from ``start_mm`` on."""
+        shape = fixed.shape[1:]
+        field = torch.zeros(1, 3, *shape, device=fixed.device) if start_mm is None else start_mm[None]
+        with torch.enable_grad(), freed_memory_kept():
+            for level in self.levels:
+                pair = _coarser(fixed[None], level.factor), _coarser(moving[None], level.factor)
+                field = self._at(level, pair, spacing, field)
+        return resized(field, (shape[0], shape[1], shape[2]))[0]
+
+    def _at(self, level: Level, pair: tuple[Tensor, Tensor], spacing: Spacing, field: Tensor) -> Tensor:
+        fixed, moving = pair
+        i, j, k = fixed.shape[2:]
+        x, y, z = (level.factor * mm if size > 1 else mm for mm, size in zip(spacing, (i, j, k), strict=True))
+        steps = (x, y, z)
+        field = resized(field.detach(), (i, j, k)).clone().requires_grad_()
+        optimiser = Adam([field], self.rate * min(steps))
+        for _ in range(level.steps):
+            optimiser.zero_grad(set_to_none=True)
+            seen = warp(moving, field, steps)
+            loss = self.smoothness * diffusion(field, steps)
+            # Channels as a batch: each is compared with its own.
+            loss = loss - local_ncc(fixed.movedim(1, 0), seen.movedim(1, 0), self.window)
+            torch.autograd.backward(loss)
+            optimiser.step()
+        return field.detach()
+
+
+def _coarser(image: Tensor, factor: int) -> Tensor:
+    """Means of blocks, so that the coarse grid covers the same box; an axis of one voxel stays."""
+    window = [factor if size > 1 else 1 for size in image.shape[2:]]
+    if any(size % block for size, block in zip(image.shape[2:], window, strict=True)):
+        raise ValueError(f"sizes: expected multiples of {factor}, got {tuple(image.shape[2:])}")
+    return F.avg_pool3d(image, window) if factor > 1 else image

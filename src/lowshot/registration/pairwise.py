@@ -1,0 +1,50 @@
+"""Two scans laid upon each other as wholes, and then point by point."""
+
+import numpy as np
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from lowshot.imaging.grid import Affine, Grid
+from lowshot.registration.affine import Picture
+from lowshot.registration.correspondence import Correspondence
+from lowshot.registration.deformable import Refinement
+from lowshot.registration.fields import warp
+from lowshot.registration.sampling import onto_grid
+from lowshot.registration.unfolding import unfolded
+
+ALIKE_WINDOW = 5
+"""Voxels along each axis over which two pictures are compared, where atlases vote."""
+LEAST_DIFFERENCE = 1e-3
+"""Of squared intensities in [0, 1]: the noise that two equal pictures have."""
+
+
+def laid_upon(query: Picture, world: Affine, grid: Grid) -> Float[Tensor, "c i j k"]:
+    """The query as it lies in the atlas's world."""
+    return onto_grid(query.voxels, query.grid, grid, np.linalg.inv(world))
+
+
+def deformed(
+    query: Picture,
+    atlas: Picture,
+    world: Affine,
+    grid: Grid,
+    refinement: Refinement,
+    start_mm: Float[Tensor, "3 i j k"] | None = None,
+) -> Correspondence:
+    """From an affine alignment on, the field that makes the atlas look like the query; without folds."""
+    fixed, moving = laid_upon(query, world, grid), onto_grid(atlas.voxels, atlas.grid, grid)
+    field = unfolded(refinement(fixed, moving, grid.spacing, start_mm), grid.spacing)
+    return Correspondence(world, grid, field, _alike(fixed, moving, field, grid))
+
+
+def _alike(fixed: Tensor, moving: Tensor, field: Tensor, grid: Grid) -> Float[Tensor, "i j k"]:
+    """1 / (mean squared difference around a voxel + noise), squared.
+
+    Source: inverse local difference as a voting weight, Artaechevarria et al., IEEE TMI 2009.
+    """
+    differences = (warp(moving[None], field[None], grid.spacing) - fixed).square().mean(dim=1, keepdim=True)
+    window = [min(ALIKE_WINDOW, size if size % 2 else size - 1) for size in differences.shape[2:]]
+    reach = [size // 2 for size in window]
+    local = F.avg_pool3d(differences, window, 1, reach, count_include_pad=False)[0, 0]
+    return (1 / (local + LEAST_DIFFERENCE)).square()

@@ -1,0 +1,30 @@
+"""Smoothing a field where it folds, and nowhere else."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from lowshot.registration.fields import Spacing, jacobian_determinant
+from lowshot.registration.sampling import blur
+
+REACH = 2
+"""Voxels around a folded one that are smoothed with it."""
+WIDTH = 3.0
+"""Full width at half maximum of the smoothing, in voxels."""
+ROUNDS = 10
+
+
+def unfolded(field_mm: Float[Tensor, "3 i j k"], spacing: Spacing, rounds: int = ROUNDS) -> Float[Tensor, "3 i j k"]:
+    """The field, smoothed around voxels of negative determinant until none is left, or ``rounds`` times."""
+    field = field_mm[None]
+    for _ in range(rounds):
+        folded = jacobian_determinant(field, spacing) <= 0
+        if not bool(folded.any()):
+            break
+        near = F.max_pool3d(folded.float()[:, None], 2 * REACH + 1, 1, REACH)
+        i, j, k = (slice(int(at.min()), int(at.max()) + 1) for at in near[0, 0].nonzero().unbind(1))
+        piece = field[:, :, i, j, k]
+        field = field.clone()
+        field[:, :, i, j, k] = torch.where(near[:, :, i, j, k] > 0, blur(piece, (WIDTH,) * 3), piece)
+    return field[0]

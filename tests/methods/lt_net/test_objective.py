@@ -1,0 +1,124 @@
+import pytest
+import torch
+from torch import nn
+
+from lowshot.methods.lt_net.objective import Generators, Pair, Weights, critic_loss, generator_loss, in_mm
+
+SPACING = (2.0, 2.0, 4.0)
+SHAPE = (20, 22, 18)
+
+
+class Constant(nn.Module):
+    """A generator that moves every voxel alike, by whole voxels."""
+
+    def __init__(self, i, j, k):
+        super().__init__()
+        self.voxels = nn.Parameter(torch.tensor([float(i), float(j), float(k)]))
+
+    def forward(self, moving, fixed):
+        return self.voxels.view(1, 3, 1, 1, 1).expand(1, 3, *moving.shape[2:])
+
+
+class Score(nn.Module):
+    def forward(self, volume):
+        return volume[:, :, ::8, ::8, ::8]
+
+
+def textured(shift=0):
+    """A picture that is zero near its faces, so that shifting it loses nothing."""
+    random = torch.Generator().manual_seed(0)
+    picture = torch.zeros(1, 1, *SHAPE)
+    picture[:, :, 6:14, 6:14, 6:12] = torch.rand(1, 1, 8, 8, 6, generator=random)
+    return picture.roll(shift, dims=2)
+
+
+def labels():
+    maps = torch.zeros(1, 2, *SHAPE)
+    maps[:, 0, 6:10, 6:14, 6:12], maps[:, 1, 10:14, 6:14, 6:12] = 1, 1
+    return maps
+
+
+def terms(forward, backward, pair, **weights):
+    chosen = Weights(**weights)
+    generators = Generators(Constant(*forward), Constant(*backward) if chosen.cycle else None)
+    found = generator_loss(generators, Score() if chosen.adversarial else None, chosen, 9, pair, 0.0)
+    return {name: term.detach() for name, term in found.items()}
+
+
+def pair(shift=0, with_labels=True):
+    return Pair(textured(), textured(shift), labels() if with_labels else None, SPACING)
+
+
+def test_where_nothing_moves_every_cycle_is_closed():
+    found = terms((0, 0, 0), (0, 0, 0), pair())
+    least = (1e-3**2) ** 0.45  # of the generalised Charbonnier penalty
+    assert found["image_cycle"] == pytest.approx(0, abs=1e-6)
+    assert found["smoothness"] == 0
+    assert found["anatomy_cycle"] == pytest.approx(0, abs=1e-6)
+    assert float(found["transformation_cycle"]) == pytest.approx(3 * least, rel=1e-4)
+    assert float(found["anatomy_difference"]) == pytest.approx(3 * least, rel=1e-4)
+
+
+def test_there_and_back_is_nowhere():
+    """The target shows at p what the atlas has at p + 2 voxels; the way back undoes it."""
+    found = terms((2, 0, 0), (-2, 0, 0), pair(shift=-2))
+    still = terms((0, 0, 0), (0, 0, 0), pair())
+    for name in ("similarity", "image_cycle", "anatomy_cycle", "transformation_cycle"):
+        torch.testing.assert_close(found[name], still[name], atol=1e-4, rtol=1e-4)
+
+
+def test_a_way_that_does_not_lead_back_costs():
+    there = terms((2, 0, 0), (0, 0, 0), pair(shift=-2))
+    back = terms((2, 0, 0), (-2, 0, 0), pair(shift=-2))
+    for name in ("image_cycle", "transformation_cycle", "anatomy_cycle", "anatomy_difference"):
+        assert there[name] > back[name]
+    # 2 voxels of 2 mm along i, nothing along the others, in the mean over components
+    rho, least = (4.0**2 + 1e-6) ** 0.45, (1e-6) ** 0.45
+    assert float(there["transformation_cycle"]) == pytest.approx(3 * (rho + 2 * least) / 3, rel=1e-4)
+
+
+def test_the_images_cycle_is_their_mean_difference():
+    found = terms((0, 0, 0), (1, 0, 0), pair(with_labels=False), anatomy_cycle=0.0, anatomy_difference=0.0)
+    expected = 10 * (textured(-1) - textured()).abs().mean()
+    torch.testing.assert_close(found["image_cycle"], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_weight_of_zero_leaves_its_term_out():
+    every = {"adversarial", "image_cycle", "transformation_cycle", "anatomy_cycle", "anatomy_difference"}
+    assert terms((0, 0, 0), (0, 0, 0), pair()).keys() == every | {"similarity", "smoothness"}
+    for name in every:
+        assert terms((0, 0, 0), (0, 0, 0), pair(), **{name: 0.0}).keys() == (every - {name}) | {
+            "similarity",
+            "smoothness",
+        }
+
+
+def test_voxelmorph_has_no_way_back():
+    off = dict.fromkeys(("image_cycle", "transformation_cycle", "anatomy_cycle", "anatomy_difference"), 0.0)
+    assert not Weights(**off).cycle
+    found = terms((0, 0, 0), (0, 0, 0), pair(with_labels=False), adversarial=0.0, **off)
+    assert found.keys() == {"similarity", "smoothness"}
+
+
+def test_the_critic_calls_real_zero_and_warped_one():
+    class Perfect(nn.Module):
+        def forward(self, volume):
+            return torch.ones(1) if volume.sum() < 0 else torch.zeros(1)
+
+    judged = Pair(textured(), textured(), None, SPACING, warped=-textured())
+    assert sum(critic_loss(Perfect(), judged, 0.0).values()) == 0
+    fooled = Pair(textured(), textured(), None, SPACING, warped=textured())
+    assert float(sum(critic_loss(Perfect(), fooled, 0.0).values())) == 0.5
+
+
+def test_the_critic_sees_what_the_generators_made():
+    batch = pair(with_labels=False)
+    with pytest.raises(ValueError, match="after the generators"):
+        critic_loss(Score(), batch, 0.0)
+    terms((1, 0, 0), (0, 0, 0), batch, anatomy_cycle=0.0, anatomy_difference=0.0)
+    torch.testing.assert_close(batch.warped, textured(-1), atol=1e-4, rtol=1e-4)
+    assert not batch.warped.requires_grad
+
+
+def test_voxels_become_millimetres():
+    assert in_mm(torch.ones(1, 3, 1, 1, 1), SPACING).flatten().tolist() == [2.0, 2.0, 4.0]
