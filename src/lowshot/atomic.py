@@ -76,6 +76,15 @@ def remove_leftovers(path: Path) -> None:
         _remove(left)
 
 
+def stops_all_writing(error: Exception) -> bool:
+    """Whether after this error no other file could be written either.
+
+    So it is with a full disk or a missing permission, but not with a name or a content that does not fit.
+    """
+    cause = error.__cause__ if isinstance(error, OutputError) else None
+    return isinstance(cause, OSError) and cause.errno not in (errno.ENAMETOOLONG, errno.EISDIR, errno.EINVAL)
+
+
 def _appear(group: Sequence[_Written]) -> None:
     if len(group) > 1:
         with _refusals_told(group[-1].path):

@@ -1,6 +1,5 @@
 """Many scans, from files to files: what ``lowshot segment`` does. A bad scan does not stop the others."""
 
-import errno
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from lowshot.atomic import appearing_together, remove_leftovers
+from lowshot.atomic import appearing_together, remove_leftovers, stops_all_writing
 from lowshot.contract import Quality
 from lowshot.errors import LowshotError, OutputError
 from lowshot.evaluation.sidecar import read_sidecar, sidecar_path, write_sidecar
@@ -125,7 +124,7 @@ class Batch:
             try:
                 yield self._segment(files, f"{number} of {len(scans)}")
             except Exception as error:  # whatever it is, hours of other scans must not be lost to it
-                if isinstance(error, OutputError) and _spares_none(error.__cause__):
+                if stops_all_writing(error):
                     raise
                 failure = error if isinstance(error, LowshotError) else LowshotError(_described(files, error))
                 self.run.progress.warn(str(failure))
@@ -150,11 +149,6 @@ class Batch:
         sizes = result.segmentation.labels.flatten().bincount(minlength=len(model.names)).tolist()
         present = [name for name, size in zip(model.names.foreground, sizes[1:], strict=True) if size]
         return Segmented(files.name, path, result.quality, tuple(present), result.notes, time.monotonic() - start)
-
-
-def _spares_none(cause: BaseException | None) -> bool:
-    """Whether the other scans cannot be written either: a full disk, but no name or content that does not fit."""
-    return isinstance(cause, OSError) and cause.errno not in (errno.ENAMETOOLONG, errno.EISDIR, errno.EINVAL)
 
 
 def _announce(scan: Scan, which: str, needed: int, run: Run) -> None:

@@ -24,7 +24,7 @@ def _on(*terms: str) -> Mapping[str, float]:
     return {name: value for name, value in OFF.items() if name not in terms}
 
 
-ABLATION_SYSTEMS: Mapping[str, System] = {
+ABLATION: Mapping[str, System] = {
     "voxelmorph": System(
         method="voxelmorph",
         preset="compact-ablation",
@@ -41,6 +41,16 @@ ABLATION_SYSTEMS: Mapping[str, System] = {
     "lt-net": replace(_lt_net("3", "lt-net[gan,cyc,trans,anat,diff]"), seeds=THREE),
 }
 
+OTHERS: Mapping[str, System] = {
+    "lt-net --refine": System(method="lt-net", options={"refine": True}, model_of="lt-net"),
+    "voxelmorph (tuned)": System(method="voxelmorph", published={"": Published("6", "voxelmorph")}),
+    "registration (multi-atlas)": System(method="multi-atlas"),
+    "registration (fast)": System(method="multi-atlas", preset="fast"),
+    "ants affine": System(method="ants-affine"),
+    "ants SyN": System(method="ants-syn"),
+    "ants SyNCC": System(method="ants-syncc"),
+}
+
 PEOPLE = (
     "data: 8 adults, 1 mm, skull-stripped, 28 structures; the paper: 103 children and adolescents of CANDI, 28 "
     "structures"
@@ -51,11 +61,11 @@ SMALLER = (
     "structures drawn for each step) on a CPU"
 )
 
-ABLATION = Protocol(
-    name="atlas-ablation",
-    summary="LT-Net's tables 2 and 3 on real brains: from VoxelMorph to LT-Net, one loss after the other",
+ONE_SHOT = Protocol(
+    name="atlas-one-shot",
+    summary="LT-Net's tables 2, 3 and 6 on real brains: its losses one by one, and other ways to carry an atlas over",
     folds=(Fold("1000", ("1000",), ADULTS[1:], unlabelled=ADULTS[1:]),),
-    systems=ABLATION_SYSTEMS,
+    systems={**ABLATION, **OTHERS},
     reference="lt-net",
     layout=Layout(labels="labels", names="labels.txt"),
     steps=400,
@@ -65,26 +75,9 @@ ABLATION = Protocol(
     differs=(PEOPLE, POOL, SMALLER),
 )
 
-COMPARISON = replace(
-    ABLATION,
-    name="atlas-comparison",
-    summary="LT-Net beside classical and learned registration on real brains, one annotated scan",
-    systems={
-        "lt-net": System(method="lt-net", published={"": Published("6", "lt-net")}),
-        "lt-net --refine": System(method="lt-net", options={"refine": True}, model_of="lt-net"),
-        "voxelmorph (tuned)": System(method="voxelmorph", published={"": Published("6", "voxelmorph")}),
-        "registration (multi-atlas)": System(method="multi-atlas"),
-        "registration (fast)": System(method="multi-atlas", preset="fast"),
-        "ants affine": System(method="ants-affine"),
-        "ants SyN": System(method="ants-syn"),
-        "ants SyNCC": System(method="ants-syncc"),
-    },
-    differs=(PEOPLE, POOL, SMALLER),
-)
-
 LAST = ADULTS[5:]
 ATLASES = replace(
-    ABLATION,
+    ONE_SHOT,
     name="atlas-fusion",
     summary="Two to five annotated brains: label fusion, as MABMIS in LT-Net's table 4; the same three queries",
     folds=tuple(Fold(f"{n} annotated", ADULTS[:n], LAST) for n in (2, 3, 4, 5)),
@@ -105,11 +98,12 @@ ATLASES = replace(
 def _phantom(anatomy: str, name: str, what: str) -> Protocol:
     queries = tuple(f"subject-{n:02d}" for n in range(2, 6))
     return replace(
-        COMPARISON,
+        ONE_SHOT,
         name=name,
         summary=f"The same on synthetic {what}, which needs no data",
         folds=(Fold("subject-01", ("subject-01",), queries, unlabelled=queries),),
-        systems={name: replace(system, published={}) for name, system in COMPARISON.systems.items()},
+        systems={name: replace(ABLATION[name], published={}, seeds=(0,)) for name in ("lt-net", "voxelmorph")}
+        | {name: replace(system, published={}) for name, system in OTHERS.items()},
         study=Study(anatomy=anatomy, shape=(64, 64, 64), subjects=5),
         layout=Layout(),
         steps=200,
