@@ -163,3 +163,8 @@ def test_minutes_are_split_by_share_and_time_already_spent_counts():
     time.sleep(0.02)
     assert Run(**PLAIN).seconds_left() == float("inf")
     assert run.seconds_left() <= before
+
+
+def test_a_plan_can_be_settled_where_no_gradients_are_taken():
+    with torch.no_grad():
+        assert Run(device="cpu").plan.precision in ("float32", "bfloat16")

@@ -102,7 +102,8 @@ def stepper(device: torch.device, precision: Precision, memory_format: MemoryFor
     volume = arrange(torch.randn(2 * scale, 16, 12, 32, 32, device=device), memory_format)
 
     def step() -> None:
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+        bfloat16 = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+        with torch.enable_grad(), bfloat16:  # whoever first asks for a plan may be about to predict
             logits = head(solid(volume).movedim(1, -1))
             loss: Tensor = flat(image).square().mean() + logits.square().mean()
         loss.backward()  # type: ignore[no-untyped-call]
