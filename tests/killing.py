@@ -4,10 +4,12 @@
         ended = run("fit", ..., kill_after=0.3)           # seconds
         ended = run("fit", ..., kill_at=(folder, 7))      # before the seventh change of a file in the folder
         ended.killed, ended.code, ended.out, ended.err
+        leftovers(folder)                                 # what was begun and not taken away again
 
 Each command is a process of its own, forked from one that has imported everything: thirty times four seconds of imports
 would be most of a test. What a command would decide by a clock is decided beforehand: precision and memory format are
-not measured, and checkpoints are written after every ``CHECKPOINT_SECONDS``.
+not measured, and checkpoints are written after every ``CHECKPOINT_SECONDS``. It has one thread, so that equal
+commands give equal weights.
 """
 
 import importlib
@@ -68,6 +70,11 @@ def commands(*more: str) -> Iterator["Commands"]:
     ):
         yield Commands(server, Path(folder))
         server.stdin.close()
+
+
+def leftovers(folder: Path) -> list[str]:
+    """The temporary files in a folder."""
+    return [str(path.relative_to(folder)) for path in folder.rglob(".part-*")]
 
 
 class Commands:

@@ -1,8 +1,9 @@
+import errno
 import os
 
 import pytest
 
-from lowshot.atomic import appearing_together, atomic_path, remove_leftovers
+from lowshot.atomic import appearing_together, atomic_path, remove_leftovers, stops_all_writing
 from lowshot.errors import OutputError
 
 
@@ -36,6 +37,21 @@ def test_a_full_disk_is_an_output_error(tmp_path):
     with pytest.raises(OutputError, match=r"result\.csv: cannot be written: No space left"):
         write_half(tmp_path / "result.csv", OSError(28, "No space left on device"))
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "stops"),
+    [(errno.ENOSPC, True), (errno.EACCES, True), (errno.ENAMETOOLONG, False), (errno.EISDIR, False)],
+)
+def test_a_full_disk_stops_all_writing_but_a_bad_name_only_its_own(tmp_path, number, stops):
+    with pytest.raises(OutputError) as refused:
+        write_half(tmp_path / "result.csv", OSError(number, os.strerror(number)))
+    assert stops_all_writing(refused.value) is stops
+
+
+def test_what_is_no_refusal_of_the_system_stops_no_writing():
+    assert not stops_all_writing(OutputError("a.png: PNG holds one slice"))
+    assert not stops_all_writing(ValueError("no file was written"))
 
 
 def test_a_folder_in_the_way_is_an_output_error(tmp_path):

@@ -1,7 +1,4 @@
-"""A benchmark that takes seconds: two systems on scans of balls. As a script it runs it, so that it can be killed.
-
-python balls.py DATA FOLDER
-"""
+"""A benchmark that takes seconds: two systems on scans of balls."""
 
 from pathlib import Path
 

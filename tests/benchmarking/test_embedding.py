@@ -93,6 +93,15 @@ def test_a_model_without_an_embedding_is_refused(data, tmp_path, monkeypatch):
         drawn(data, tmp_path, ("tiles",), protocol)
 
 
+def test_a_row_that_borrows_a_model_is_drawn_with_it(data, tmp_path):
+    unet = BALLS.systems["unet"]
+    protocol = replace(BALLS, systems={"unet": unet, "again": replace(unet, model_of="unet")})
+    bench(data, tmp_path, protocol)
+    (table,), _ = drawn(data, tmp_path, ("unet", "again"), protocol)
+    lender, borrower = table.rows
+    assert borrower[1:] == lender[1:]
+
+
 def test_a_cell_that_is_not_finished_is_left_out(data, tmp_path):
     assert drawn(data, tmp_path) == ([], {})
 

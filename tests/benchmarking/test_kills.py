@@ -6,7 +6,7 @@ import random
 import pytest
 
 from ball_files import write_ball_files
-from killing import commands
+from killing import commands, leftovers
 
 KILLS = 12
 
@@ -37,7 +37,7 @@ def test_killed_before_any_change_of_a_file_it_ends_with_the_same_scores(run, tm
     assert ended.code == 0, ended.err
     assert scores(folder) == scores(tmp_path / "undisturbed")
     assert len(scores(folder)) == 3 * 2
-    assert not list(folder.rglob(".part-*"))
+    assert leftovers(folder) == []
 
 
 def test_a_record_that_is_there_is_whole(run, tmp_path):

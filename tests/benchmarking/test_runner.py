@@ -1,3 +1,4 @@
+import errno
 from dataclasses import replace
 
 import pytest
@@ -5,10 +6,12 @@ from filelock import FileLock
 
 from ball_files import write_ball_files
 from benchmarking.balls import BALLS, HOW, bench
+from lowshot.atomic import atomic_path
 from lowshot.benchmarking import runner
 from lowshot.benchmarking.cases import cases_of
+from lowshot.benchmarking.results import read_results
 from lowshot.benchmarking.runner import cells
-from lowshot.errors import InputError
+from lowshot.errors import InputError, OutputError
 from lowshot.progress import Silent
 from lowshot.protocols.protocol import Fold
 
@@ -133,20 +136,34 @@ def test_other_names_are_another_cell(tmp_path):
 
 
 def test_what_nobody_foresaw_ends_one_cell_alone(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "compute", broken_once(runner.compute))
+    monkeypatch.setattr(runner, "compute", broken_at(1, RuntimeError("out of memory")))
     records, failed = bench(data, tmp_path)
     assert failed == ["mre-net, s0, seed 0: RuntimeError: out of memory"]
     assert len(records) == RECORDS - 1
 
 
-def broken_once(compute):
-    calls = []
+def test_a_full_disk_ends_the_run_and_leaves_the_results_so_far(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "compute", broken_at(2, OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(OutputError, match="No space left"):
+        bench(data, tmp_path)
+    (record,) = read_results(tmp_path / "results.jsonl")
+    assert (record["system"], record["seed"]) == ("mre-net", 0)
 
-    def compute_or_break(*words, **options):
-        calls.append(words)
-        if len(calls) == 1:
-            raise RuntimeError("out of memory")
-        return compute(*words, **options)
+
+def test_nothing_asked_is_nothing_computed(data, tmp_path):
+    assert bench(data, tmp_path, replace(BALLS, systems={})) == ([], [])
+
+
+def broken_at(number, error):
+    """``compute``, but its ``number``-th call fails while it writes."""
+    calls, compute = [], runner.compute
+
+    def compute_or_break(cell, cases, root, *words, **options):
+        calls.append(cell)
+        if len(calls) == number:
+            with atomic_path(root / "broken"):
+                raise error
+        return compute(cell, cases, root, *words, **options)
 
     return compute_or_break
 

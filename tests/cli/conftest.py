@@ -5,6 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ball_files import TINY_WORDS, write_ball_files
+from killing import commands
 from lowshot.cli.app import app
 
 
@@ -32,7 +33,15 @@ def typed():
     return lambda *words: Typed(words)
 
 
+@pytest.fixture(scope="module")
+def run():
+    """Run a command in a process of its own, which can be killed."""
+    with commands() as run:
+        yield run
+
+
 def fit_words(folder: Path, model: Path, *more: object) -> list[object]:
+    """Two steps, unless ``more`` says otherwise: of an option that is given twice the last one counts."""
     files = [folder / "images" / "s0.nii.gz", folder / "labels" / "s0.nii.gz", "--names", folder / "names.txt"]
     plain = ["--device", "cpu", "--precision", "float32", "--steps", "2", *TINY_WORDS]
     return ["fit", *files, *plain, "-o", model, *more]
@@ -41,6 +50,17 @@ def fit_words(folder: Path, model: Path, *more: object) -> list[object]:
 @pytest.fixture
 def folder(tmp_path):
     return write_ball_files(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Two scans, for commands that leave their input alone."""
+    return write_ball_files(tmp_path_factory.mktemp("study"), count=2)
+
+
+def same_weights(weights, others):
+    """Whether two models have equal weights."""
+    return weights.keys() == others.keys() and all(weights[name].equal(others[name]) for name in weights)
 
 
 @pytest.fixture(scope="session")

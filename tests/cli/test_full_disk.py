@@ -8,28 +8,19 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from ball_files import TINY_WORDS, write_ball_files
-from killing import commands
+from cli.conftest import fit_words, same_weights
+from killing import leftovers
 from small_disk import filled_up_to, small_disk
 
 pytestmark = pytest.mark.slow
 
-
-@pytest.fixture(scope="module")
-def run():
-    with commands() as run:
-        yield run
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return write_ball_files(tmp_path_factory.mktemp("study"), count=2)
+STEPS = "--steps", 12
 
 
 @pytest.fixture(scope="module")
 def model(run, study, tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "m.safetensors"
-    assert run(*fit_words(study, path)).code == 0
+    assert run(*fit_words(study, path, *STEPS)).code == 0
     return path
 
 
@@ -39,17 +30,11 @@ def disk(tmp_path):
         yield disk
 
 
-def fit_words(study, model):
-    files = [study / "images" / "s0.nii.gz", study / "labels" / "s0.nii.gz", "--names", study / "names.txt"]
-    plain = ["--device", "cpu", "--precision", "float32", "--threads", 1, "--steps", 12, *TINY_WORDS]
-    return ["fit", *files, *plain, "-o", model]
-
-
 def refused(run, words, disk, free):
     """The file that a command says it cannot write with so many free pages; None where they are enough."""
     with filled_up_to(disk, free):
         ended = run(*words)
-    assert list(disk.rglob(".part-*")) == []
+    assert leftovers(disk) == []
     if ended.code == 0:
         return None
     (told,) = (line for line in ended.err.splitlines() if line.startswith("lowshot: "))
@@ -62,7 +47,7 @@ def refused(run, words, disk, free):
 
 def test_a_fit_goes_on_when_there_is_room_again(run, study, model, disk):
     expected, told, kept = load_file(model), set(), 0
-    words, training = fit_words(study, disk / "m.safetensors"), disk / "m.training"
+    words, training = fit_words(study, disk / "m.safetensors", *STEPS), disk / "m.training"
     for free in (0, 1, 2, 3, 20, 50, 60, 70, 80, 511):  # a checkpoint takes about 45
         file = refused(run, words, disk, free)
         if file is None:
@@ -71,8 +56,7 @@ def test_a_fit_goes_on_when_there_is_room_again(run, study, model, disk):
         kept += (training / "checkpoints" / "training.pt").exists()
         ended = run(*words)
         assert ended.code == 0, ended.err
-        weights = load_file(disk / "m.safetensors")
-        assert all(weights[name].equal(expected[name]) for name in expected)
+        assert same_weights(load_file(disk / "m.safetensors"), expected)
         (disk / "m.safetensors").unlink()
         shutil.rmtree(training)
     assert told >= {f"m.training/{name}" for name in ("fit.json", "plan.json", "checkpoints/training.pt")}
@@ -81,7 +65,7 @@ def test_a_fit_goes_on_when_there_is_room_again(run, study, model, disk):
 
 def test_a_model_that_does_not_fit_is_saved_when_there_is_room_again(run, study, model, disk):
     """The training is over: the same command only writes the model."""
-    expected, words = load_file(model), fit_words(study, disk / "out" / "m.safetensors")
+    expected, words = load_file(model), fit_words(study, disk / "out" / "m.safetensors", *STEPS)
     (disk / "out").mkdir()
     words += ["--folder", disk.parent / "training"]
     assert refused(run, words, disk, free=3) == "out/m.safetensors"
@@ -89,8 +73,7 @@ def test_a_model_that_does_not_fit_is_saved_when_there_is_room_again(run, study,
     ended = run(*words)
     assert ended.code == 0, ended.err
     assert (disk.parent / "training" / "log.csv").read_text() == log
-    weights = load_file(disk / "out" / "m.safetensors")
-    assert all(weights[name].equal(expected[name]) for name in expected)
+    assert same_weights(load_file(disk / "out" / "m.safetensors"), expected)
 
 
 def test_what_was_segmented_before_the_disk_was_full_stays(run, study, model, disk):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from ball_files import TINY_WORDS, write_ball_files
-from killing import commands
+from cli.conftest import fit_words, same_weights
+from killing import leftovers
 
 KILLS, STEPS = 30, 60
 
@@ -19,42 +19,17 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def run():
-    with commands() as run:
-        yield run
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return write_ball_files(tmp_path_factory.mktemp("study"), count=2)
-
-
-def fit_words(study, model, steps, *more):
-    files = [study / "images" / "s0.nii.gz", study / "labels" / "s0.nii.gz", "--names", study / "names.txt"]
-    plain = ["--device", "cpu", "--precision", "float32", "--threads", 1, "--steps", steps, *TINY_WORDS]
-    return ["fit", *files, *plain, "-o", model, *more]
-
-
-@pytest.fixture(scope="module")
 def models(run, study, tmp_path_factory):
     """Two models of two steps, of different seeds."""
     folder = tmp_path_factory.mktemp("models")
     for seed in range(2):
-        ended = run(*fit_words(study, folder / f"{seed}.safetensors", 2, "--seed", seed))
+        ended = run(*fit_words(study, folder / f"{seed}.safetensors", "--seed", seed))
         assert ended.code == 0, ended.err
     return folder
 
 
-def same(weights, others):
-    return weights.keys() == others.keys() and all(weights[name].equal(others[name]) for name in weights)
-
-
-def leftovers(folder):
-    return [str(path.relative_to(folder)) for path in folder.rglob(".part-*")]
-
-
 def test_a_fit_that_is_killed_thirty_times_ends_with_the_same_weights(run, study, tmp_path):
-    undisturbed = run(*fit_words(study, tmp_path / "undisturbed.safetensors", STEPS))
+    undisturbed = run(*fit_words(study, tmp_path / "undisturbed.safetensors", "--steps", STEPS))
     expected = load_file(tmp_path / "undisturbed.safetensors")
     folder, moments = tmp_path / "killed", random.Random(0)
     model = folder / "model.safetensors"
@@ -62,11 +37,11 @@ def test_a_fit_that_is_killed_thirty_times_ends_with_the_same_weights(run, study
     while True:
         resumed += (folder / "model.training" / "checkpoints" / "training.pt").exists()
         moment = moments.uniform(0, undisturbed.seconds / 2) if kills < KILLS else None
-        ended = run(*fit_words(study, model, STEPS), kill_after=moment)
+        ended = run(*fit_words(study, model, "--steps", STEPS), kill_after=moment)
         kills += ended.killed
         if not ended.killed:
             assert ended.code == 0, ended.err
-            assert same(load_file(model), expected)
+            assert same_weights(load_file(model), expected)
             assert leftovers(folder) == []
             if moment is None:
                 break
@@ -81,13 +56,13 @@ def test_a_fit_that_is_killed_before_any_change_on_disk_goes_on(run, study, mode
     for change in count(1):
         folder = tmp_path / str(change)
         shutil.copytree(models / "1.training", folder / "model.training")
-        words = fit_words(study, folder / "model.safetensors", 2)
+        words = fit_words(study, folder / "model.safetensors")
         if not run(*words, kill_at=(folder, change)).killed:
             break
         kills += 1
         ended = run(*words)
         assert ended.code == 0, ended.err
-        assert same(load_file(folder / "model.safetensors"), expected)
+        assert same_weights(load_file(folder / "model.safetensors"), expected)
         assert leftovers(folder) == []
     assert kills > 20
 

@@ -88,12 +88,12 @@ def cases_of(protocol: Protocol, data: Path | None, folder: Path, progress: Prog
     Raises:
         InputError: no data is given and there is no study, or a case is missing.
     """
-    if data is None and protocol.study is None:
-        raise InputError(f"{protocol.name} needs real scans: give their folder with --data")
-    if data is None and protocol.study is not None:
+    if data is None:
+        if protocol.study is None:
+            raise InputError(f"{protocol.name} needs real scans: give their folder with --data")
         data = folder / "data"
         _make_once(protocol.study, data, progress)
-    cases = Cases(Path(data or ""), protocol.layout)
+    cases = Cases(data, protocol.layout)
     cases.require(case for fold in protocol.folds for case in (*fold.support, *fold.queries, *fold.unlabelled))
     return cases
 

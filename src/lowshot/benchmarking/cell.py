@@ -98,7 +98,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def as_json(content: Mapping[str, Any]) -> dict[str, Any]:
     """The content as it would be read from a file: JSON turns tuples into lists."""
-    return dict(json.loads(json.dumps(content)))
+    return dict(json.loads(json.dumps(dict(content))))
 
 
 def slug(name: str) -> str:

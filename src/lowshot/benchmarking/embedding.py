@@ -7,7 +7,7 @@ import torch
 
 from lowshot.atomic import appearing_together, atomic_path
 from lowshot.benchmarking.cases import Cases
-from lowshot.benchmarking.cell import RECORD, Cell
+from lowshot.benchmarking.cell import MODEL, RECORD, Cell
 from lowshot.benchmarking.compute import Machine
 from lowshot.contract import Embeds
 from lowshot.errors import SettingsError
@@ -79,7 +79,7 @@ def picture_embeddings(
 
 
 def _embedded(cell: Cell, query: LabelledScan, root: Path, how: Machine) -> EmbeddedVoxels:
-    fitted = load(cell.folder(root) / "model.safetensors")
+    fitted = load(cell.trained.folder(root) / MODEL)
     model = fitted.segmenter()
     if not isinstance(model, Embeds):
         raise SettingsError(f"--embedding: {cell.name} ({fitted.name}) does not decide by a vector for each voxel")
@@ -90,6 +90,6 @@ def _embedded(cell: Cell, query: LabelledScan, root: Path, how: Machine) -> Embe
     mask = model.preparation.apply_mask(everywhere if known is None else known, prepared).numpy()
     voxels = draw_voxels(labels, mask)
     run = Run(device=how.device, precision=how.precision_for(fitted), threads=how.threads)
-    vectors = model.embeddings(prepared, run, options_of(fitted), torch.from_numpy(voxels))
+    vectors = model.embeddings(prepared, run, options_of(fitted, cell.system.options), torch.from_numpy(voxels))
     places = voxels @ prepared.grid.affine[:3, :3].T + prepared.grid.affine[:3, 3]
     return EmbeddedVoxels(cell.name, vectors.numpy(), labels[tuple(voxels.T)], places)
