@@ -55,7 +55,9 @@ def picture(on, place=None, name="blobs", noise=0.0):
 
 def smooth_field(shape, spacing, mean_mm, wave_mm=40.0, seed=0):
     """A random displacement field in mm, (3, i, j, k), as long as told on average."""
-    nodes = [1 if size == 1 else max(4, round(size * mm / wave_mm) + 2) for size, mm in zip(shape, spacing, strict=True)]
+    nodes = [
+        1 if size == 1 else max(4, round(size * mm / wave_mm) + 2) for size, mm in zip(shape, spacing, strict=True)
+    ]
     drawn = torch.randn(1, 3, *nodes, generator=torch.Generator().manual_seed(seed))
     field = F.interpolate(drawn, size=tuple(shape), mode="trilinear", align_corners=True)
     field = blur(field, tuple(wave_mm / 2 / mm for mm in spacing))[0]

@@ -27,8 +27,8 @@ from lowshot.task import LowShotTask
 from lowshot.training.allocator import freed_memory_kept
 from lowshot.training.run import Run
 
-SLAB_VOXELS = 500_000
-"""Of the scan, whose labels are copied at a time."""
+SLAB_VOXELS = 100_000
+"""Of the scan, whose labels are copied at a time: few enough for the processor's cache."""
 SLAB_BYTES = 260
 """Per voxel of a slab: labels and weights of eight corners, what they are made from, positions, shares (measured)."""
 

@@ -27,7 +27,7 @@ from lowshot.task import LowShotTask
 from lowshot.training.run import Run
 
 Vote = Literal["majority", "local"]
-MOST_ATLASES = 5
+MOST_ATLASES, MOST_COARSER = 5, 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +51,11 @@ class MultiAtlas:
         Preparation(intensity=self.intensity)
         if not self.levels or any(factor < 1 or steps < 0 for factor, steps in self.levels):
             raise SettingsError(f"levels: expected pairs of a factor and steps, got {self.levels}")
-        if any(factor > 64 or steps > 10_000 for factor, steps in self.levels):
-            raise SettingsError(f"levels: expected factors up to 64 and steps up to 10,000, got {self.levels}")
+        if self._multiple > MOST_COARSER or any(steps > 10_000 for _, steps in self.levels):
+            raise SettingsError(
+                f"levels: expected factors with a common multiple up to {MOST_COARSER} and steps up to 10,000, got "
+                f"{self.levels}"
+            )
         for name in ("smoothness", "rate", "most_voxels"):
             if not 0 < getattr(self, name) < math.inf:
                 raise SettingsError(f"{name}: expected more than 0, got {getattr(self, name)}")
@@ -76,11 +79,16 @@ class MultiAtlas:
         """How fields are optimised."""
         return Refinement(tuple(Level(*level) for level in self.levels), self.smoothness, self.rate)
 
+    @property
+    def _multiple(self) -> int:
+        """Of which the sizes of a grid are, so that every level divides them."""
+        return math.lcm(*(factor for factor, _ in self.levels))
+
     def grid(self, atlas: Picture) -> Grid:
         """On which a field is found."""
         extent = [size * mm for size, mm in zip(atlas.grid.shape, atlas.grid.spacing, strict=True)]
         spacing = working_spacing(extent, atlas.grid.spacing, self.most_voxels)
-        return working_grid(atlas, spacing, None, multiple=max(factor for factor, _ in self.levels))
+        return working_grid(atlas, spacing, None, multiple=self._multiple)
 
 
 @dataclass(eq=False)

@@ -15,7 +15,6 @@ from torch.optim import Adam
 from lowshot.losses.similarity import local_ncc
 from lowshot.losses.smoothness import diffusion
 from lowshot.registration.fields import Spacing, resized, warp
-from lowshot.training.allocator import freed_memory_kept
 
 OPTIMISING_BYTES = 160
 """Per voxel of the full grid, while a field is optimised (measured)."""
@@ -34,8 +33,9 @@ class Level:
 class Refinement:
     """How a field is optimised."""
 
-    levels: tuple[Level, ...] = (Level(4, 80), Level(2, 60), Level(1, 20))
-    smoothness: float = 1.0
+    levels: tuple[Level, ...] = (Level(4, 60), Level(2, 60), Level(1, 25))
+    """From coarse to fine."""
+    smoothness: float = 0.5
     """Weight of the field's squared gradient against the local correlation of [0, 1]."""
     rate: float = 0.1
     """Of Adam, in voxels of a level."""
@@ -52,7 +52,7 @@ class Refinement:
         """The field in mm that makes ``moving`` look like ``fixed``, both on one grid; from ``start_mm`` on."""
         shape = fixed.shape[1:]
         field = torch.zeros(1, 3, *shape, device=fixed.device) if start_mm is None else start_mm[None]
-        with torch.enable_grad(), freed_memory_kept():
+        with torch.enable_grad():
             for level in self.levels:
                 pair = _coarser(fixed[None], level.factor), _coarser(moving[None], level.factor)
                 field = self._at(level, pair, spacing, field)
@@ -67,7 +67,7 @@ class Refinement:
         optimiser = Adam([field], self.rate * min(steps))
         for _ in range(level.steps):
             optimiser.zero_grad(set_to_none=True)
-            seen = warp(moving, field, steps)
+            seen = warp(moving, field, steps, outside="border")
             loss = self.smoothness * diffusion(field, steps)
             # Channels as a batch: each is compared with its own.
             loss = loss - local_ncc(fixed.movedim(1, 0), seen.movedim(1, 0), self.window)

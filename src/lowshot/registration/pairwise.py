@@ -10,7 +10,7 @@ from lowshot.registration.affine import Picture
 from lowshot.registration.correspondence import Correspondence
 from lowshot.registration.deformable import Refinement
 from lowshot.registration.fields import warp
-from lowshot.registration.sampling import onto_grid
+from lowshot.registration.sampling import Outside, onto_grid
 from lowshot.registration.unfolding import unfolded
 
 ALIKE_WINDOW = 5
@@ -19,9 +19,9 @@ LEAST_DIFFERENCE = 1e-3
 """Of squared intensities in [0, 1]: the noise that two equal pictures have."""
 
 
-def laid_upon(query: Picture, world: Affine, grid: Grid) -> Float[Tensor, "c i j k"]:
+def laid_upon(query: Picture, world: Affine, grid: Grid, outside: Outside = "zeros") -> Float[Tensor, "c i j k"]:
     """The query as it lies in the atlas's world."""
-    return onto_grid(query.voxels, query.grid, grid, np.linalg.inv(world))
+    return onto_grid(query.voxels, query.grid, grid, np.linalg.inv(world), outside)
 
 
 def deformed(
@@ -32,8 +32,13 @@ def deformed(
     refinement: Refinement,
     start_mm: Float[Tensor, "3 i j k"] | None = None,
 ) -> Correspondence:
-    """From an affine alignment on, the field that makes the atlas look like the query; without folds."""
-    fixed, moving = laid_upon(query, world, grid), onto_grid(atlas.voxels, atlas.grid, grid)
+    """From an affine alignment on, the field that makes the atlas look like the query; without folds.
+
+    Both go on beyond their boxes as at their faces: where a field of view ends there is no edge that a field could be
+    drawn to.
+    """
+    fixed = laid_upon(query, world, grid, outside="border")
+    moving = onto_grid(atlas.voxels, atlas.grid, grid, outside="border")
     field = unfolded(refinement(fixed, moving, grid.spacing, start_mm), grid.spacing)
     return Correspondence(world, grid, field, _alike(fixed, moving, field, grid))
 
@@ -43,8 +48,8 @@ def _alike(fixed: Tensor, moving: Tensor, field: Tensor, grid: Grid) -> Float[Te
 
     Source: inverse local difference as a voting weight, Artaechevarria et al., IEEE TMI 2009.
     """
-    differences = (warp(moving[None], field[None], grid.spacing) - fixed).square().mean(dim=1, keepdim=True)
-    window = [min(ALIKE_WINDOW, size if size % 2 else size - 1) for size in differences.shape[2:]]
-    reach = [size // 2 for size in window]
-    local = F.avg_pool3d(differences, window, 1, reach, count_include_pad=False)[0, 0]
+    seen = warp(moving[None], field[None], grid.spacing, outside="border")
+    differences = (seen - fixed).square().mean(dim=1, keepdim=True)
+    window = [min(ALIKE_WINDOW, size if size % 2 else size - 1) for size in grid.shape]
+    local = F.avg_pool3d(differences, window, 1, [size // 2 for size in window], count_include_pad=False)[0, 0]
     return (1 / (local + LEAST_DIFFERENCE)).square()

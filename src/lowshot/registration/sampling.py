@@ -82,7 +82,7 @@ def _blur_along(volume: Tensor, axis: int, sigma: float) -> Tensor:
     first, *others = (weights / weights.sum()).tolist()
     ends = [radius if each == axis else 0 for each in (4, 3, 2) for _ in range(2)]
     padded = F.pad(volume, ends, mode="replicate")
-    result = padded.narrow(axis, 0, size) * first
+    result: Tensor = padded.narrow(axis, 0, size) * first
     for start, weight in enumerate(others, start=1):
         result = result.add_(padded.narrow(axis, start, size), alpha=weight)
     return result

@@ -23,8 +23,5 @@ def unfolded(field_mm: Float[Tensor, "3 i j k"], spacing: Spacing, rounds: int =
         if not bool(folded.any()):
             break
         near = F.max_pool3d(folded.float()[:, None], 2 * REACH + 1, 1, REACH)
-        i, j, k = (slice(int(at.min()), int(at.max()) + 1) for at in near[0, 0].nonzero().unbind(1))
-        piece = field[:, :, i, j, k]
-        field = field.clone()
-        field[:, :, i, j, k] = torch.where(near[:, :, i, j, k] > 0, blur(piece, (WIDTH,) * 3), piece)
+        field = torch.where(near > 0, blur(field, (WIDTH,) * 3), field)
     return field[0]

@@ -2,6 +2,6 @@
 
 ANTS: dict[str, dict[str, object]] = {"paper": {}, "compact": {}}
 
-# SyNCC goes through up to 3500 iterations of cross-correlation before it comes to full size: an hour for one scan.
-# With these, SyN's own, it is what two CPU cores do in minutes.
+# SyNCC goes through up to 4500 iterations of cross-correlation before it comes to full size, and 20 there. With these,
+# SyN's own, it is what two CPU cores do in minutes.
 SYNCC: dict[str, dict[str, object]] = {"paper": {}, "compact": {"iterations": (40, 20, 0)}}

@@ -1,0 +1,120 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from contract.studies import NAMES, TASKS, partly_known, subject
+from lowshot.contract import Deforms
+from lowshot.errors import EmptySupport, LowshotError
+from lowshot.imaging.preparation import Preparation
+from lowshot.inference import atlas_model
+from lowshot.inference.atlas_model import AtlasModel, atlas_problems, prepare_atlases, stored_atlases
+from lowshot.registration.correspondence import Correspondence
+from lowshot.task import LowShotTask
+from lowshot.training.run import Run
+
+PREPARATION = Preparation(intensity="percentiles")
+
+
+class Still(AtlasModel):
+    """Nothing moves; the first atlas is trusted three times as much as the second."""
+
+    def correspondence(self, query, atlas, run, options):
+        grid = atlas.picture.grid
+        trust = 3.0 if atlas is not self.atlases[-1] and atlas.picture.name == self.atlases[0].picture.name else 1.0
+        return Correspondence(np.eye(4), grid, torch.zeros(3, *grid.shape), torch.full(grid.shape, trust))
+
+    def correspondence_memory(self, shape, run, options):
+        return 1
+
+
+def model(*seeds):
+    support = [subject(seed) for seed in seeds]
+    return Still(NAMES, ("image",), PREPARATION, prepare_atlases(support, PREPARATION))
+
+
+def scores(made, scan):
+    prepared = made.preparation.apply(scan)
+    total = torch.zeros(len(NAMES), *prepared.grid.shape)
+    for region in made.regions(prepared, Run(device="cpu", precision="float32", memory_format="contiguous"), None):
+        total[(region.classes, *region.slices)] += region.scores
+    return total
+
+
+def test_an_atlas_upon_itself_gives_its_own_labels():
+    made = model(0)
+    assert isinstance(made, Deforms)
+    assert torch.equal(scores(made, subject(0).scan).argmax(0), made.atlases[0].labels.long())
+
+
+def test_atlases_vote_with_their_trust():
+    made = model(0, 1)
+    first, second = (atlas.labels.long() for atlas in made.atlases)
+    found = scores(made, subject(0).scan)
+    torch.testing.assert_close(found.sum(0), torch.ones_like(found[0]))
+    differ = first != second
+    share = found.gather(0, first[None])[0][differ]
+    torch.testing.assert_close(share, torch.full_like(share, 0.75))
+
+
+def test_slab_by_slab_is_the_same(monkeypatch):
+    made, scan = model(0, 1), subject(5).scan
+    whole = scores(made, scan)
+    monkeypatch.setattr(atlas_model, "SLAB_VOXELS", 500)
+    torch.testing.assert_close(scores(made, scan), whole)
+
+
+def test_the_state_holds_the_atlases():
+    made = model(0, 1)
+    header, atlases = stored_atlases(made.state())
+    assert header.names == NAMES
+    for one, other in zip(atlases, made.atlases, strict=True):
+        assert one.picture.name == other.picture.name
+        assert one.picture.grid.same_as(other.picture.grid)
+        assert torch.equal(one.picture.voxels, other.picture.voxels)
+        assert torch.equal(one.labels, other.labels)
+
+
+def tampered(**tensors):
+    state = model(0).state()
+    return state._replace(tensors=state.tensors | {name.replace("_", " "): values for name, values in tensors.items()})
+
+
+def described(*atlases):
+    state = model(0).state()
+    return state._replace(header=state.header | {"atlases": list(atlases)})
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        tampered(atlas_0_labels=torch.full((20, 24, 10), 9, dtype=torch.int16)),
+        tampered(atlas_0_labels=torch.zeros(3, 3, 3, dtype=torch.int16)),
+        tampered(atlas_0_labels=torch.zeros(20, 24, 10)),
+        tampered(atlas_0_image=torch.full((1, 20, 24, 10), torch.nan)),
+        model(0).state()._replace(header=model(0).state().header | {"atlases": []}),
+        model(0)
+        .state()
+        ._replace(header=model(0).state().header | {"atlases": [{"name": "a", "affine": [[0] * 4] * 4}]}),
+    ],
+)
+def test_what_no_model_keeps_is_refused(state):
+    with pytest.raises(LowshotError):
+        stored_atlases(state)
+
+
+def test_what_is_annotated_in_part_is_no_atlas():
+    assert atlas_problems(TASKS["two shots"], most=2) == []
+    assert "one annotated scan, got 2" in atlas_problems(TASKS["two shots"], most=1)[0]
+    partly = LowShotTask(NAMES, [partly_known(subject(0), 0)])
+    assert "only in part" in atlas_problems(partly, most=1)[0]
+    looked_for = LowShotTask(NAMES, [replace(subject(0), annotated=frozenset({"body"}))])
+    assert "only in part" in atlas_problems(looked_for, most=1)[0]
+
+
+def test_an_atlas_without_labels_is_refused():
+    empty = subject(0)
+    empty = replace(empty, truth=replace(empty.truth, labels=torch.zeros_like(empty.truth.labels)))
+    with pytest.raises(EmptySupport, match="nothing to copy"):
+        prepare_atlases([empty], PREPARATION)

@@ -1,0 +1,12 @@
+from lowshot.registration.typical import ROUNDS, distances_from_average
+from registration.blobs import grid, picture, placed
+
+
+def test_what_looks_like_the_others_is_closest_wherever_it_lies():
+    turned, shifted = placed(turn=(0, 0, 15)), placed(shift=(20, 0, 0))
+    alike = [picture(grid(), name="upright"), picture(grid(), turned), picture(grid(centre=(20, 0, 0)), shifted)]
+    odd = picture(grid(), name="noisy", noise=0.3)
+    told = []
+    distances = distances_from_average([*alike, odd], lambda: told.append(1))
+    assert max(distances[:3]) < distances[3]
+    assert len(told) == ROUNDS * 4
