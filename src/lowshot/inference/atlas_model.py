@@ -29,10 +29,13 @@ from lowshot.training.run import Run
 
 SLAB_VOXELS = 100_000
 """Of the scan, whose labels are copied at a time: few enough for the processor's cache."""
-SLAB_BYTES = 260
+SLAB_BYTES = 290
 """Per voxel of a slab: labels and weights of eight corners, what they are made from, positions, shares (measured)."""
 
-SMALLEST_VOXEL_MM3 = 1e-9
+SMALLEST_VOXEL_MM3, FARTHEST_MM = 1e-18, 1e9
+"""What a stored affine may say: beyond, it is damaged."""
+MOST_LETTERS = 1_000
+"""Of an atlas's name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,8 +158,8 @@ def stored_atlases(state: State) -> tuple[Header, tuple[Atlas, ...]]:
         LowshotError, KeyError: this is no such state.
     """
     header, described = Header.from_json(state.header), state.header["atlases"]
-    if not isinstance(described, list) or not described:
-        raise ModelFileError("atlases: expected at least one")
+    if not isinstance(described, list) or not described or not all(isinstance(each, dict) for each in described):
+        raise ModelFileError("atlases: expected a list of at least one, each with a name and an affine")
     return header, tuple(_atlas(n, each, state.tensors, header) for n, each in enumerate(described))
 
 
@@ -169,8 +172,10 @@ def _atlas(number: int, described: Mapping[str, Any], tensors: Mapping[str, Tens
         raise ModelFileError(f"atlas {number}: expected {channels} and labels on one grid, got {image.shape}")
     if not bool(image.isfinite().all()) or not 0 <= int(labels.min()) <= int(labels.max()) < len(header.names):
         raise ModelFileError(f"atlas {number}: values that no image or no label map has")
-    grid = stored_grid({"shape": labels.shape, "affine": described["affine"]})
-    return Atlas(Picture.of(str(described["name"]), image, grid), labels)
+    name, grid = described["name"], stored_grid({"shape": labels.shape, "affine": described["affine"]})
+    if not isinstance(name, str) or len(name) > MOST_LETTERS:
+        raise ModelFileError(f"atlas {number}: expected a name of at most {MOST_LETTERS:,} letters")
+    return Atlas(Picture.of(name, image, grid), labels)
 
 
 def stored_grid(described: Mapping[str, Any]) -> Grid:
@@ -183,6 +188,8 @@ def stored_grid(described: Mapping[str, Any]) -> Grid:
     affine = np.array(described["affine"], dtype=np.float64)
     if min(i, j, k) < 1 or i * j * k > MOST_VOXELS:
         raise ModelFileError(f"grid: expected three positive sizes, {MOST_VOXELS:,} voxels at most, got {(i, j, k)}")
-    if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < SMALLEST_VOXEL_MM3:
-        raise ModelFileError("grid: expected an invertible (4, 4) affine")
+    if affine.shape != (4, 4) or not (abs(affine) <= FARTHEST_MM).all() or affine[3].tolist() != [0, 0, 0, 1]:
+        raise ModelFileError("grid: expected a (4, 4) affine from voxels to mm")
+    if abs(np.linalg.det(affine)) < SMALLEST_VOXEL_MM3:
+        raise ModelFileError("grid: expected an affine that can be inverted, and voxels of some size")
     return Grid((i, j, k), affine)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.optim import Adam
@@ -26,7 +27,7 @@ COARSE_VOXELS, FINE_VOXELS = 8_000, 64_000
 """Of the smaller of the two scans, at the spacings at which starts are compared, and at which the best is finished."""
 TILT = math.radians(25)
 """Starts are turned by this angle about each axis, either way."""
-STARTS = 9
+STARTS = 13
 RIGID_STEPS, AFFINE_STEPS, FINE_STEPS = 40, 40, 60
 RATE = 0.02
 """Of Adam: radians, relative change of size, shear; and that part of the fixed scan's radius for shifts."""
@@ -34,6 +35,8 @@ LEAST_SHARED = 0.2
 """Of the fixed scan's body that must lie in the moving scan's box."""
 BYTES_PER_POINT = 280
 """Of a coarse grid, for each start: positions, what is seen there, and what their gradients need (measured)."""
+BLURRING_BYTES = 16
+"""Per voxel of the larger scan, while it is made coarser (measured)."""
 
 Vector = npt.NDArray[np.float64]
 
@@ -60,19 +63,18 @@ class Picture:
     def at(self, spacing_mm: float) -> "Picture":
         """The same at a coarser, cubic spacing."""
         grid = _coarser(self.grid, spacing_mm)
-        both = torch.cat([self.voxels, self.body[None].to(self.voxels)])
-        coarse = onto_grid(both, self.grid, grid, outside="border")
-        share = coarse[-1]
-        return Picture(self.name, coarse[:-1], grid, share >= share.max().clamp(max=0.5))
+        voxels = onto_grid(self.voxels, self.grid, grid, outside="border")
+        share = onto_grid(self.body[None].float(), self.grid, grid, outside="border")[0]
+        return Picture(self.name, voxels, grid, share >= share.max().clamp(max=0.5))
 
     def centre(self) -> Vector:
         """Centroid of the body, in world mm."""
-        at = self.body.nonzero().double().mean(dim=0).cpu().numpy()
+        at = self.body.nonzero().cpu().double().mean(dim=0).numpy()
         return np.asarray(self.grid.affine[:3, :3] @ at + self.grid.affine[:3, 3], dtype=np.float64)
 
     def box(self) -> tuple[Vector, Vector]:
         """The two ends of the body's box, in world mm."""
-        at = self.body.nonzero().double().cpu().numpy()
+        at = self.body.nonzero().cpu().double().numpy()
         world = at @ self.grid.affine[:3, :3].T + self.grid.affine[:3, 3]
         return world.min(axis=0), world.max(axis=0)
 
@@ -120,8 +122,8 @@ def alignment_bytes(fixed: Grid, moving: Grid) -> int:
     """Memory that ``align`` takes at its peak, the pictures not counted."""
     spacings = (_spacing(fixed, moving, voxels) for voxels in (COARSE_VOXELS, FINE_VOXELS))
     coarse, fine = (math.prod(_coarser(fixed, mm).shape) for mm in spacings)
-    blurred = 8 * max(math.prod(fixed.shape), math.prod(moving.shape))
-    return max(BYTES_PER_POINT * max(STARTS * coarse, fine), blurred)
+    blurring = BLURRING_BYTES * max(math.prod(fixed.shape), math.prod(moving.shape))
+    return max(BYTES_PER_POINT * max(STARTS * coarse, fine), blurring)
 
 
 def _refuse_slice_and_volume(fixed: Picture, moving: Picture) -> None:
@@ -213,15 +215,14 @@ class _Search:
 
     @classmethod
     def begin(cls, fixed: Picture, moving: Picture) -> "_Search":
-        """Centroid on centroid, upright and tilted; then with the upper ends of the bodies level, and the lower."""
+        """Centroid on centroid, upright and tilted; then with either end of the bodies level, along each axis."""
         axes = _Axes.between(fixed.grid, moving.grid)
-        centre, other, (low, high), (other_low, other_high) = fixed.centre(), moving.centre(), fixed.box(), moving.box()
-        radius = max(1.0, float(np.linalg.norm(high - low)) / 4)
-        starts = torch.zeros(STARTS, 6, dtype=torch.float64)
-        starts[1:4, :3], starts[4:7, :3] = TILT * torch.eye(3), -TILT * torch.eye(3)
-        for start, end, other_end in zip(starts[7:], (high, low), (other_high, other_low), strict=True):
-            up = ((other_end - other) - (end - centre))[2]
-            start[3:] = up / radius * axes.moving[2]
+        centre, other = fixed.centre(), moving.centre()
+        ends, other_ends = np.stack(fixed.box()) - centre, np.stack(moving.box()) - other
+        radius = max(1.0, float(np.linalg.norm(ends[1] - ends[0])) / 4)
+        tilts = TILT * torch.eye(3, 6, dtype=torch.float64)
+        shifts = torch.from_numpy((other_ends - ends)[..., None] / radius * np.eye(3)).flatten(0, 1) @ axes.moving
+        starts = torch.cat([torch.zeros(1, 6), tilts, -tilts, F.pad(shifts, (3, 0))])
         starts = torch.unique(starts * axes.rigid, dim=0)  # in a plane some of them are the same
         return cls(torch.from_numpy(centre), torch.from_numpy(other), radius, axes, starts, torch.zeros_like(starts))
 
@@ -265,7 +266,7 @@ class _Search:
     def _positions(self, fixed: Picture, moving: Picture) -> Float[Tensor, "b x y z 3"]:
         """Where the fixed scan's voxels come to lie, in voxels of the moving one."""
         before, after = torch.from_numpy(fixed.grid.affine), torch.from_numpy(np.linalg.inv(moving.grid.affine))
-        matrices = (after @ self.worlds() @ before).to(fixed.voxels)
+        matrices = (after @ self.worlds() @ before).float().to(fixed.voxels.device)
         here = voxel_positions(fixed.grid.shape, fixed.voxels.device)
         there = here.flatten(0, 2) @ matrices[:, :3, :3].mT + matrices[:, None, :3, 3]
         return there.reshape(-1, *here.shape)

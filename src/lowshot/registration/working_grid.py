@@ -39,7 +39,7 @@ def working_grid(
         centre = np.array([(part.start + part.stop - 1) / 2 for part in box])
     else:
         sizes = list(shape)
-        centre = atlas.body.nonzero().double().mean(0).cpu().numpy()
+        centre = atlas.body.nonzero().cpu().double().mean(0).numpy()
     matrix = np.diag([*steps, 1.0])
     matrix[:3, 3] = centre - steps * (np.array(sizes) - 1) / 2
     return Grid((sizes[0], sizes[1], sizes[2]), atlas.grid.affine @ matrix)
