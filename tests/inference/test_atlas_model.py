@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -6,10 +7,12 @@ import torch
 
 from contract.studies import NAMES, TASKS, partly_known, subject
 from lowshot.contract import Deforms
-from lowshot.errors import EmptySupport, LowshotError
+from lowshot.errors import EmptySupport, LowshotError, ModelFileError
 from lowshot.imaging.preparation import Preparation
 from lowshot.inference import atlas_model
 from lowshot.inference.atlas_model import AtlasModel, atlas_problems, prepare_atlases, stored_atlases
+from lowshot.methods.multi_atlas import MultiAtlas
+from lowshot.model_file import Fitted, load
 from lowshot.registration.correspondence import Correspondence
 from lowshot.task import LowShotTask
 from lowshot.training.run import Run
@@ -81,11 +84,6 @@ def tampered(**tensors):
     return state._replace(tensors=state.tensors | {name.replace("_", " "): values for name, values in tensors.items()})
 
 
-def described(*atlases):
-    state = model(0).state()
-    return state._replace(header=state.header | {"atlases": list(atlases)})
-
-
 @pytest.mark.parametrize(
     "state",
     [
@@ -118,3 +116,49 @@ def test_an_atlas_without_labels_is_refused():
     empty = replace(empty, truth=replace(empty.truth, labels=torch.zeros_like(empty.truth.labels)))
     with pytest.raises(EmptySupport, match="nothing to copy"):
         prepare_atlases([empty], PREPARATION)
+
+
+def identity(**changes):
+    return {"name": "a", "affine": np.eye(4).tolist()} | changes
+
+
+def affine(value, row, column=0):
+    matrix = np.eye(4).tolist()
+    matrix[row][column] = value
+    return identity(affine=matrix)
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        *(None, {}, [], [None], [[1]], ["a"], [{"name": "a"}], [{"affine": np.eye(4).tolist()}]),
+        *([identity(name=name)] for name in (None, 3, ["a"], "a" * 10**6, json.loads("[" * 500 + "]" * 500))),
+        *([identity(affine=given)] for given in (None, [], "eye", [[1, 0, 0, 0]] * 3, [["x"] * 4] * 4, [[1] * 4] * 4)),
+        *([affine(value, 0)] for value in (0, 1e300, 10**400, float("nan"), float("inf"), None, "one", [1])),
+        *([affine(value, 3)] for value in (1, -0.5)),
+        [affine(0, 3, 3)],
+        [identity(), identity()],
+        [identity()] * 10_000,
+    ],
+)
+def test_a_model_file_with_atlases_that_cannot_be_is_refused_in_one_sentence(described, tmp_path):
+    method = MultiAtlas()
+    made = method.fit(LowShotTask(NAMES, [subject(0)]), Run(device="cpu"))
+    state, path = made.state(), tmp_path / "m.safetensors"
+    made.state = lambda: state._replace(header=state.header | {"atlases": described})
+    Fitted(made, method, "multi-atlas", {}).save(path)
+    with pytest.raises(ModelFileError, match="the stored model cannot be rebuilt") as told:
+        load(path)
+    assert str(told.value).isprintable()
+    assert len(str(told.value)) < len(str(path)) + 500
+
+
+def test_a_model_file_holds_the_atlases_as_they_were(tmp_path):
+    method = MultiAtlas(vote="majority")
+    made = method.fit(LowShotTask(NAMES, [subject(0), subject(1)]), Run(device="cpu"))
+    Fitted(made, method, "multi-atlas", {"vote": "majority"}).save(tmp_path / "m.safetensors")
+    again = load(tmp_path / "m.safetensors").model
+    assert again.settings == made.settings
+    for one, other in zip(again.atlases, made.atlases, strict=True):
+        assert torch.equal(one.picture.body, other.picture.body)
+        assert np.array_equal(one.picture.grid.affine, other.picture.grid.affine)

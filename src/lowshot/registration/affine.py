@@ -23,7 +23,7 @@ from lowshot.nn.geometry import working_spacing
 from lowshot.registration.sampling import onto_grid, sample, voxel_positions
 from lowshot.transforms.spatial import rotation_matrices
 
-COARSE_VOXELS, FINE_VOXELS = 8_000, 64_000
+COARSE_VOXELS, FINE_VOXELS = 4_000, 64_000
 """Of the smaller of the two scans, at the spacings at which starts are compared, and at which the best is finished."""
 TILT = math.radians(25)
 """Starts are turned by this angle about each axis, either way."""
@@ -261,7 +261,7 @@ class _Search:
 
     def shared(self, fixed: Picture, moving: Picture) -> Float[Tensor, " b"]:
         """Which share of the fixed scan's body lies in the moving scan's box."""
-        return _inside(self._positions(fixed, moving), moving)[:, fixed.body].float().mean(dim=1)
+        return _within(self._positions(fixed, moving), moving)[:, fixed.body].mean(dim=1)
 
     def _positions(self, fixed: Picture, moving: Picture) -> Float[Tensor, "b x y z 3"]:
         """Where the fixed scan's voxels come to lie, in voxels of the moving one."""
@@ -274,25 +274,28 @@ class _Search:
     def _similarity(self, fixed: Picture, moving: Picture, local: bool) -> Float[Tensor, " b"]:
         """Over what both scans show; where local, of the body alone, as windows full of nothing are hardly alike."""
         positions = self._positions(fixed, moving)
-        inside, count = _inside(positions, moving), len(positions)
+        within, count = _within(positions, moving), len(positions)
         seen = sample(moving.voxels[None].expand(count, -1, -1, -1, -1), positions, outside="border")
         if local:
-            return local_ncc(fixed.voxels[None], seen, valid=(inside & fixed.body)[:, None])[None]
-        return _correlation(fixed.voxels.expand(count, -1, -1, -1), seen[:, 0], inside)
+            return local_ncc(fixed.voxels[None], seen, valid=((within > 0.5) & fixed.body)[:, None])[None]
+        return _correlation(fixed.voxels.expand(count, -1, -1, -1), seen[:, 0], within)
 
 
-def _inside(positions: Float[Tensor, "b x y z 3"], picture: Picture) -> Bool[Tensor, "b x y z"]:
-    """Which positions lie in a picture's box."""
-    sizes = torch.tensor(picture.grid.shape, device=positions.device)
-    return ((positions >= -0.5) & (positions <= sizes - 0.5)).all(dim=-1)
+def _within(positions: Float[Tensor, "b x y z 3"], picture: Picture) -> Float[Tensor, "b x y z"]:
+    """1 in a picture's box, 0 outside, and linear over one voxel between.
+
+    Without this slope a search would not feel how what it gains or loses at the faces changes the similarity.
+    """
+    last = torch.tensor(picture.grid.shape, device=positions.device) - 1
+    i, j, k = (1 + torch.minimum(positions, last - positions)).clamp(0, 1).unbind(dim=-1)
+    return i * j * k
 
 
 def _correlation(
-    fixed: Float[Tensor, "b i j k"], moving: Float[Tensor, "b i j k"], inside: Bool[Tensor, "b i j k"]
+    fixed: Float[Tensor, "b i j k"], moving: Float[Tensor, "b i j k"], weights: Float[Tensor, "b i j k"]
 ) -> Float[Tensor, " b"]:
-    """Correlation over the voxels ``inside``; 0 where there is no contrast."""
-    weights = inside.flatten(1).float()
-    weights = weights / weights.sum(1, keepdim=True).clamp(min=1)
-    x, y = fixed.flatten(1), moving.flatten(1)
-    x, y = (v - (weights * v).sum(1, keepdim=True) for v in (x, y))
-    return (weights * x * y).sum(1) / ((weights * x * x).sum(1) * (weights * y * y).sum(1) + 1e-8).sqrt()
+    """Weighted correlation; 0 where there is no contrast."""
+    w, x, y = (each.flatten(1) for each in (weights, fixed, moving))
+    w = w / w.sum(1, keepdim=True).clamp(min=1)
+    x, y = (v - (w * v).sum(1, keepdim=True) for v in (x, y))
+    return (w * x * y).sum(1) / ((w * x * x).sum(1) * (w * y * y).sum(1) + 1e-8).sqrt()
