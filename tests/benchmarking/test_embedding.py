@@ -10,7 +10,8 @@ from benchmarking.balls import BALLS, HOW, SETTINGS, bench
 from contract.fakes import FAKES
 from lowshot import catalogue
 from lowshot.benchmarking.cases import cases_of
-from lowshot.benchmarking.embedding import cells_to_picture, picture_embeddings
+from lowshot.benchmarking.cell import cells_to_picture
+from lowshot.benchmarking.embedding import picture_embeddings
 from lowshot.benchmarking.runner import cells
 from lowshot.errors import SettingsError
 from lowshot.inference.assemble import Decision
@@ -41,7 +42,7 @@ def root(data, tmp_path_factory):
 def drawn(data, root, names=tuple(ROWS), protocol=PROTOCOL):
     wanted = cells(protocol, protocol.systems, protocol.folds, None)
     cases = cases_of(protocol, data, root, Silent())
-    return picture_embeddings(cells_to_picture(wanted, names), cases, root, HOW, Silent())
+    return picture_embeddings(cells_to_picture(wanted, names, "--embedding"), cases, root, HOW, Silent())
 
 
 def test_a_picture_its_points_and_its_figures_come_out_the_same_each_time(data, root):
@@ -108,9 +109,9 @@ def test_a_cell_that_is_not_finished_is_left_out(data, tmp_path):
 
 def test_the_first_seed_is_taken_and_only_what_is_computed():
     wanted = cells(BALLS, BALLS.systems, BALLS.folds, (2, 1))
-    assert [(cell.name, cell.seed) for cell in cells_to_picture(wanted, ("unet", "mre-net"))] == [
+    assert [(cell.name, cell.seed) for cell in cells_to_picture(wanted, ("unet", "mre-net"), "--embedding")] == [
         ("unet", 2),
         ("mre-net", 2),
     ]
     with pytest.raises(SettingsError, match="--embedding: expected some of mre-net, unet; got lt-net"):
-        cells_to_picture(wanted, ("unet", "lt-net"))
+        cells_to_picture(wanted, ("unet", "lt-net"), "--embedding")

@@ -351,6 +351,14 @@ def test_a_fixed_size_keeps_the_only_slice_of_an_image():
     assert Preparation(orientation=None, resize=(128, 128, 7)).apply(image).voxels.shape == (1, 128, 128, 1)
 
 
+def test_a_last_size_of_none_keeps_the_slices():
+    scan = Scan("case", torch.randn(1, 50, 57, 9), np.diag([1.0, 1.0, 8.0, 1.0]))
+    preparation = Preparation(orientation=None, resize=(25, 19, None), intensity="none")
+    assert Preparation.from_json(preparation.to_json()) == preparation
+    assert preparation.apply(scan).voxels.shape == (1, 25, 19, 9)
+    assert preparation.apply(scan).grid.spacing == pytest.approx((2.0, 3.0, 8.0))
+
+
 @pytest.mark.parametrize("others", [{"spacing": (1.0, 1.0, 1.0)}, {"crop": (3, 3, 3)}])
 def test_a_fixed_size_leaves_no_other_choice(others):
     with pytest.raises(SettingsError, match="resize"):

@@ -9,7 +9,13 @@ import pytest
 from lowshot.phantoms.study import ANATOMIES, DEMO
 
 # So coarse that it is quick, so fine that the smallest structure is seen.
-COARSE = {"abdomen-ct": (48, 48, 36), "abdomen-mr": (48, 48, 36), "brain-mr": (56, 70, 56)}
+COARSE = {
+    "abdomen-ct": (48, 48, 36),
+    "abdomen-mr": (48, 48, 36),
+    "brain-mr": (56, 70, 56),
+    "breast-us": (160, 128, 1),
+    "cardiac-mr": (96, 96, 10),
+}
 
 
 @pytest.fixture(scope="module", params=sorted(ANATOMIES))
@@ -30,7 +36,8 @@ def mean_dice(prediction, scan):
 def test_copied_labels_do_not_fit(subjects):
     scores = [mean_dice(support.truth.labels.numpy(), query) for support, query in pairwise(subjects)]
     assert max(scores) < 0.6
-    assert min(scores) > 0.05  # but all are human
+    if len(subjects[0].truth.names) > 2:  # a lesion may lie anywhere, organs have their places
+        assert min(scores) > 0.05  # but all are human
 
 
 def test_the_structure_of_nearest_mean_intensity_is_mostly_wrong(subjects):

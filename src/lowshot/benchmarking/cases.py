@@ -1,13 +1,16 @@
 """The cases of a protocol, from a folder in its layout: read when asked for, and known by their content."""
 
+import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 
+import torch
 from filelock import FileLock
 
 from lowshot.errors import InputError
+from lowshot.imaging.files import read_labels
 from lowshot.imaging.names import Names
 from lowshot.imaging.names_file import read_names
 from lowshot.imaging.scan import LabelledScan
@@ -54,11 +57,34 @@ class Cases:
             if missing:
                 raise InputError(f"{self.folder / what}: the protocol needs {', '.join(missing)}, which is not there")
 
-    def task(self, fold: Fold) -> LowShotTask:
-        """What a system may learn from: annotated scans now, the pool when it asks for it."""
-        support = [self._row(case) for case in fold.support]
-        pool = [self._images[case] for case in fold.unlabelled]
+    def task(self, fold: Fold, seed: int) -> LowShotTask:
+        """What a system may learn from with this seed: annotated scans now, the pool when it asks for it."""
+        support = self._support(fold, random.Random(seed))  # noqa: S311 (nothing to keep secret)
+        annotated = {row.scan.name for row in support}
+        pool = [self._images[case] for case in fold.unlabelled if case not in annotated]
         return read_task(TaskFiles(support, unlabelled=pool), names=self.names)
+
+    def _support(self, fold: Fold, draw: random.Random) -> list[Row]:
+        if fold.one_slice:
+            case, index = draw.choice(self._full_slices(fold.support))
+            return [replace(self._row(case), annotated_slice=index)]
+        drawn = fold.support if fold.drawn is None else sorted(draw.sample(fold.support, fold.drawn))
+        return [self._row(case) for case in drawn]
+
+    def _full_slices(self, cases: Sequence[str]) -> list[tuple[str, int]]:
+        """The slices, along the files' third axis, that show every structure.
+
+        Raises:
+            InputError: there is none.
+        """
+        found = []
+        for case in cases:
+            labels, _ = read_labels(self._labels[case], self.names)
+            shown = [(labels.labels == index).flatten(0, 1).any(dim=0) for index in range(1, len(self.names))]
+            found += [(case, int(index)) for index in torch.stack(shown).all(dim=0).nonzero()]
+        if not found:
+            raise InputError(f"{self.folder / self.layout.labels}: no slice of {', '.join(cases)} shows all structures")
+        return found
 
     def query(self, case: str) -> LabelledScan:
         """A scan to be segmented, with the truth that only the scores may see."""

@@ -13,13 +13,14 @@ cells/SYSTEM/FOLD/seed-0/
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lowshot.atomic import atomic_path, remove_leftovers
 from lowshot.errors import SettingsError, UnreadableFile
+from lowshot.progress import Progress
 from lowshot.protocols.protocol import Fold, Protocol, System
 from lowshot.training.folder import differences
 
@@ -52,6 +53,28 @@ class Cell:
     def folder(self, root: Path) -> Path:
         """Where it is computed."""
         return root / "cells" / slug(self.name) / slug(self.fold.name) / f"seed-{self.seed}"
+
+
+def cells_to_picture(asked: Sequence[Cell], systems: Sequence[str], option: str) -> list[Cell]:
+    """The first cell of each of these systems: of its first fold and seed.
+
+    Raises:
+        SettingsError: no cell of such a system is asked for; the message names the option that did.
+    """
+    first = {cell.name: cell for cell in reversed(asked)}
+    unknown = [name for name in systems if name not in first]
+    if unknown:
+        raise SettingsError(f"{option}: expected some of {', '.join(sorted(first))}; got {', '.join(unknown)}")
+    return [first[name] for name in systems]
+
+
+def finished(pictured: Sequence[Cell], root: Path, progress: Progress, picture: str) -> list[Cell]:
+    """Those that are, after telling which are not and so are missing in this picture."""
+    done = [cell for cell in pictured if (cell.folder(root) / RECORD).exists()]
+    for cell in pictured:
+        if cell not in done:
+            progress.warn(f"{cell.title}: not finished, so it is not in the picture of {picture}")
+    return done
 
 
 def begin(folder: Path, request: Mapping[str, Any], restart: bool) -> None:

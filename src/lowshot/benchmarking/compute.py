@@ -99,7 +99,7 @@ def _trained(cell: Cell, cases: Cases, folder: Path, how: Machine, *, restart: b
     if not model.exists():
         forget_highest_resident()
         fitted = fitting.fit(
-            cases.task(cell.fold),
+            cases.task(cell.fold, cell.seed),
             cell.system.method,
             request["preset"],
             steps=how.steps,

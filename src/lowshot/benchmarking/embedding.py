@@ -7,7 +7,7 @@ import torch
 
 from lowshot.atomic import appearing_together, atomic_path
 from lowshot.benchmarking.cases import Cases
-from lowshot.benchmarking.cell import MODEL, RECORD, Cell
+from lowshot.benchmarking.cell import MODEL, Cell, finished
 from lowshot.benchmarking.compute import Machine
 from lowshot.contract import Embeds
 from lowshot.errors import SettingsError
@@ -32,19 +32,6 @@ from lowshot.transforms.support import known_voxels
 PICTURE, POINTS = "embedding.png", "embedding.csv"
 
 
-def cells_to_picture(asked: Sequence[Cell], systems: Sequence[str]) -> list[Cell]:
-    """The first cell of each of these systems: of its first fold and seed.
-
-    Raises:
-        SettingsError: no cell of such a system is asked for.
-    """
-    first = {cell.name: cell for cell in reversed(asked)}
-    unknown = [name for name in systems if name not in first]
-    if unknown:
-        raise SettingsError(f"--embedding: expected some of {', '.join(sorted(first))}; got {', '.join(unknown)}")
-    return [first[name] for name in systems]
-
-
 def picture_embeddings(
     pictured: Sequence[Cell], cases: Cases, root: Path, how: Machine, progress: Progress
 ) -> tuple[list[Table], dict[str, str]]:
@@ -54,17 +41,14 @@ def picture_embeddings(
         SettingsError: a model has no embedding of voxels.
         OutputError: full disk, no permission.
     """
-    finished = [cell for cell in pictured if (cell.folder(root) / RECORD).exists()]
-    for cell in pictured:
-        if cell not in finished:
-            progress.warn(f"{cell.title}: not finished, so it is not in the picture of embeddings")
-    if not finished:
+    cells = finished(pictured, root, progress, "embeddings")
+    if not cells:
         return [], {}
-    case = finished[0].fold.queries[0]
+    case = cells[0].fold.queries[0]
     query = cases.query(case)
     embedded, points = [], []
-    with progress.task("embeddings", len(finished)) as task:
-        for cell in finished:
+    with progress.task("embeddings", len(cells)) as task:
+        for cell in cells:
             embedded.append(_embedded(cell, query, root, how))
             points.append(flattened(embedded[-1]))
             task.advance()

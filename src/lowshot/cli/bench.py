@@ -10,6 +10,10 @@ from lowshot.cli.terminal import Terminal
 from lowshot.errors import InputError, SettingsError, SomeScansFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lowshot.benchmarking.cases import Cases
+    from lowshot.benchmarking.cell import Cell
     from lowshot.benchmarking.compute import Machine
     from lowshot.protocols.protocol import Protocol
     from lowshot.reporting.tables import Table
@@ -35,6 +39,10 @@ Embedding = Annotated[
     str | None,
     typer.Option(metavar="A,B", help="Draw the embedding of these rows beside each other: t-SNE of voxels of a query."),
 ]
+Warped = Annotated[
+    str | None,
+    typer.Option(metavar="A,B", help="Draw the annotated scan as these rows lay it upon a query, beside the query."),
+]
 List = Annotated[bool, typer.Option("--list", help="The protocols, or the rows of one.")]
 
 
@@ -54,6 +62,7 @@ def bench(
     threads: Threads = None,
     restart: Restart = False,
     embedding: Embedding = None,
+    warped: Warped = None,
     show: List = False,
     as_json: AsJson = False,
 ) -> None:
@@ -76,22 +85,23 @@ def bench(
     chosen = [asked.fold(fold) for fold in _words(folds) or [fold.name for fold in asked.folds]]
 
     from lowshot.benchmarking.cases import cases_of
+    from lowshot.benchmarking.cell import cells_to_picture
     from lowshot.benchmarking.document import protocol_tables, section
-    from lowshot.benchmarking.embedding import cells_to_picture, picture_embeddings
     from lowshot.benchmarking.runner import cells, run
     from lowshot.benchmarking.write import write_tables
     from lowshot.reporting.tables import to_markdown
 
     how = _machine(asked, preset, steps, minutes, device, precision, threads)
     wanted = cells(asked, systems, chosen, _numbers(seeds))
-    pictured = cells_to_picture(wanted, _words(embedding) or ())
+    embedded = cells_to_picture(wanted, _words(embedding) or (), "--embedding")
+    laid = cells_to_picture(wanted, _words(warped) or (), "--warped")
     root = output / asked.name
     cases = cases_of(asked, data, root, terminal.progress)
     records, failed = run(wanted, cases, root, how, restart=restart, progress=terminal.progress)
     tables = protocol_tables(asked, records) if records else []
     page = section(asked, records) if records else f"No cell of {asked.name} is finished yet.\n"
     write_tables(page, tables, root)
-    drawn, pictures = picture_embeddings(pictured, cases, root, how, terminal.progress)
+    drawn, pictures = _pictures(embedded, laid, cases, root, how, terminal)
     files = write_tables("\n".join([page, *map(to_markdown, drawn)]), [*tables, *drawn], root) | pictures
     terminal.result(
         {"protocol": name, "cells": len(records), "failed": failed, "files": files},
@@ -102,6 +112,16 @@ def bench(
     )
     if failed:
         raise SomeScansFailed(f"{len(failed)} cells failed; the first: {failed[0]}")
+
+
+def _pictures(
+    embedded: "Sequence[Cell]", laid: "Sequence[Cell]", cases: "Cases", root: Path, how: "Machine", terminal: Terminal
+) -> "tuple[list[Table], dict[str, str]]":
+    from lowshot.benchmarking.embedding import picture_embeddings
+    from lowshot.benchmarking.warped import picture_warped
+
+    tables, files = picture_embeddings(embedded, cases, root, how, terminal.progress)
+    return tables, files | picture_warped(laid, cases, root, how, terminal.progress)
 
 
 def _machine(

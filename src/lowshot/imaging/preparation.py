@@ -64,16 +64,18 @@ class Preparation:
     lowest value of the scan where it is smaller."""
     intensity: str = "zscore"
     """One of ``lowshot.imaging.intensity.KINDS``, for each channel; statistics are of the scan's voxels in the crop."""
-    resize: tuple[int, int, int] | None = None
-    """Prepared sizes in voxels to which the crop is stretched, whatever its spacing; the only slice of a 2-D image
-    stays one. In place of ``spacing``."""
+    resize: tuple[int, int, int | None] | None = None
+    """Prepared sizes in voxels to which the crop is stretched, whatever its spacing; a last one of None keeps the
+    slices, and the only slice of a 2-D image stays one. In place of ``spacing``."""
 
     def __post_init__(self) -> None:
         if self.orientation not in (None, "RAS"):
             raise SettingsError(f"orientation: expected RAS or none at all, got {self.orientation!r}")
         if self.spacing is not None and (len(self.spacing) != 3 or not all(0 < mm < math.inf for mm in self.spacing)):
             raise SettingsError(f"spacing: expected three positive sizes in mm, got {self.spacing}")
-        if self.resize is not None and (len(self.resize) != 3 or min(self.resize) < 1):
+        if self.resize is not None and (
+            len(self.resize) != 3 or any(size is not None and size < 1 for size in self.resize)
+        ):
             raise SettingsError(f"resize: expected three positive sizes in voxels, got {self.resize}")
         if self.resize is not None and (self.spacing is not None or not isinstance(self.crop, str)):
             raise SettingsError("resize: a fixed size leaves no choice of spacing, nor of a crop in voxels")
@@ -172,7 +174,10 @@ class Preparation:
     def _spacing(self, scan: Scan, orientation: Orientation, box: Box) -> tuple[float, float, float] | None:
         if self.resize is not None:
             lengths = [box[axis].stop - box[axis].start for axis, _ in orientation]
-            sizes = [1 if length == 1 else size for length, size in zip(lengths, self.resize, strict=True)]
+            sizes = [
+                length if length == 1 or size is None else size
+                for length, size in zip(lengths, self.resize, strict=True)
+            ]
             steps = [length / size for length, size in zip(lengths, sizes, strict=True)]
             x, y, z = (step * scan.grid.spacing[axis] for step, (axis, _) in zip(steps, orientation, strict=True))
             return x, y, z

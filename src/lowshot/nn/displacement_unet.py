@@ -4,7 +4,6 @@ Widths are those of its public code. Every convolution but the last is followed 
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from itertools import pairwise
 
 import torch
@@ -70,13 +69,17 @@ class DisplacementUNet(nn.Module):
         return self._displacements(x)
 
     def _displacements(self, x: Float[Tensor, "b w x y z"]) -> Float[Tensor, "b 3 i j k"]:
-        # bfloat16 would round 10 voxels to the next sixteenth of a voxel.
-        with nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False):
-            field: Tensor = self.field(x.float())
-            if self.coarser == 1:
-                return field
-            # With three channels, the interpolation is three times faster (on a CPU) where they come first.
-            return F.interpolate(field.contiguous(), scale_factor=self.coarser, mode="trilinear", align_corners=False)
+        field: Tensor
+        if x.is_meta:  # there is no autocast, so the weights come in the type of the maps
+            field = self.field(x).float()
+        else:
+            with torch.autocast(x.device.type, enabled=False):
+                # bfloat16 would round 10 voxels to the next sixteenth of a voxel.
+                field = self.field(x.float())
+        if self.coarser == 1:
+            return field
+        # With three channels, the interpolation is three times faster (on a CPU) where they come first.
+        return F.interpolate(field.contiguous(), scale_factor=self.coarser, mode="trilinear", align_corners=False)
 
 
 class FinerLevel(nn.Module):

@@ -13,7 +13,7 @@ from lowshot.imaging import nifti
 from lowshot.imaging.files import write_segmentation
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import LabelledScan
-from lowshot.phantoms import abdomen_ct, abdomen_mr, brain_mr
+from lowshot.phantoms import abdomen_ct, abdomen_mr, brain_mr, breast_us, cardiac_mr
 
 
 class Anatomy(Protocol):
@@ -33,6 +33,8 @@ ANATOMIES: dict[str, Anatomy] = {
     "abdomen-ct": abdomen_ct.subject,
     "abdomen-mr": abdomen_mr.subject,
     "brain-mr": brain_mr.subject,
+    "breast-us": breast_us.subject,
+    "cardiac-mr": cardiac_mr.subject,
 }
 
 

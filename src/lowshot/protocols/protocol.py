@@ -20,6 +20,11 @@ class Fold:
     support: tuple[str, ...]
     queries: tuple[str, ...]
     unlabelled: tuple[str, ...] = ()
+    drawn: int | None = None
+    """How many of the support a cell learns from, drawn by its seed; None: all. The others are not used."""
+    one_slice: bool = False
+    """Whether of the support a single slice is annotated, drawn by the cell's seed among those of all its scans that
+    show every structure. The rest of that scan joins the pool."""
 
     @property
     def transductive(self) -> bool:

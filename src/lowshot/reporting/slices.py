@@ -1,6 +1,6 @@
 """Which slices of a case to show, cut out and turned as on a clinical workstation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,40 +64,76 @@ def telling_slices(truth: LabelledScan, prediction: Segmentation | None) -> list
     Slices follow the voxel grid's nearest anatomical planes. The patient's right is on the left, front on the left of
     the sagittal one. Indices are those of the truth's names. Only the first channel is shown.
     """
-    from nibabel.orientations import apply_orientation, io_orientation
-
-    to_ras = io_orientation(truth.scan.affine)
-    volumes = (truth.scan.voxels[0].cpu().float().numpy(), *comparable_labels(prediction, truth, truth.scan.name))
-    image, predicted, true = (apply_orientation(volume, to_ras) for volume in volumes)
-    spacing = np.empty(3)
-    spacing[to_ras[:, 0].astype(int)] = truth.scan.grid.spacing
-    return list(_cut(image, true, predicted, spacing, truth.scan.spacing_known))
+    predicted, true = comparable_labels(prediction, truth, truth.scan.name)
+    upright = _Upright.of(truth)
+    image, predicted, true = map(upright.turned, (_first_channel(truth), predicted, true))
+    shown = zoom((true > 0) | (predicted > 0), upright.spacing)
+    return list(upright.cut(image, true, predicted, most_telling(true, predicted), shown))
 
 
-def _cut(
-    image: Float[np.ndarray, "i j k"],
-    true: Int16[np.ndarray, "i j k"],
-    predicted: Int16[np.ndarray, "i j k"],
-    spacing: Float[np.ndarray, "3"],
-    known: bool,
-) -> Iterator[Slice]:
-    positions, box = most_telling(true, predicted), zoom((true > 0) | (predicted > 0), spacing)
-    flat = [view for view in VIEWS if image.shape[view.through] == 1]
-    for view in flat[:1] or VIEWS:
-        here = list(box)
-        here[view.through] = slice(positions[view.through], positions[view.through] + 1)
-        pixels, outlined, filled = (_as_seen(volume[tuple(here)], view) for volume in (image, true, predicted))
-        yield Slice(
-            view.name if known else "picture",
-            positions[view.through] + 1,
-            image.shape[view.through],
-            view.counted_from if known else "",
-            np.nan_to_num(pixels),
-            outlined,
-            filled,
-            (float(spacing[view.up]), float(spacing[view.across])),
-            view.letters if known else "",
-        )
+def middle_slices(scan: LabelledScan, others: Sequence[LabelledScan] = ()) -> list[list[Slice]]:
+    """The three planes through the middle of a scan's structures: of this one, and of others on its grid."""
+    upright = _Upright.of(scan)
+    mask = upright.turned(scan.truth.labels.cpu().numpy() > 0)
+    middle, shown = _middle(mask), zoom(mask, upright.spacing)
+    found = []
+    for each in (scan, *others):
+        labels = upright.turned(each.truth.labels.cpu().numpy().astype(np.int16))
+        found.append(list(upright.cut(upright.turned(_first_channel(each)), labels, labels, middle, shown)))
+    return found
+
+
+def _first_channel(scan: LabelledScan) -> Float[np.ndarray, "i j k"]:
+    return np.asarray(scan.scan.voxels[0].cpu().float().numpy())
+
+
+@dataclass(frozen=True, eq=False)
+class _Upright:
+    """How the volumes of one grid are turned to lie nearest to right, front and head."""
+
+    to_ras: Shaped[np.ndarray, "3 2"]
+    spacing: Float[np.ndarray, "3"]
+    """Millimetres along the turned axes."""
+    known: bool
+
+    @classmethod
+    def of(cls, scan: LabelledScan) -> "_Upright":
+        from nibabel.orientations import io_orientation
+
+        to_ras = io_orientation(scan.scan.affine)
+        spacing = np.empty(3)
+        spacing[to_ras[:, 0].astype(int)] = scan.scan.grid.spacing
+        return cls(to_ras, spacing, scan.scan.spacing_known)
+
+    def turned(self, volume: Shaped[np.ndarray, "i j k"]) -> Shaped[np.ndarray, "x y z"]:
+        from nibabel.orientations import apply_orientation
+
+        return np.asarray(apply_orientation(volume, self.to_ras))
+
+    def cut(
+        self,
+        image: Float[np.ndarray, "i j k"],
+        true: Int16[np.ndarray, "i j k"],
+        predicted: Int16[np.ndarray, "i j k"],
+        positions: tuple[int, int, int],
+        box: tuple[slice, slice, slice],
+    ) -> Iterator[Slice]:
+        flat = [view for view in VIEWS if image.shape[view.through] == 1]
+        for view in flat[:1] or VIEWS:
+            here = list(box)
+            here[view.through] = slice(positions[view.through], positions[view.through] + 1)
+            pixels, outlined, filled = (_as_seen(volume[tuple(here)], view) for volume in (image, true, predicted))
+            yield Slice(
+                view.name if self.known else "picture",
+                positions[view.through] + 1,
+                image.shape[view.through],
+                view.counted_from if self.known else "",
+                np.nan_to_num(pixels),
+                outlined,
+                filled,
+                (float(self.spacing[view.up]), float(self.spacing[view.across])),
+                view.letters if self.known else "",
+            )
 
 
 def _as_seen(cut: Shaped[np.ndarray, "i j k"], view: _View) -> Shaped[np.ndarray, "rows columns"]:

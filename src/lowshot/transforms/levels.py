@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 from lowshot.transforms.intensity import IntensityRanges
 from lowshot.transforms.spatial import SpatialRanges
 
-Level = Literal["none", "light", "strong"]
+Level = Literal["none", "turns", "light", "strong", "wide"]
 
 
 class Augmentation(NamedTuple):
@@ -19,6 +19,8 @@ AUGMENTATION: dict[Level, Augmentation] = {
     "none": Augmentation(SpatialRanges(), IntensityRanges()),
     # MRE-Net's optional augmentation: brightness and contrast (mirroring is a setting of its own). Amounts are ours.
     "light": Augmentation(SpatialRanges(), IntensityRanges(contrast=0.1, brightness=0.1)),
+    # ELNet's rotation of single slices (Ye et al.). The amount is MT-UNet's public code's.
+    "turns": Augmentation(SpatialRanges(rotation_degrees=20.0), IntensityRanges()),
     # Ours: what people and scanners differ in, when there is a single example to learn it from.
     "strong": Augmentation(
         SpatialRanges(
@@ -31,5 +33,18 @@ AUGMENTATION: dict[Level, Augmentation] = {
             elastic_spacing_mm=12.0,
         ),
         IntensityRanges(contrast=0.25, brightness=0.25, gamma=0.4, bias=0.2, noise=0.1, blur_voxels=0.7),
+    ),
+    # Ours: the same and more, for one slice that has to stand for every other height of the body as well.
+    "wide": Augmentation(
+        SpatialRanges(
+            rotation_degrees=30.0,
+            scale=0.3,
+            stretch=0.15,
+            shear=0.1,
+            shift_mm=20.0,
+            elastic_mm=4.0,
+            elastic_spacing_mm=30.0,
+        ),
+        IntensityRanges(contrast=0.3, brightness=0.3, gamma=0.6, bias=0.3, noise=0.1, blur_voxels=1.0),
     ),
 }

@@ -1,0 +1,112 @@
+"""Slices of volumes, stretched to one size: what is annotated of them, and the pool that is not."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Generator, Tensor
+
+from lowshot.errors import ChannelMismatch, EmptySupport
+from lowshot.imaging.preparation import Preparation
+from lowshot.imaging.scan import LabelledScan, Scan
+from lowshot.transforms.intensity import IntensityRanges, transform_intensity
+from lowshot.transforms.spatial import SpatialRanges, apply_spatial, draw_spatial
+from lowshot.transforms.support import known_voxels
+
+WIDTH_MM = 200.0
+"""A slice counts as this wide, whatever its file says: many files do not know, and all slices have one size here."""
+
+
+class Slices(NamedTuple):
+    """A batch of slices, or all there are."""
+
+    image: Float[Tensor, "n c i j"]
+    labels: Int[Tensor, "n i j"]
+    known: Bool[Tensor, "n i j"]
+
+    def of(self, chosen: Int[Tensor, " m"]) -> "Slices":
+        """These ones."""
+        return Slices(*(part[chosen.to(part.device)] for part in self))
+
+
+def together(batches: Iterable[Slices]) -> Slices:
+    """One batch after the other."""
+    image, labels, known = (torch.cat(columns) for columns in zip(*batches, strict=True))
+    return Slices(image, labels, known)
+
+
+def annotated_slices(labelled: LabelledScan, preparation: Preparation) -> tuple[Slices, Float[Tensor, "m c i j"]]:
+    """The slices of an annotated scan of which anything is known, and the images of the others.
+
+    Raises:
+        EmptySupport: nothing is known anywhere.
+    """
+    prepared = preparation.apply(labelled.scan)
+    known = known_voxels(labelled)
+    labels = preparation.apply_labels(labelled.truth.labels, prepared, known)
+    everywhere = torch.ones_like(labelled.truth.labels, dtype=torch.bool)
+    mask = preparation.apply_mask(everywhere if known is None else known, prepared)
+    every = Slices(_stacked(prepared.voxels), labels.movedim(-1, 0), mask.movedim(-1, 0))
+    annotated = every.known.flatten(1).any(dim=1)
+    if not bool(annotated.any()):
+        raise EmptySupport(f"{labelled.scan.name}: nothing of it is annotated; check the ignore value")
+    return every.of(annotated.nonzero().flatten()), every.image[~annotated]
+
+
+def pool_of(
+    scans: Sequence[Scan], preparation: Preparation, channels: tuple[str, ...]
+) -> list[Float[Tensor, "n c i j"]]:
+    """The slices of every scan, in their order, one tensor for each scan.
+
+    Raises:
+        ChannelMismatch: a scan has other channels than the annotated ones.
+    """
+    stacks = []
+    for scan in scans:
+        if scan.channels != channels:
+            raise ChannelMismatch(
+                f"{scan.name}: has the channels {', '.join(scan.channels)}, the annotated scan {', '.join(channels)}"
+            )
+        stacks.append(_stacked(preparation.apply(scan).voxels))
+    return stacks
+
+
+def moved(slices: Slices, spatial: SpatialRanges, generator: Generator) -> Slices:
+    """Every slice under its own random transform; what comes from beyond its borders is mirrored."""
+    if spatial == SpatialRanges():
+        return slices
+    n, _, i, j = slices.image.shape
+    step = WIDTH_MM / max(i, j)
+    transform = draw_spatial(spatial, n, ((i - 1) * step, (j - 1) * step, 0.0), (step, step, step), generator)
+    device = slices.image.device
+    middle = torch.tensor([(i - 1) / 2, (j - 1) / 2, 0.0], device=device)
+    lines = (torch.arange(i, device=device), torch.arange(j, device=device), torch.arange(1, device=device))
+    positions = torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1).expand(n, -1, -1, -1, -1)
+    indices = (apply_spatial(transform.to(device), (positions - middle) * step) / step + middle)[:, :, :, 0, :2]
+    known_labels = torch.where(slices.known, slices.labels, -1).to(slices.image)[:, None]
+    labels = sample_slices(known_labels, indices, "nearest")[:, 0].to(slices.labels.dtype)
+    return Slices(sample_slices(slices.image, indices, "bilinear"), labels.clamp_min(0), labels >= 0)
+
+
+def toned(
+    image: Float[Tensor, "n c i j"], intensity: IntensityRanges, generator: Generator
+) -> Float[Tensor, "n c i j"]:
+    """Every slice under its own random change of grey values."""
+    return transform_intensity(image[..., None], intensity, generator)[..., 0]
+
+
+def sample_slices(
+    slices: Float[Tensor, "n c i j"], indices: Float[Tensor, "n x y 2"], mode: str
+) -> Float[Tensor, "n c x y"]:
+    """Values of each slice at its own fractional indices; beyond its borders it is mirrored."""
+    sizes = torch.tensor(slices.shape[2:], device=indices.device)
+    grid = (2 * indices / (sizes - 1).clamp_min(1) - 1).flip(-1)  # grid_sample wants (j, i)
+    sampled = torch.nn.functional.grid_sample(
+        slices, grid.to(slices), mode=mode, padding_mode="reflection", align_corners=True
+    )
+    return sampled
+
+
+def _stacked(voxels: Float[Tensor, "c i j k"]) -> Float[Tensor, "k c i j"]:
+    return voxels.movedim(-1, 0).contiguous()

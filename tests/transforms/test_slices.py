@@ -1,0 +1,121 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from lowshot.errors import ChannelMismatch, EmptySupport
+from lowshot.imaging.names import Names
+from lowshot.imaging.preparation import Preparation
+from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
+from lowshot.transforms.intensity import IntensityRanges
+from lowshot.transforms.slices import Slices, annotated_slices, moved, pool_of, sample_slices, together, toned
+from lowshot.transforms.spatial import SpatialRanges
+
+NAMES = Names.of({1: "left", 2: "right"})
+AS_STORED = Preparation(None, None, "none", "none", (12, 10, None))
+
+
+def volume(slices=5, known=None, annotated=None):
+    """Labels are what the image shows."""
+    labels = torch.zeros(12, 10, slices, dtype=torch.int16)
+    labels[2:6, 3:8], labels[6:9, 3:8] = 1, 2
+    scan = Scan("case", labels[None].float(), np.eye(4))
+    return LabelledScan(scan, Segmentation(labels, NAMES, np.eye(4)), known, annotated)
+
+
+def only(slice_number, labelled):
+    known = torch.zeros_like(labelled.truth.labels, dtype=torch.bool)
+    known[..., slice_number] = True
+    return replace(labelled, known=known)
+
+
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+def test_of_one_annotated_slice_the_others_join_the_pool():
+    labelled = only(3, volume())
+    labelled.scan.voxels[..., 3] += 10
+    slices, others = annotated_slices(labelled, AS_STORED)
+    assert slices.image.shape == (1, 1, 12, 10)
+    assert others.shape == (4, 1, 12, 10)
+    assert slices.known.all()
+    assert slices.image[0, 0].equal(labelled.scan.voxels[0, ..., 3])
+    assert slices.labels[0].equal(labelled.truth.labels[..., 3])
+    assert others.max() < 10
+
+
+def test_of_a_volume_annotated_everywhere_nothing_joins_the_pool():
+    slices, others = annotated_slices(volume(), AS_STORED)
+    assert len(slices.image) == 5
+    assert len(others) == 0
+
+
+def test_a_structure_nobody_looked_for_may_hide_in_the_background():
+    slices, _ = annotated_slices(volume(annotated=frozenset({"left"})), AS_STORED)
+    assert slices.known.equal(slices.labels > 0)
+
+
+def test_a_scan_of_which_nothing_is_known_is_refused():
+    labelled = volume()
+    with pytest.raises(EmptySupport, match="nothing of it is annotated"):
+        annotated_slices(replace(labelled, known=torch.zeros_like(labelled.truth.labels, dtype=torch.bool)), AS_STORED)
+
+
+def test_the_pool_keeps_scans_apart_and_slices_in_order():
+    scans = [volume(n).scan for n in (3, 1)]
+    scans[0].voxels[:] = torch.arange(3.0)
+    stacks = pool_of(scans, AS_STORED, ("image",))
+    assert [len(stack) for stack in stacks] == [3, 1]
+    assert [float(each.mean()) for each in stacks[0]] == [0.0, 1.0, 2.0]
+    with pytest.raises(ChannelMismatch, match="T1"):
+        pool_of([replace(scans[0], channels=("T1",))], AS_STORED, ("image",))
+
+
+def exemplars(count=6):
+    slices, _ = annotated_slices(volume(1), AS_STORED)
+    return together([slices] * count)
+
+
+def test_without_ranges_nothing_changes():
+    slices = exemplars()
+    assert moved(slices, SpatialRanges(), generator()) is slices
+    assert toned(slices.image, IntensityRanges(), generator()).equal(slices.image)
+
+
+def test_image_and_labels_move_together_each_slice_its_own_way():
+    slices = moved(
+        exemplars(), SpatialRanges(rotation_degrees=40.0, scale=0.3, shift_mm=20.0, elastic_mm=5.0), generator()
+    )
+    # Linear interpolation mixes neighbours, so they agree where the image is a whole number.
+    whole = (slices.image[:, 0] - slices.image[:, 0].round()).abs() < 1e-3
+    assert whole.float().mean() > 0.5
+    assert slices.image[:, 0].round()[whole].equal(slices.labels.float()[whole])
+    assert not slices.labels[0].equal(slices.labels[1])
+
+
+def test_what_is_unknown_stays_unknown():
+    slices = exemplars()
+    slices.known[:, :6] = False
+    turned = moved(slices, SpatialRanges(rotation_degrees=40.0), generator())
+    assert 0.3 < turned.known.float().mean() < 0.7
+    assert not turned.labels[~turned.known].any()
+
+
+def test_slices_are_sampled_at_their_own_indices():
+    slices = torch.arange(2.0 * 3 * 4).reshape(2, 1, 3, 4)
+    lines = torch.stack(torch.meshgrid(torch.arange(3.0), torch.arange(4.0), indexing="ij"), dim=-1)
+    indices = torch.stack([lines, lines + torch.tensor([1.0, 0.0])])
+    found = sample_slices(slices, indices, "bilinear")
+    torch.testing.assert_close(found[0], slices[0])
+    torch.testing.assert_close(found[1, :, :2], slices[1, :, 1:])
+    torch.testing.assert_close(found[1, :, 2], slices[1, :, 1])  # mirrored at the border
+
+
+def test_batches_are_laid_one_after_the_other():
+    first, second = exemplars(2), exemplars(3)
+    every = together([first, Slices(second.image + 1, second.labels, ~second.known)])
+    assert every.image.shape[0] == 5
+    assert every.known.flatten(1).all(dim=1).tolist() == [True, True, False, False, False]
+    assert every.of(torch.tensor([4, 0])).image.equal(torch.cat([second.image[2:] + 1, first.image[:1]]))
