@@ -38,10 +38,10 @@ def labels():
     return maps
 
 
-def terms(forward, backward, pair, **weights):
+def terms(forward, backward, pair, done=0.0, **weights):
     chosen = Weights(**weights)
     generators = Generators(Constant(*forward), Constant(*backward) if chosen.cycle else None)
-    found = generator_loss(generators, Score() if chosen.adversarial else None, chosen, 9, pair, 0.0)
+    found = generator_loss(generators, Score() if chosen.adversarial else None, chosen, 9, pair, done)
     return {name: term.detach() for name, term in found.items()}
 
 
@@ -91,6 +91,14 @@ def test_a_weight_of_zero_leaves_its_term_out():
             "similarity",
             "smoothness",
         }
+
+
+@pytest.mark.parametrize(("done", "share"), [(0.0, 0.0), (0.1, 0.25), (0.4, 1.0), (0.9, 1.0)])
+def test_the_cycles_grow_to_their_weights(done, share):
+    grown, full = (terms((2, 0, 0), (0, 0, 0), pair(shift=-2), done, cycle_warmup=warmup) for warmup in (0.4, 0.0))
+    cycles = {"image_cycle", "transformation_cycle", "anatomy_cycle", "anatomy_difference"}
+    for name, term in full.items():
+        torch.testing.assert_close(grown[name], term * (share if name in cycles else 1.0))
 
 
 def test_voxelmorph_has_no_way_back():

@@ -31,7 +31,10 @@ from lowshot.task import LowShotTask
 from lowshot.training.loop import Goal, train
 from lowshot.training.run import Run
 
-POSITIVE = ("window", "labels_per_step", "steps", "learning_rate", "spacing", "shape", "encoder", "critic_widths")
+POSITIVE = (
+    *("window", "labels_per_step", "steps", "learning_rate", "critic_learning_rate"),
+    *("spacing", "shape", "encoder", "critic_widths"),
+)
 TERMS = (
     *("similarity", "smoothness", "adversarial", "image_cycle"),
     *("transformation_cycle", "anatomy_cycle", "anatomy_difference"),
@@ -62,12 +65,14 @@ class LTNet:
     transformation_cycle: float = 3.0  # paper
     anatomy_cycle: float = 3.0  # paper
     anatomy_difference: float = 3.0  # paper
+    cycle_warmup: float = 0.0  # ours: part of the training over which the last four grow to their weights
     window: int = 9  # paper
     labels_per_step: int | None = None  # ours: structures drawn for each step; None is all
 
     # Training
     steps: int = 20_000  # ours: the paper is silent
     learning_rate: float = 2e-4  # paper
+    critic_learning_rate: float = 2e-4  # paper
     critic_momentum: float = 0.5  # ours: the paper is silent
 
     Options: ClassVar[type] = RefineOptions
@@ -79,7 +84,7 @@ class LTNet:
             numbers = value if isinstance(value, tuple) else () if value is None else (value,)
             if any(not 0 < each < math.inf for each in numbers):
                 raise SettingsError(f"{name}: expected more than 0, got {value}")
-        for name in (*TERMS, "critic_momentum"):
+        for name in (*TERMS, "cycle_warmup", "critic_momentum"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise SettingsError(f"{name}: expected a number from 0 on, got {getattr(self, name)}")
         if self.window % 2 == 0:
@@ -127,7 +132,7 @@ class LTNet:
         ]
         if critic is not None:
             betas = (self.critic_momentum, 0.999)
-            optimiser = Adam(critic.parameters(), self.learning_rate, betas)
+            optimiser = Adam(critic.parameters(), self.critic_learning_rate, betas)
             goals.append(Goal(partial(critic_loss, critic), critic, optimiser, name="critic"))
         batch = partial(atlas_pair, image, labels, pool, grid.spacing, self.labels_per_step)
         train(goals, batch, steps=self.steps, run=run)
@@ -141,7 +146,7 @@ class LTNet:
 
     @property
     def _weights(self) -> Weights:
-        return Weights(**{name: getattr(self, name) for name in TERMS})
+        return Weights(**{name: getattr(self, name) for name in (*TERMS, "cycle_warmup")})
 
     @property
     def _multiple(self) -> int:

@@ -40,6 +40,16 @@ class Weights:
     transformation_cycle: float = 3.0
     anatomy_cycle: float = 3.0
     anatomy_difference: float = 3.0
+    cycle_warmup: float = 0.0
+    """Part of the training over which the four cycle terms grow to their weights (ours)."""
+
+    def cycle_share(self, done: float) -> float:
+        """Of the cycle terms' weights, after this part of the training.
+
+        All four are least where nothing moves: at once at full weight they hold an untrained generator there, for
+        hundreds of steps.
+        """
+        return min(1.0, done / self.cycle_warmup) if self.cycle_warmup else 1.0
 
     @property
     def cycle(self) -> bool:
@@ -79,14 +89,16 @@ def generator_loss(
         return terms
     dp_B = in_mm(generators.target_to_atlas(y_bar, x), spacing)
     terms["smoothness"] = terms["smoothness"] + weights.smoothness * diffusion(dp_B, spacing)
+    cycles = {}
     if weights.image_cycle:
-        terms["image_cycle"] = weights.image_cycle * (warp(y_bar, dp_B, spacing) - x).abs().mean()
+        cycles["image_cycle"] = weights.image_cycle * (warp(y_bar, dp_B, spacing) - x).abs().mean()
     if weights.transformation_cycle:
         # Eq. 8: from the target to the atlas and back, Δp_F(t) + Δp_B(t + Δp_F(t)).
-        terms["transformation_cycle"] = weights.transformation_cycle * charbonnier(compose(dp_B, dp_F, spacing)).mean()
+        cycles["transformation_cycle"] = weights.transformation_cycle * charbonnier(compose(dp_B, dp_F, spacing)).mean()
     if pair.labels is not None:
-        terms |= _anatomy(pair.labels, dp_F, dp_B, weights, spacing)
-    return terms
+        cycles |= _anatomy(pair.labels, dp_F, dp_B, weights, spacing)
+    share = weights.cycle_share(done)
+    return terms | {name: share * term for name, term in cycles.items()}
 
 
 def critic_loss(critic: nn.Module, pair: Pair, done: float) -> Mapping[str, Tensor]:
