@@ -17,17 +17,16 @@ from lowshot.errors import SettingsError
 from lowshot.imaging.grid import Grid
 from lowshot.imaging.preparation import Preparation
 from lowshot.inference.atlas_model import Atlas, AtlasModel, atlas_problems, prepare_atlases, stored_atlases
-from lowshot.nn.geometry import Triple, working_spacing
+from lowshot.nn.geometry import Triple
 from lowshot.registration.affine import Picture, align, alignment_bytes
 from lowshot.registration.correspondence import Correspondence
-from lowshot.registration.deformable import OPTIMISING_BYTES, Level, Refinement
+from lowshot.registration.deformable import MOST_VOXELS, OPTIMISING_BYTES, Refinement
 from lowshot.registration.pairwise import deformed
-from lowshot.registration.working_grid import working_grid
 from lowshot.task import LowShotTask
 from lowshot.training.run import Run
 
 Vote = Literal["majority", "local"]
-MOST_ATLASES, MOST_COARSER = 5, 64
+MOST_ATLASES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +36,11 @@ class MultiAtlas:
     vote: Vote = "local"
     """"local": an atlas counts for more where it came to look like the scan; "majority": all count alike."""
     intensity: str = "percentiles"
-    most_voxels: int = 6_000_000
+    most_voxels: int = MOST_VOXELS
     """Of the grid on which fields are found; where the atlas has more, that grid is coarser."""
-    levels: tuple[tuple[int, int], ...] = ((4, 60), (2, 60), (1, 25))
+    levels: tuple[tuple[int, int], ...] = ((4, 80), (2, 80), (1, 40))
     """(how many times coarser, steps), from coarse to fine."""
-    smoothness: float = 0.5
+    smoothness: float = 0.35
     rate: float = 0.1
     """Of Adam, in voxels of a level."""
 
@@ -49,16 +48,9 @@ class MultiAtlas:
 
     def __post_init__(self) -> None:
         Preparation(intensity=self.intensity)
-        if not self.levels or any(factor < 1 or steps < 0 for factor, steps in self.levels):
-            raise SettingsError(f"levels: expected pairs of a factor and steps, got {self.levels}")
-        if self._multiple > MOST_COARSER or any(steps > 10_000 for _, steps in self.levels):
-            raise SettingsError(
-                f"levels: expected factors with a common multiple up to {MOST_COARSER} and steps up to 10,000, got "
-                f"{self.levels}"
-            )
-        for name in ("smoothness", "rate", "most_voxels"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise SettingsError(f"{name}: expected more than 0, got {getattr(self, name)}")
+        if self.most_voxels < 1:
+            raise SettingsError(f"most_voxels: expected at least 1, got {self.most_voxels}")
+        _ = self.refinement  # refuses what cannot be
 
     def problems(self, task: LowShotTask) -> list[str]:
         """Needs atlases annotated everywhere."""
@@ -77,18 +69,11 @@ class MultiAtlas:
     @property
     def refinement(self) -> Refinement:
         """How fields are optimised."""
-        return Refinement(tuple(Level(*level) for level in self.levels), self.smoothness, self.rate)
-
-    @property
-    def _multiple(self) -> int:
-        """Of which the sizes of a grid are, so that every level divides them."""
-        return math.lcm(*(factor for factor, _ in self.levels))
+        return Refinement.of(self.levels, self.smoothness, self.rate)
 
     def grid(self, atlas: Picture) -> Grid:
         """On which a field is found."""
-        extent = [size * mm for size, mm in zip(atlas.grid.shape, atlas.grid.spacing, strict=True)]
-        spacing = working_spacing(extent, atlas.grid.spacing, self.most_voxels)
-        return working_grid(atlas, spacing, None, multiple=self._multiple)
+        return self.refinement.grid(atlas, self.most_voxels)
 
 
 @dataclass(eq=False)

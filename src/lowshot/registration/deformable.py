@@ -4,6 +4,7 @@ Ours, after the pairwise ("instance") optimisation that learned registration is 
 correlation, diffusion. It refines a field that a network gave, and registers atlases where no network was trained.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -12,10 +13,17 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.optim import Adam
 
+from lowshot.errors import SettingsError
+from lowshot.imaging.grid import Grid
 from lowshot.losses.similarity import local_ncc
 from lowshot.losses.smoothness import diffusion
+from lowshot.nn.geometry import working_spacing
+from lowshot.registration.affine import Picture
 from lowshot.registration.fields import Spacing, resized, warp
+from lowshot.registration.working_grid import working_grid
 
+MOST_COARSER, MOST_STEPS = 64, 10_000
+MOST_VOXELS = 6_000_000
 OPTIMISING_BYTES = 160
 """Per voxel of the full grid, while a field is optimised (measured)."""
 
@@ -33,14 +41,38 @@ class Level:
 class Refinement:
     """How a field is optimised."""
 
-    levels: tuple[Level, ...] = (Level(4, 60), Level(2, 60), Level(1, 25))
+    levels: tuple[Level, ...] = (Level(4, 80), Level(2, 80), Level(1, 40))
     """From coarse to fine."""
-    smoothness: float = 0.5
+    smoothness: float = 0.35
     """Weight of the field's squared gradient against the local correlation of [0, 1]."""
     rate: float = 0.1
     """Of Adam, in voxels of a level."""
-    window: int = 9
+    window: int = 13
     """Of the local correlation, in voxels of a level."""
+
+    @classmethod
+    def of(
+        cls, levels: tuple[tuple[int, int], ...], smoothness: float = smoothness, rate: float = rate
+    ) -> "Refinement":
+        """From settings as a user writes them: pairs of a factor and steps.
+
+        Raises:
+            SettingsError: levels that no scan has use for, or a number that has to be more than 0.
+        """
+        if not levels or any(factor < 1 or not 0 <= steps <= MOST_STEPS for factor, steps in levels):
+            raise SettingsError(f"levels: expected pairs of a factor and up to {MOST_STEPS:,} steps, got {levels}")
+        if math.lcm(*(factor for factor, _ in levels)) > MOST_COARSER:
+            raise SettingsError(f"levels: expected factors with a common multiple up to {MOST_COARSER}, got {levels}")
+        for name, value in (("smoothness", smoothness), ("rate", rate)):
+            if not 0 < value < math.inf:
+                raise SettingsError(f"{name}: expected more than 0, got {value}")
+        return cls(tuple(Level(*level) for level in levels), smoothness, rate)
+
+    def grid(self, atlas: Picture, most_voxels: int = MOST_VOXELS) -> Grid:
+        """On which a field is found: at the atlas's own spacing, or coarser where that were too many voxels."""
+        extent = [size * mm for size, mm in zip(atlas.grid.shape, atlas.grid.spacing, strict=True)]
+        spacing = working_spacing(extent, atlas.grid.spacing, most_voxels)
+        return working_grid(atlas, spacing, None, multiple=math.lcm(*(level.factor for level in self.levels)))
 
     def __call__(
         self,

@@ -15,11 +15,10 @@ class MeanTeacher:
 
     @torch.no_grad()
     def follow(self, step: int) -> None:
-        """Mean m · own + (1 − m) · the student's, of weights and BatchNorm's statistics; m grows with the steps."""
-        m = min(self._momentum, step / (step + 10))
+        """Momentum · own + (1 − momentum) · the student's, of weights and of BatchNorm's statistics."""
         own, student = self.network.state_dict(), self._student.state_dict()
         for name, value in own.items():
             if value.is_floating_point():
-                value.lerp_(student[name], 1 - m)
+                value.lerp_(student[name], 1 - self._momentum)
             else:
                 value.copy_(student[name])

@@ -112,7 +112,7 @@ def alike(fitted, scan, options=None):
     options, picture = options or RefineOptions(), fitted.atlases[0].picture
     prepared = prepare(fitted, scan)
     (found,) = fitted.correspondences(prepared, run(), options)
-    grid = RefineOptions().refined_grid(picture)
+    grid = RefineOptions().refinement.grid(picture)
     query = Picture.of("query", prepared.voxels, prepared.grid)
     fixed, moving = laid_upon(query, found.world, grid), onto_grid(picture.voxels, picture.grid, grid)
     field = onto_grid(found.field_mm, found.grid, grid, outside="border")

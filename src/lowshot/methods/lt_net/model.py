@@ -7,24 +7,20 @@ import numpy as np
 import torch
 
 from lowshot.contract import State
-from lowshot.errors import ModelFileError, SettingsError
+from lowshot.errors import ModelFileError
 from lowshot.imaging.grid import Grid
 from lowshot.inference.atlas_model import Atlas, AtlasModel, stored_atlases, stored_grid
 from lowshot.inference.memory import activation_bytes
 from lowshot.inference.patch_model import load_weights
 from lowshot.methods.lt_net.objective import in_mm
 from lowshot.nn.displacement_unet import DisplacementUNet
-from lowshot.nn.geometry import Triple, working_spacing
+from lowshot.nn.geometry import Triple
 from lowshot.registration.affine import Picture, align, alignment_bytes, centred
 from lowshot.registration.correspondence import Correspondence
-from lowshot.registration.deformable import OPTIMISING_BYTES, Level, Refinement
+from lowshot.registration.deformable import OPTIMISING_BYTES, Refinement
 from lowshot.registration.pairwise import deformed, laid_upon
 from lowshot.registration.sampling import onto_grid
-from lowshot.registration.working_grid import working_grid
 from lowshot.training.run import Run
-
-MOST_REFINED_VOXELS = 6_000_000
-"""Of the grid on which a field is refined; where the atlas has more, that grid is coarser."""
 
 
 @dataclass(frozen=True)
@@ -33,21 +29,17 @@ class RefineOptions:
 
     refine: bool = False
     """Go on from the network's field by optimising it for this one scan (ours, not in the paper)."""
-    levels: tuple[tuple[int, int], ...] = ((2, 40), (1, 25))
+    levels: tuple[tuple[int, int], ...] = ((4, 40), (2, 80), (1, 40))
     """(how many times coarser than the atlas, steps), from coarse to fine."""
-    smoothness: float = 0.5
+    smoothness: float = 0.35
 
     def __post_init__(self) -> None:
-        if not self.levels or any(not 1 <= factor <= 64 or steps < 0 for factor, steps in self.levels):
-            raise SettingsError(f"levels: expected pairs of a factor and steps, got {self.levels}")
-        if not 0 < self.smoothness < math.inf:
-            raise SettingsError(f"smoothness: expected more than 0, got {self.smoothness}")
+        _ = self.refinement  # refuses what cannot be
 
-    def refined_grid(self, atlas: Picture) -> Grid:
-        """At the atlas's own spacing."""
-        extent = [size * mm for size, mm in zip(atlas.grid.shape, atlas.grid.spacing, strict=True)]
-        spacing = working_spacing(extent, atlas.grid.spacing, MOST_REFINED_VOXELS)
-        return working_grid(atlas, spacing, None, multiple=math.lcm(*(factor for factor, _ in self.levels)))
+    @property
+    def refinement(self) -> Refinement:
+        """How the field is optimised."""
+        return Refinement.of(self.levels, self.smoothness)
 
 
 @dataclass(eq=False)
@@ -74,10 +66,9 @@ class AtlasTransfer(AtlasModel):
         field_mm = in_mm(field.float(), self.grid.spacing)[0].contiguous()
         if not options.refine:
             return Correspondence(world, self.grid, field_mm)
-        fine = options.refined_grid(picture)
+        fine = options.refinement.grid(picture)
         start = onto_grid(field_mm, self.grid, fine, outside="border")
-        refinement = Refinement(tuple(Level(*level) for level in options.levels), options.smoothness)
-        return deformed(query, picture, world, fine, refinement, start)
+        return deformed(query, picture, world, fine, options.refinement, start)
 
     def correspondence_memory(self, shape: Triple, run: Run, options: RefineOptions) -> int:
         """The largest of alignment, forward pass and refinement."""
@@ -86,7 +77,7 @@ class AtlasTransfer(AtlasModel):
         dtype = torch.bfloat16 if run.plan.precision == "bfloat16" else torch.float32
         image = torch.empty(1, len(self.channels), *self.grid.shape, device="meta", dtype=dtype)
         passing = activation_bytes(self.network, (image, image)) + 40 * math.prod(self.grid.shape)
-        refining = OPTIMISING_BYTES * math.prod(options.refined_grid(picture).shape) if options.refine else 0
+        refining = OPTIMISING_BYTES * math.prod(options.refinement.grid(picture).shape) if options.refine else 0
         return max(passing, refining, alignment_bytes(query, picture.grid)) + 5 * math.prod(shape)
 
     def state(self) -> State:
