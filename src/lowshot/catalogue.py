@@ -96,6 +96,46 @@ CATALOGUE: dict[str, Entry] = {
         },
         uses=frozenset({"support", "unlabelled"}),
     ),
+    "elnet": Entry(
+        summary="ELNet: one annotated slice, cut out and pasted anew, then its network's own labels of other slices",
+        method="lowshot.methods.elnet.method:ELNet",
+        presets="lowshot.methods.elnet.presets:ELNET",
+        uses=frozenset({"support", "unlabelled"}),
+    ),
+    "mt-unet": Entry(
+        summary="MT-UNet, ELNet's network, from the annotated slices alone: row one of its ablation",
+        method="lowshot.methods.elnet.method:ELNet",
+        presets="lowshot.methods.elnet.presets:MT_UNET",
+        settings={"synthetic_loss": 0.0, "contrast": 0.0, "pseudo_loss": 0.0},
+    ),
+    "unet-slices": Entry(
+        summary="2-D U-Net from the annotated slices alone, slice by slice",
+        method="lowshot.methods.elnet.method:ELNet",
+        presets="lowshot.methods.elnet.presets:UNET_SLICES",
+        settings={"network": "unet", "synthetic_loss": 0.0, "contrast": 0.0, "pseudo_loss": 0.0},
+    ),
+    "mlds": Entry(
+        summary="MLDS: a U-Net supervised at every size, and a mean teacher for slices without labels",
+        method="lowshot.methods.mlds:MLDS",
+        presets="lowshot.methods.presets:MLDS",
+        uses=frozenset({"support", "unlabelled"}),
+    ),
+    "data-aug": Entry(
+        summary="DataAug: a U-Net on scans made of one annotated scan by learned deformations and appearances",
+        method="lowshot.methods.data_aug.method:DataAug",
+        presets="lowshot.methods.data_aug.presets:DATA_AUG",
+        uses=frozenset({"support", "unlabelled"}),
+    ),
+    "fcn": Entry(
+        summary="FCN-8s on VGG-16, for 2-D images; MRE-Net's baseline on ultrasound",
+        method="lowshot.methods.fcn:FCN",
+        presets="lowshot.methods.presets:FCN",
+    ),
+    "scs": Entry(
+        summary="SCS: superpixels, a bag of words, a small network and relabelling by neighbours, for 2-D images",
+        method="lowshot.methods.scs:SCS",
+        presets="lowshot.methods.presets:SCS",
+    ),
     "multi-atlas": Entry(
         summary="Registration: one to five annotated scans, each deformed onto the scan, vote; trains nothing",
         method="lowshot.methods.multi_atlas:MultiAtlas",

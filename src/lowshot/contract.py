@@ -17,6 +17,7 @@ from lowshot.imaging.scan import LabelledScan, Segmentation
 from lowshot.registration.correspondence import Correspondence
 from lowshot.task import LowShotTask
 from lowshot.training.run import Run
+from lowshot.transforms.slices import Slices
 
 
 class Region(NamedTuple):
@@ -122,6 +123,14 @@ class Method(Protocol):
 
     def restore(self, state: State) -> Model | Learner:
         """Rebuild what ``fit`` returned from its ``state()``, without guessing."""
+
+
+@runtime_checkable
+class Synthesises(Method, Protocol):
+    """A method that learns from slices it makes itself, and can show some. Not every method is one."""
+
+    def samples(self, task: LowShotTask, run: Run) -> Slices:
+        """A batch as a training step would get it, on the CPU."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from lowshot import catalogue
 from lowshot.catalogue import DEFAULT_METHOD, DEFAULT_PRESET
-from lowshot.errors import InputError, TaskProblem
+from lowshot.contract import Method, Synthesises
+from lowshot.errors import InputError, SettingsError, TaskProblem
 from lowshot.imaging.check import check
 from lowshot.imaging.grid import Affine
 from lowshot.imaging.scan import LabelledScan, Scan
@@ -28,6 +29,7 @@ from lowshot.task import LowShotTask
 from lowshot.training.folder import begin
 from lowshot.training.plan import Plan, Precision
 from lowshot.training.run import Budget, Run
+from lowshot.transforms.slices import Slices
 
 
 def fit(
@@ -75,10 +77,7 @@ def fit(
         Diverged: a loss or a weight became infinite or NaN.
     """
     values = catalogue.settings(method, preset, settings)
-    made = catalogue.create(method, values)
-    problems = made.problems(task)
-    if problems:
-        raise TaskProblem(f"{method} cannot learn from this: {'; '.join(problems)}")
+    made = _able(method, values, task)
     _refuse_errors(task.support, progress or Silent())
     _warn_of_unused(task, method, progress or Silent())
     files = {"the task's voxels": _digest(task)} if files is None else files
@@ -102,6 +101,35 @@ def fit(
     )
     model = made.fit(task, run)
     return Fitted(model, made, method, values, _provenance(task, preset, run, files), folder)
+
+
+def samples(
+    task: LowShotTask,
+    method: str,
+    preset: str = DEFAULT_PRESET,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> Slices:
+    """A batch of what a method makes from the annotated scans, to be looked at before it learns from such.
+
+    Raises:
+        SettingsError: as for ``fit``, or the method makes none.
+        TaskProblem: the method cannot work on this task.
+    """
+    made = _able(method, catalogue.settings(method, preset, settings), task)
+    if not isinstance(made, Synthesises):
+        raise SettingsError(f"{method} makes no samples; it learns from the scans themselves")
+    return made.samples(task, Run(seed=seed, device="cpu", precision="float32", memory_format="contiguous"))
+
+
+def _able(method: str, values: Mapping[str, Any], task: LowShotTask) -> Method:
+    """The method, which has no problem with the task."""
+    made = catalogue.create(method, values)
+    problems = made.problems(task)
+    if problems:
+        raise TaskProblem(f"{method} cannot learn from this: {'; '.join(problems)}")
+    return made
 
 
 def _refuse_errors(support: Sequence[LabelledScan], progress: Progress) -> None:

@@ -154,3 +154,44 @@ def test_whether_the_model_knew_its_worst_scan_is_told_apart_from_its_hard_struc
     found = cells_of(main_table(BALLS, [made], "s0"), "mre-net")
     assert float(found["expected ~ true Dice"]) > 0
     assert found["expected ~ true, scans"] == "-1.00"
+
+
+ULTRASOUND = replace(
+    BALLS,
+    systems={"mre-net": replace(BALLS.systems["mre-net"], published={"": Published("XII", "mre-net", "2 images")})},
+    dataset="bus",
+    measures=("dice", "radial_error", "true_positive_ratio", "false_positive_ratio"),
+)
+
+
+def flat_record(radial_errors, **ratios):
+    """Cases of one structure, lesion, with these radial errors."""
+    made = record(dice=((0.9, None),) * len(radial_errors))
+    for case, error in zip(made["cases"], radial_errors, strict=True):
+        case["scores"] = [case["scores"][0] | {"structure": "lesion", "radial_error": error, **ratios}]
+    return made
+
+
+def test_a_protocol_chooses_its_measures():
+    ratios = {"true_positive_ratio": 0.9, "false_positive_ratio": None}
+    made = [flat_record((0.1, 0.3, None), **ratios), flat_record((0.4,), **ratios) | {"seed": 1}]
+    found = cells_of(main_table(ULTRASOUND, made, "s0"), "mre-net")
+    assert (found["Dice"], found["radial error"]) == ("0.900 ± 0.000", "0.300 ± 0.141")
+    assert (found["true positives"], found["false positives"]) == ("0.900 ± 0.000", "–")
+    assert not any("HD95" in heading for heading in found)
+    printed = [found[f"published {name}"] for name in ("Dice", "radial error", "true positives", "false positives")]
+    assert printed == ["0.897 ± 0.035", "0.160 ± 0.143", "0.875 ± 0.056", "0.078 ± 0.095"]
+
+
+def test_what_is_printed_for_one_structure_stands_beside_no_mean_over_several():
+    assert "published Dice" not in cells_of(main_table(ULTRASOUND, [record()], "s0"), "mre-net")
+
+
+def test_records_older_than_a_score_are_read():
+    (row, *_) = rows([record()])
+    assert math.isnan(row.radial_error + row.true_positive_ratio + row.false_positive_ratio)
+    assert cells_of(main_table(ULTRASOUND, [record()], "s0"), "mre-net")["radial error"] == "–"
+    header, line, *_ = to_csv([record()]).splitlines()
+    assert header.endswith("true_positive_ratio,false_positive_ratio,radial_error")
+    assert line.endswith(",,,")
+    assert to_csv([flat_record((0.25,))]).splitlines()[1].endswith(",0.25")

@@ -179,3 +179,19 @@ def test_a_two_dimensional_image():
     scan = Scan("a", torch.zeros(1, 10, 10, 1), np.eye(4), spacing_known=False)
     score = evaluate_case(shifted, LabelledScan(scan, flat), "a").scores[0]
     assert (score.dice, score.hd95, score.hd95_unit) == (0.75, 1, "voxels")
+    assert (score.true_positive_ratio, score.false_positive_ratio) == (0.75, 0.25)
+    assert 0.2 < score.radial_error < 0.35  # of the rays, half end on sides that moved by half of their distance
+
+
+def test_a_stretched_image_has_the_radial_error_of_its_shape_in_mm():
+    affine = np.diag([4.0, 1.0, 1.0, 1.0])
+    truth = segmentation({1: (slice(4, 8), slice(8, 24))}, affine=affine, shape=(12, 32, 1))  # 16×16 mm
+    larger = segmentation({1: (slice(2, 10), slice(0, 32))}, affine=affine, shape=(12, 32, 1))  # 32×32 mm
+    assert evaluate_case(larger, truth, "a").scores[0].radial_error == pytest.approx(1, abs=0.02)
+
+
+def test_volumes_have_ratios_and_no_radial_error():
+    liver, spleen = evaluate_case(segmentation({1: box(2, 2, 4)}), segmentation({1: box(2, 2, 2)}), "a").scores
+    assert (liver.true_positive_ratio, liver.false_positive_ratio) == (0.5, 0.5)
+    assert math.isnan(liver.radial_error)
+    assert math.isnan(spleen.true_positive_ratio)

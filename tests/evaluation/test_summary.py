@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,6 +55,14 @@ def test_millimetres_and_voxels_are_never_averaged():
     assert liver.dice.mean == pytest.approx(0.8)
     for summary in (liver.hd95, liver.volume_difference, overall.hd95):
         assert math.isnan(summary.mean)
+
+
+def test_ratios_are_averaged_where_they_are_defined():
+    made = [replace(row("a", "lesion", 0.9), true_positive_ratio=0.8, radial_error=0.1), row("b", "lesion", 0.5)]
+    lesion, overall = summarise(evaluation(*made, replace(made[0], case="c", true_positive_ratio=0.6)))
+    assert (lesion.true_positive_ratio.mean, lesion.true_positive_ratio.left_out) == (pytest.approx(0.7), 1)
+    assert (lesion.radial_error.mean, overall.radial_error.n) == (pytest.approx(0.1), 2)
+    assert math.isnan(overall.false_positive_ratio.mean)
 
 
 def test_quality_correlation_counts_its_pairs():

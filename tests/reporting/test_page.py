@@ -217,6 +217,20 @@ def test_variants_have_their_own_columns(tmp_path):
     assert with_variants.scores.read_text().splitlines()[0].endswith("hd95_pooled_voxels,hd95_in_plane")
 
 
+def test_radial_errors_have_a_column_where_images_are_flat(tmp_path):
+    header = write_evaluation(evaluate([pair("a", 1)]), tmp_path, pictured=0).scores.read_text().splitlines()[0]
+    assert header.endswith("true_positive_ratio,false_positive_ratio")
+    flat = torch.zeros(12, 12, 1, dtype=torch.int16)
+    flat[2:6, 2:6] = 1
+    prediction, truth = (Segmentation(labels, NAMES, np.eye(4)) for labels in (flat.roll(1, 0), flat))
+    written = write_evaluation(evaluate([Pair("a", prediction, truth)]), tmp_path, pictured=0)
+    rows = list(csv.DictReader(written.scores.read_text().splitlines()))
+    assert (rows[0]["true_positive_ratio"], rows[1]["radial_error"]) == ("0.75", "")
+    assert 0.2 < float(rows[0]["radial_error"]) < 0.35
+    structures = json.loads(written.summary.read_text(encoding="utf-8"))["structures"]
+    assert structures[0]["radial_error"]["mean"] == float(rows[0]["radial_error"])
+
+
 def test_a_folder_that_cannot_be_written(evaluation, tmp_path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(OutputError, match="out"):

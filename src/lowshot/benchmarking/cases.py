@@ -1,5 +1,6 @@
 """The cases of a protocol, from a folder in its layout: read when asked for, and known by their content."""
 
+import hashlib
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -35,6 +36,8 @@ class Cases:
     @cached_property
     def names(self) -> Names:
         """What the label values mean."""
+        if self.layout.structures is not None:
+            return Names.of(dict(self.layout.structures))
         return read_names(self.folder / self.layout.names)
 
     @cached_property
@@ -101,7 +104,9 @@ class Cases:
 
     @property
     def digest_of_names(self) -> str:
-        """SHA-256 of the names file."""
+        """SHA-256 of the names file, or of what stands in its place."""
+        if self.layout.structures is not None:
+            return hashlib.sha256(repr(sorted(self.layout.structures.items())).encode()).hexdigest()
         return _digest(self.folder / self.layout.names)
 
     def _row(self, case: str) -> Row:

@@ -63,7 +63,7 @@ def section(protocol: Protocol, records: Sequence[Record]) -> str:
 def _words_of_the_budget(protocol: Protocol, records: Sequence[Record]) -> str:
     """The options that made the cells, where that is not what the protocol has."""
     ((steps, minutes),) = by_budget(records)
-    if (steps, minutes) == (protocol.steps, None):
+    if (steps, minutes) == (protocol.steps, protocol.minutes):
         return ""
     return f" --steps {steps}" if steps is not None else "" if minutes is None else f" --minutes {minutes:g}"
 

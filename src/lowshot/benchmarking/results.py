@@ -17,7 +17,9 @@ from lowshot.errors import SettingsError, UnreadableFile
 from lowshot.protocols.protocol import Fold, Protocol
 
 SCORES = ("structure", "dice", "hd95", "hd95_unit", "volume_prediction", "volume_truth", "volume_unit", "empty")
-COLUMNS = ("protocol", "system", "fold", "seed", "case", "seconds", "peak_bytes", *SCORES, "expected_dice")
+RATIOS = ("true_positive_ratio", "false_positive_ratio", "radial_error")
+"""Scores that older records do not have."""
+COLUMNS = ("protocol", "system", "fold", "seed", "case", "seconds", "peak_bytes", *SCORES, "expected_dice", *RATIOS)
 Budget = tuple[int | None, float | None]
 """Steps and minutes that were asked for; the one or the other."""
 
@@ -36,6 +38,10 @@ class Row:
     hd95: float
     expected_dice: float
     """What the model itself expected; NaN where it does not estimate."""
+    true_positive_ratio: float
+    false_positive_ratio: float
+    radial_error: float
+    """This and the two above: NaN where they are not defined, and in older records."""
 
 
 def rows(records: Iterable[Record]) -> list[Row]:
@@ -44,6 +50,7 @@ def rows(records: Iterable[Record]) -> list[Row]:
         Row(
             *(record["system"], record["fold"]["name"], record["seed"], case["case"]),
             *(score["structure"], *(_number(score[name]) for name in ("dice", "hd95", "expected_dice"))),
+            *(_number(score.get(name)) for name in RATIOS),
         )
         for record in records
         for case in record["cases"]

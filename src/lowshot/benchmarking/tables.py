@@ -4,15 +4,17 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
 from lowshot.benchmarking.cell import Record
+from lowshot.benchmarking.measures import MEASURES
 from lowshot.benchmarking.results import rows
 from lowshot.evaluation.statistics import Summary, holm, rank_correlation, wilcoxon
 from lowshot.imaging.names import sideless
-from lowshot.protocols.protocol import Protocol, System
-from lowshot.protocols.published import Figure, published
+from lowshot.protocols.protocol import Measure, Protocol, System
+from lowshot.protocols.published import OVER_STRUCTURES, Figure, published
 from lowshot.reporting.tables import Cell, Column, Table, mean_and_spread
 
 PUBLISHED_COSTS = {"training-minutes": "training (min)", "gpu-memory-gb": "training (GB)", "seconds": "seconds a scan"}
@@ -54,13 +56,15 @@ def compare(records: Sequence[Record], reference: str) -> dict[str, Comparison]:
 
 
 def main_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Table:
-    """Dice and HD95 of every system on one fold, the published figures beside them."""
+    """The protocol's measures of every system on one fold, the published figures beside them."""
     here = _of_fold(records, fold)
     against = compare(here, protocol.reference)
+    shown = [MEASURES[measure] for measure in protocol.measures]
     columns = (
         *(Column("system", numeric=False), Column("seeds", 0), Column("steps", 0), Column("minutes", 1)),
-        *(Column("Dice"), Column(f"HD95 ({_unit(here)})"), Column(f"Dice − {protocol.reference}"), Column("p (Holm)")),
-        *(Column("published Dice"), Column("published HD95")),
+        *(Column(f"{each.heading} ({_unit(here)})" if each.of_unit else each.heading) for each in shown),
+        *(Column(f"Dice − {protocol.reference}"), Column("p (Holm)")),
+        *(Column(f"published {each.heading}") for each in shown),
         *(Column("expected ~ true Dice", 2), Column("expected ~ true, scans", 2)),
         *(Column("not found", 0), Column("left out", 0)),
     )
@@ -72,7 +76,9 @@ def main_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Tabl
     tested = f"; differences over common seeds, {_list(pairs)} pairs of scan and structure" if pairs else ""
     pool = ", transductive (the pool holds the queries)" if protocol.fold(fold).transductive else ""
     title = f"{protocol.name}, {fold}{pool}: mean ± deviation over seeds{tested}"
-    return Table(columns, tuple(lines), title).without_empty(*(column.heading for column in columns[6:-2]))
+    return Table(columns, tuple(lines), title).without_empty(
+        *(column.heading for column in columns[4 + len(shown) : -2])
+    )
 
 
 def scan_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Table:
@@ -148,15 +154,11 @@ def cost_table(protocol: Protocol, records: Sequence[Record]) -> Table:
 def _main_row(
     protocol: Protocol, system: System, name: str, records: Sequence[Record], against: Comparison | None, fold: str
 ) -> tuple[Cell, ...]:
-    per_seed = [_means([record]) for record in records]
-    theirs = [_published(protocol, system, records, fold, metric) for metric in ("dice", "hd95")]
-    dice, hd95 = (Summary.of([each[at] for each in per_seed]) for at in (0, 1))
     return (
         *(name, len(records), _steps(records), _mean([record["training"]["seconds"] / 60 for record in records])),
-        *(mean_and_spread(dice.mean, dice.std), mean_and_spread(hd95.mean, hd95.std, 1)),
+        *(_over_records(records, measure) for measure in protocol.measures),
         *((None, None) if against is None else (f"{against.difference:+.3f}", _p(against.p))),
-        None if theirs[0] is None else _printed(theirs[0], 3),
-        None if theirs[1] is None else f"{_printed(theirs[1], 1)} {theirs[1].unit}",
+        *(_published_cell(protocol, system, records, fold, measure) for measure in protocol.measures),
         rank_correlation(*zip(*((row.expected_dice, row.dice) for row in rows(records)), strict=True)),
         _mean([_correlation_of_scans(record) for record in records]),
         sum(score["empty"] == "prediction" for score in _scores(records)),
@@ -164,12 +166,33 @@ def _main_row(
     )
 
 
-def _published(protocol: Protocol, system: System, records: Sequence[Record], fold: str, metric: str) -> Figure | None:
-    """What the paper prints for this row, where ours is as it was chosen for the comparison."""
+def _over_records(records: Sequence[Record], measure: Measure) -> Cell:
+    """Of each seed the mean over all (case, structure) pairs where it is defined; of these, mean and deviation."""
+    each = Summary.of([Summary.of([getattr(row, measure) for row in rows([record])]).mean for record in records])
+    return mean_and_spread(each.mean, each.std, MEASURES[measure].digits)
+
+
+def _published_cell(protocol: Protocol, system: System, records: Sequence[Record], fold: str, measure: Measure) -> Cell:
+    theirs, shown = _published(protocol, system, records, fold, measure), MEASURES[measure]
+    if theirs is None:
+        return None
+    return _printed(theirs, shown.digits) + (f" {theirs.unit}" if shown.of_unit else "")
+
+
+def _published(
+    protocol: Protocol, system: System, records: Sequence[Record], fold: str, measure: Measure
+) -> Figure | None:
+    """What the paper prints for this row, where ours is as it was chosen for the comparison.
+
+    That is the mean over structures or, where there is but one, what is printed for it.
+    """
     where = system.published.get(fold) or system.published.get("")
     if where is None or not all(is_as_compared(protocol, record) for record in records):
         return None
-    return published(protocol, where, metric)
+    structures = {score["structure"] for score in _scores(records)}
+    looked_for = [OVER_STRUCTURES, *(structures if len(structures) == 1 else ())]
+    names = product(MEASURES[measure].printed_as, looked_for)
+    return next(filter(None, (published(protocol, where, *each) for each in names)), None)
 
 
 def is_as_compared(protocol: Protocol, record: Record) -> bool:
@@ -223,12 +246,6 @@ def _cost_row(name: str, records: Sequence[Record]) -> tuple[Cell, ...]:
 def _published_cost(protocol: Protocol, system: System, metric: str) -> float | None:
     found = [figure for where in system.costs if (figure := published(protocol, where, metric, structure=""))]
     return found[0].mean if found else None
-
-
-def _means(records: Sequence[Record]) -> tuple[float, float]:
-    """Dice and HD95 over all (case, structure) pairs where they are defined."""
-    found = rows(records)
-    return Summary.of([row.dice for row in found]).mean, Summary.of([row.hd95 for row in found]).mean
 
 
 def _over_seeds(scores: Sequence[Mapping[Pair, float]]) -> dict[Pair, float]:

@@ -137,10 +137,11 @@ def _machine(
     from lowshot.training.run import Budget
 
     Budget(steps, minutes)
+    told = steps is not None or minutes is not None
     return Machine(
         preset=preset or asked.preset,
-        steps=steps if steps is not None or minutes is not None else asked.steps,
-        minutes=minutes,
+        steps=steps if told else asked.steps,
+        minutes=minutes if told else asked.minutes,
         device=device,
         precision=precision.value,
         threads=threads,

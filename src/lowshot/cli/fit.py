@@ -2,6 +2,7 @@
 
 import time
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,10 +28,13 @@ from lowshot.errors import InputError
 from lowshot.settings import parse_words
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lowshot.inputs.scan_files import Declared
     from lowshot.inputs.task_files import TaskFiles
     from lowshot.model_file import Fitted
     from lowshot.task import LowShotTask
+    from lowshot.transforms.slices import Slices
 
 
 class MirrorChoice(StrEnum):
@@ -60,6 +64,13 @@ AnnotatedSlice = Annotated[
 MirrorOption = Annotated[
     MirrorChoice, typer.Option(help="Whether left and right are twins, for methods set to mirror (--set mirror=true).")
 ]
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="Go on though the annotated slice lacks a structure (elnet).")
+]
+ShowSamples = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.png", help="Draw a batch of what the method makes to learn from, before it learns."),
+]
 Folder = Annotated[Path | None, typer.Option(help="For plan, log and checkpoints; MODEL.training unless told.")]
 
 
@@ -81,6 +92,8 @@ def fit(
     ignore_value: IgnoreValue = None,
     annotated_slice: AnnotatedSlice = None,
     mirror: MirrorOption = MirrorChoice.auto,
+    allow_missing: AllowMissing = False,
+    show_samples: ShowSamples = None,
     channels: Channels = None,
     colour: Colour = False,
     device: Device = "auto",
@@ -96,19 +109,20 @@ def fit(
 
     lowshot fit 1000.nii.gz 1000_labels.nii.gz --names names.txt --minutes 20 -o brain.safetensors
     """
-    start, terminal, settings = time.monotonic(), Terminal(as_json), parse_words(changes or ())
+    start, terminal = time.monotonic(), Terminal(as_json)
+    settings = parse_words(changes or ()) | ({"allow_missing": True} if allow_missing else {})
     catalogue.settings(method, preset, settings)  # a misspelt name is told before anything heavy is imported
 
     from lowshot import fitting
     from lowshot.inputs.digests import digests
     from lowshot.model_file import require_model_name
-    from lowshot.training.folder import training_folder_of
 
     require_model_name(output)
     files = _files(image, labels, annotated_slice, support=support, unlabelled=unlabelled, base=base)
     task = _task(files, names, ignore_value, declared(channels, colour), mirror)
-    folder = folder or training_folder_of(output)
+    folder = folder or _beside(output)
     _announce(task, folder, output, terminal)
+    _show(show_samples, partial(fitting.samples, task, method, preset, settings=settings, seed=seed), task, terminal)
     fitted = fitting.fit(
         task,
         method,
@@ -125,9 +139,23 @@ def fit(
         files=digests(files.paths),
         progress=terminal.progress,
     )
-    if terminal.is_first:
-        fitted.save(output)
-    _report(fitted, output, folder, time.monotonic() - start, terminal)
+    _save(fitted, output, folder, start, terminal)
+
+
+def _beside(output: Path) -> Path:
+    from lowshot.training.folder import training_folder_of
+
+    return training_folder_of(output)
+
+
+def _show(path: Path | None, make: "Callable[[], Slices]", task: "LowShotTask", terminal: Terminal) -> None:
+    if path is None or not terminal.is_first:
+        return
+    from lowshot.reporting.samples import write_samples
+
+    batch = make()
+    write_samples(path, batch.image, batch.labels, task.names)
+    terminal.progress.note(f"samples: {path}")
 
 
 def _files(
@@ -178,7 +206,11 @@ def _announce(task: "LowShotTask", folder: Path, output: Path, terminal: Termina
         terminal.progress.note(f"{output} is there already and will be replaced at the end")
 
 
-def _report(fitted: "Fitted", output: Path, folder: Path, seconds: float, terminal: Terminal) -> None:
+def _save(fitted: "Fitted", output: Path, folder: Path, start: float, terminal: Terminal) -> None:
+    """Write the model, and say what it took since ``start``."""
+    if terminal.is_first:
+        fitted.save(output)
+    seconds = time.monotonic() - start
     plan = fitted.provenance["plan"]
     steps = sum(stage["steps"] for stage in plan["stages"].values())
     result = {

@@ -10,6 +10,12 @@ DEFINITIONS: dict[str, str] = {
         "its 6-connected erosion (4-connected in a 2-D image). In millimetres where the file tells the spacing, else "
         "in voxels. Where one of the two is empty it is the diagonal of the image, and counted."
     ),
+    "true_positive_ratio": "|A∩B| / |A| of truth A and prediction B. Left out where the truth is empty.",
+    "false_positive_ratio": "|B∖A| / |A|: what was found beside the truth, in sizes of the truth; it may exceed 1.",
+    "radial_error": (
+        "Averaged radial error of a 2-D image: along 180 rays from the centroid of the truth, the distance between the "
+        "outermost crossings of both contours, in radii of the truth. A ray that misses the prediction counts 1."
+    ),
     "volume difference": "Predicted minus true volume: positive means too large.",
     "all structures": "The mean over structures within each case first, then over cases.",
     "±": "Sample standard deviation over cases.",

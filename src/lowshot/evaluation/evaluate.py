@@ -1,6 +1,6 @@
 """Predictions against truth: one score per case and structure.
 
-The definitions are in ``overlap.py`` and ``surface.py``. Here is what they are applied to:
+The definitions are in ``overlap.py``, ``surface.py`` and ``radial.py``. Here is what they are applied to:
 
 - structures are matched by name; the background is not scored, nor is a structure nobody looked for;
 - voxels whose label is unknown are removed from prediction and truth before anything is counted;
@@ -15,9 +15,11 @@ from jaxtyping import Bool
 
 from lowshot.errors import InputError
 from lowshot.evaluation.comparable import comparable_labels, looked_for_structures, with_blank_scan
-from lowshot.evaluation.overlap import dice
+from lowshot.evaluation.overlap import dice, false_positive_ratio, true_positive_ratio
+from lowshot.evaluation.radial import radial_error
 from lowshot.evaluation.scores import CaseScores, Empty, Evaluation, Pairs, Score
 from lowshot.evaluation.surface import VOXELS, hd95, hd95_in_plane, hd95_pooled_voxels
+from lowshot.imaging.grid import Affine
 from lowshot.imaging.scan import LabelledScan, Segmentation
 from lowshot.progress import Progress, Silent
 
@@ -143,4 +145,15 @@ def _score(
         expected_dice=expected_dice,
         hd95_pooled_voxels=hd95_pooled_voxels(prediction, truth) if variants else float("nan"),
         hd95_in_plane=hd95_in_plane(prediction, truth, affine) if variants else float("nan"),
+        true_positive_ratio=true_positive_ratio(prediction, truth),
+        false_positive_ratio=false_positive_ratio(prediction, truth),
+        radial_error=_radial_error(prediction, truth, affine),
     )
+
+
+def _radial_error(prediction: Bool[np.ndarray, "i j k"], truth: Bool[np.ndarray, "i j k"], affine: Affine) -> float:
+    """Of a 2-D image; NaN for a volume."""
+    if truth.shape[2] != 1:
+        return float("nan")
+    spacing = np.linalg.norm(affine[:3, :2], axis=0)
+    return radial_error(prediction[..., 0], truth[..., 0], (float(spacing[0]), float(spacing[1])))

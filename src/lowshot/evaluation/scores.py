@@ -33,6 +33,11 @@ class Score:
     hd95_pooled_voxels: float = float("nan")
     hd95_in_plane: float = float("nan")
     """This and the one above: other scorers' variants, NaN unless asked for."""
+    true_positive_ratio: float = float("nan")
+    false_positive_ratio: float = float("nan")
+    """Parts of the truth's size that were found rightly and wrongly; NaN where the truth is empty."""
+    radial_error: float = float("nan")
+    """Averaged over rays, in radii of the truth; NaN where the truth is empty, and for volumes."""
 
     @property
     def volume_difference(self) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from lowshot.evaluation.statistics import Summary, rank_correlation
 
 ALL_STRUCTURES = "all structures"
 NOT_COMPARABLE = float("nan")
+RATIOS = ("true_positive_ratio", "false_positive_ratio", "radial_error")
+"""Scores without a unit, which are summarised whatever the spacing."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,10 @@ class StructureSummary:
     hd95: Summary
     volume_difference: Summary | None
     """Prediction minus truth; None over all structures, where a sum of differences says nothing."""
+    true_positive_ratio: Summary
+    false_positive_ratio: Summary
+    radial_error: Summary
+    """Of 2-D images."""
     empty_predictions: int
     """Pairs where only the prediction is empty, missing files included: Dice 0, HD95 the image diagonal."""
     empty_truths: int
@@ -63,6 +69,7 @@ def _of_structure(rows: Sequence[Score], mixed: bool) -> StructureSummary:
         dice=Summary.of([row.dice for row in rows]),
         hd95=Summary.of([NOT_COMPARABLE if mixed else row.hd95 for row in rows]),
         volume_difference=Summary.of([NOT_COMPARABLE if mixed else row.volume_difference for row in rows]),
+        **_ratios([[row] for row in rows]),
         **_counts(rows),
     )
 
@@ -74,11 +81,19 @@ def _over_structures(cases: Sequence[CaseScores], mixed: bool) -> StructureSumma
         dice=Summary.of([case.mean_dice for case in cases]),
         hd95=Summary.of(hd95),
         volume_difference=None,
+        **_ratios([case.scores for case in cases]),
         **_counts([row for case in cases for row in case.scores]),
     )
 
 
-def _counts(rows: Sequence[Score]) -> dict[str, int]:
+def _ratios(groups: Sequence[Sequence[Score]]) -> dict[str, Any]:
+    """First the mean within each group, then over groups."""
+    return {
+        name: Summary.of([Summary.of([getattr(row, name) for row in rows]).mean for rows in groups]) for name in RATIOS
+    }
+
+
+def _counts(rows: Sequence[Score]) -> dict[str, Any]:
     return {
         "empty_predictions": sum(row.empty == "prediction" for row in rows),
         "empty_truths": sum(row.empty == "truth" for row in rows),

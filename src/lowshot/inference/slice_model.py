@@ -1,5 +1,6 @@
 """A model that is one network applied slice by slice; volumes go in and come out as volumes."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -55,9 +56,11 @@ class SliceModel:
     def working_memory(self, shape: Triple, run: Run, options: SliceOptions) -> int:
         """Activations of one forward pass, however many slices the scan has."""
         dtype = torch.bfloat16 if run.plan.precision == "bfloat16" else torch.float32
-        count = min(options.slices_at_once, shape[2])
-        image = torch.empty(count, len(self.channels), *shape[:2], device="meta", dtype=dtype)
-        scores = 2 * 4 * count * len(self.names) * shape[0] * shape[1]
+        count, plane = min(options.slices_at_once, shape[2]), shape[:2]
+        if self.preparation.resize is not None:  # whatever the scan, its slices come in this size
+            plane = self.preparation.resize[:2]
+        image = torch.empty(count, len(self.channels), *plane, device="meta", dtype=dtype)
+        scores = 2 * 4 * count * len(self.names) * math.prod(plane)
         return activation_bytes(self.network, (image,)) + scores
 
     def state(self) -> State:

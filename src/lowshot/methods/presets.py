@@ -4,3 +4,32 @@
 FAST = {"levels": ((4, 60), (2, 60))}
 
 MULTI_ATLAS = {"paper": {"vote": "majority"}, "compact": {}, "fast": FAST}
+
+# Ours: what two CPU cores train in minutes.
+MLDS = {
+    "paper": {},
+    "compact": {
+        "size": (128, 128),
+        "widths": (16, 32, 64, 128, 256),
+        "augmentation": "wide",
+        "steps": 2000,
+        "learning_rate": 1e-3,
+    },
+}
+
+# Ours: what two CPU cores train in minutes.
+FCN = {
+    "paper": {},
+    "compact": {
+        "width": 0.25,
+        "norm": True,
+        "balanced": 0.3,
+        "augmentation": "strong",
+        "optimiser": "adam",
+        "schedule": "cosine",
+        "steps": 1000,
+    },
+}
+
+# Nothing of it is trained for long.
+SCS = {"paper": {}, "compact": {}}

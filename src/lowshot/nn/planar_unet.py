@@ -52,6 +52,12 @@ class PlanarUNet(nn.Module):
         maps = self._encoded(image)
         return self.head(self._decoded(maps)[-1]), maps[-1 - level]
 
+    def embedding_width(self, level: int) -> int:
+        """Channels of the map that ``segment_and_embed`` returns."""
+        if not 0 <= level < len(self.widths):
+            raise ValueError(f"level: expected 0 (the bottleneck) to {len(self.widths) - 1}, got {level}")
+        return self.widths[-1 - level]
+
     def decoder_maps(self, image: Float[Tensor, "b c i j"]) -> list[Float[Tensor, "b w h v"]]:
         """What every level of the decoder makes, the bottleneck first; the last is what logits are made from."""
         return self._decoded(self._encoded(image))

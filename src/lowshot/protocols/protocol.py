@@ -6,10 +6,13 @@ A protocol is data. ``lowshot.benchmarking`` runs it; a new one is a file beside
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from lowshot.errors import SettingsError
 from lowshot.phantoms.study import Study
+
+Measure = Literal["dice", "hd95", "radial_error", "true_positive_ratio", "false_positive_ratio"]
+"""A score, by its name in ``lowshot.evaluation.scores.Score``."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class Layout:
     images: str = "images"
     labels: str = "labels"
     names: str = "names.txt"
+    structures: Mapping[int, str] | None = None
+    """What label values mean, where no file of the folder says it as the label maps have them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +92,12 @@ class Protocol:
     preset: str = "compact"
     steps: int | None = None
     """Of every training, so that rows are compared at equal steps; None: the method's own."""
+    minutes: float | None = None
+    """Of every fit instead, where steps of different methods cost too differently to be compared."""
     merge_sides: bool = False
     """Whether left and right twins are one row of the table of structures."""
+    measures: tuple[Measure, ...] = ("dice", "hd95")
+    """The columns of the main table; what papers print stands beside them. Systems are compared by Dice."""
     paper: str = ""
     """Whose figures stand beside ours, as ``published.csv`` names it."""
     dataset: str = ""

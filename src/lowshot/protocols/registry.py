@@ -1,7 +1,7 @@
 """Every protocol by name, for ``lowshot bench``."""
 
 from lowshot.errors import SettingsError
-from lowshot.protocols import compact, lt_net, mre_net
+from lowshot.protocols import compact, elnet, lt_net, mre_net, ultrasound
 from lowshot.protocols.protocol import Protocol
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -15,8 +15,13 @@ PROTOCOLS: dict[str, Protocol] = {
         compact.COMPACT,
         lt_net.ONE_SHOT,
         lt_net.ATLASES,
+        lt_net.SUPERVISED,
         lt_net.PHANTOM_BRAIN,
         lt_net.PHANTOM_ABDOMEN,
+        elnet.CARDIAC,
+        elnet.PHANTOM_CARDIAC,
+        ultrasound.ULTRASOUND,
+        ultrasound.PHANTOM_ULTRASOUND,
     )
 }
 

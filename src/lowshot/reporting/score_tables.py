@@ -21,15 +21,18 @@ ROW_COLUMNS = (
     "empty",
     "missing",
     "expected_dice",
+    "true_positive_ratio",
+    "false_positive_ratio",
+    "radial_error",
     "hd95_pooled_voxels",
     "hd95_in_plane",
 )
 
 
 def rows_table(evaluation: Evaluation) -> Table:
-    """One row per case and structure, by the names of ``Score``; the variants of HD95 when they were computed."""
+    """One row per case and structure, by the names of ``Score``; radial errors of 2-D images, variants of HD95 on demand."""
     rows = tuple(tuple(getattr(score, name) for name in ROW_COLUMNS) for score in evaluation.scores)
-    return Table(tuple(map(Column, ROW_COLUMNS)), rows).without_empty("hd95_pooled_voxels", "hd95_in_plane")
+    return Table(tuple(map(Column, ROW_COLUMNS)), rows).without_empty(*ROW_COLUMNS[-3:])
 
 
 def summary_table(evaluation: Evaluation) -> Table:

@@ -66,6 +66,8 @@ def blur(patches: Float[Tensor, "b c x y z"], deviation: Float[Tensor, " b"]) ->
     b, c = patches.shape[:2]
     x = patches.reshape(1, b * c, *patches.shape[2:])
     for axis in range(3):
+        if x.shape[2 + axis] == 1:  # all that a blur would mix in is the same
+            continue
         size, pad = [1, 1, 1], [0] * 6
         size[axis] = 2 * radius + 1
         pad[2 * (2 - axis)] = pad[2 * (2 - axis) + 1] = radius

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
@@ -11,6 +12,7 @@ from lowshot.errors import ChannelMismatch, EmptySupport
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import LabelledScan, Scan
 from lowshot.transforms.intensity import IntensityRanges, transform_intensity
+from lowshot.transforms.levels import Augmentation
 from lowshot.transforms.spatial import SpatialRanges, apply_spatial, draw_spatial
 from lowshot.transforms.support import known_voxels
 
@@ -28,6 +30,14 @@ class Slices(NamedTuple):
     def of(self, chosen: Int[Tensor, " m"]) -> "Slices":
         """These ones."""
         return Slices(*(part[chosen.to(part.device)] for part in self))
+
+    def drawn(self, count: int, generator: Generator) -> "Slices":
+        """Some of them, each drawn from all."""
+        return self.of(torch.randint(len(self.image), (count,), generator=generator))
+
+    def on(self, device: torch.device) -> "Slices":
+        """The same on another device."""
+        return Slices(*(part.to(device) for part in self))
 
 
 def together(batches: Iterable[Slices]) -> Slices:
@@ -96,16 +106,25 @@ def toned(
     return transform_intensity(image[..., None], intensity, generator)[..., 0]
 
 
+def varied(slices: Slices, augmentation: Augmentation, generator: Generator) -> Slices:
+    """Moved and toned."""
+    slices = moved(slices, augmentation.spatial, generator)
+    return slices._replace(image=toned(slices.image, augmentation.intensity, generator))
+
+
+def unlabelled(image: Float[Tensor, "n c i j"]) -> Slices:
+    """Slices of which nothing is known."""
+    labels = torch.zeros(len(image), *image.shape[2:], dtype=torch.int16)
+    return Slices(image, labels, torch.zeros_like(labels, dtype=torch.bool))
+
+
 def sample_slices(
     slices: Float[Tensor, "n c i j"], indices: Float[Tensor, "n x y 2"], mode: str
 ) -> Float[Tensor, "n c x y"]:
     """Values of each slice at its own fractional indices; beyond its borders it is mirrored."""
     sizes = torch.tensor(slices.shape[2:], device=indices.device)
     grid = (2 * indices / (sizes - 1).clamp_min(1) - 1).flip(-1)  # grid_sample wants (j, i)
-    sampled = torch.nn.functional.grid_sample(
-        slices, grid.to(slices), mode=mode, padding_mode="reflection", align_corners=True
-    )
-    return sampled
+    return F.grid_sample(slices, grid.to(slices), mode=mode, padding_mode="reflection", align_corners=True)
 
 
 def _stacked(voxels: Float[Tensor, "c i j k"]) -> Float[Tensor, "k c i j"]:

@@ -73,6 +73,12 @@ def known_voxels(labelled: LabelledScan) -> Bool[Tensor, "i j k"] | None:
     return looked_for if known is None else known & looked_for
 
 
+def annotated_structures(labelled: LabelledScan) -> set[int]:
+    """The indices that occur where a label can be trusted, background's among them."""
+    labels, known = labelled.truth.labels, known_voxels(labelled)
+    return set(torch.unique(labels if known is None else labels[known]).tolist())
+
+
 def class_counts(volumes: Sequence[Volume], classes: int) -> Int[Tensor, " k"]:
     """Known voxels of every class, over all volumes."""
     counts = [torch.bincount(volume.labels[volume.known].long(), minlength=classes) for volume in volumes]

@@ -7,16 +7,16 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from lowshot.errors import ChannelMismatch
 from lowshot.imaging.grid import Grid
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import Scan
 from lowshot.inference.atlas_model import Atlas
 from lowshot.methods.lt_net.objective import Pair
-from lowshot.registration.affine import Picture, align, centred
+from lowshot.registration.affine import Picture
 from lowshot.registration.fields import Spacing
 from lowshot.registration.labels import shares
 from lowshot.registration.pairwise import laid_upon
+from lowshot.registration.pool import aligned
 from lowshot.registration.sampling import moved, voxel_positions
 from lowshot.training.run import Run
 
@@ -24,28 +24,14 @@ from lowshot.training.run import Run
 def pool_on_grid(
     scans: Sequence[Scan], preparation: Preparation, atlas: Picture, grid: Grid, affine: bool, run: Run
 ) -> Float[Tensor, "n c i j k"]:
-    """Every scan of the pool as it lies in the atlas's world, on the CPU. Alignments are not found twice.
+    """Every scan of the pool as it lies in the atlas's world, on the CPU.
 
     Raises:
         ChannelMismatch: a scan has other channels than the atlas.
         InputError: a scan shows another part of the body.
     """
-
-    def alignments() -> list[Tensor]:
-        with run.progress.task("laying scans upon the atlas", len(scans)) as task:
-            found = []
-            for scan in scans:
-                query = _picture(scan, preparation, atlas)
-                found.append(torch.from_numpy(align(query, atlas) if affine else centred(query, atlas)))
-                task.advance()
-            return found
-
-    worlds = run.stage("alignments", {"affine": affine}, alignments)
-    laid = [
-        laid_upon(_picture(scan, preparation, atlas), world.numpy(), grid)
-        for scan, world in zip(scans, worlds, strict=True)
-    ]
-    return torch.stack(laid)
+    pool = aligned(scans, preparation, atlas, affine, run)
+    return torch.stack([laid_upon(picture, world, grid) for picture, world in pool])
 
 
 def one_hot(atlas: Atlas, grid: Grid, classes: int) -> Float[Tensor, "l i j k"]:
@@ -72,12 +58,3 @@ def atlas_pair(
         drawn = torch.randperm(len(labels), generator=generator)[:labels_per_step].sort().values
         labels = labels[drawn.to(labels.device)]
     return Pair(atlas[None], target.to(atlas.device), None if labels is None else labels[None], spacing)
-
-
-def _picture(scan: Scan, preparation: Preparation, atlas: Picture) -> Picture:
-    if len(scan.channels) != len(atlas.voxels):
-        raise ChannelMismatch(
-            f"{scan.name}: has {len(scan.channels)} channels, the atlas {atlas.name} has {len(atlas.voxels)}"
-        )
-    prepared = preparation.apply(scan)
-    return Picture.of(prepared.name, prepared.voxels, prepared.grid)

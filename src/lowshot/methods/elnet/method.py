@@ -1,0 +1,278 @@
+"""ELNet: organs segmented from one annotated slice, by synthesis and contrast (also printed as ELSNet).
+
+Read from here: ``lowshot.nn.mt_unet`` is the network, ``objective.py`` the losses, ``batches.py`` and
+``lowshot.transforms.synthesis`` the data, and ``fit`` below the two stages. This folder's README maps the paper's
+equations to functions and lists our deviations. U-Net and MT-UNet from the exemplar alone are the same with parts
+switched off.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from lowshot.contract import State
+from lowshot.errors import SettingsError
+from lowshot.imaging.preparation import Preparation
+from lowshot.inference.header import Header
+from lowshot.inference.slice_model import SliceModel, SliceOptions
+from lowshot.methods.elnet.batches import Drawing, Sources, draw, pseudo_labels
+from lowshot.methods.elnet.objective import Weights, elnet_loss
+from lowshot.nn.mt_unet import MTUNet
+from lowshot.nn.planar_unet import PlanarUNet
+from lowshot.task import LowShotTask
+from lowshot.training.loop import Goal, train
+from lowshot.training.run import Run
+from lowshot.training.schedules import polynomial
+from lowshot.training.teacher import MeanTeacher
+from lowshot.transforms.levels import AUGMENTATION, Level
+from lowshot.transforms.slices import Slices, annotated_slices, pool_of, together, unlabelled
+from lowshot.transforms.support import annotated_structures
+from lowshot.transforms.synthesis import Synthesis, backgrounds_of, synthesise
+
+Pair = tuple[int, int]
+NetworkName = Literal["mt-unet", "unet"]
+POSITIVE = ("size", "stem", "widths", "exemplars", "temperature", "steps", "learning_rate", "taught_rate")
+NOT_NEGATIVE = (
+    *("exemplar_loss", "synthetic_loss", "pseudo_loss", "contrast", "second_contrast", "weight_decay"),
+    *("synthetic", "pseudo_labelled", "rounds", "level"),
+)
+SHARES = ("dice_share", "black_backgrounds", "own_backgrounds", "confidence", "teacher_momentum", "first_share")
+MOST_PIXELS, MOST_LEVELS = 4096**2, 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class ELNet:
+    """Defaults are the published settings; each says where it comes from (paper, code, ours)."""
+
+    # What the network sees
+    size: Pair = (224, 224)  # paper; every slice is stretched to it
+    crop: Literal["none", "foreground"] = "none"  # ours
+    intensity: str = "foreground-zscore"  # ours; the paper's window for CT: window:-125:275
+
+    # Network
+    network: NetworkName = "mt-unet"  # paper
+    stem: tuple[int, ...] = (64, 128, 256)  # code (MT-UNet); U-Net has no stem
+    widths: tuple[int, ...] = (256, 512, 1024)  # code (MT-UNet)
+
+    # Exemplar-guided synthesis (ESM)
+    exemplar_intensity: bool = True  # paper: the four switches of its ablation
+    exemplar_geometry: bool = True
+    background_intensity: bool = True
+    background_geometry: bool = True
+    black_backgrounds: float = 0.5  # ours: share of black ones; the others are the first and last slices of the pool
+    own_backgrounds: float = 0.0  # ours: share of the exemplar's own slice, its structures filled in from around
+
+    # Weights of the losses; 0 switches a term off
+    exemplar_loss: float = 1.0  # paper
+    synthetic_loss: float = 1.0  # ours: λ_s, the paper is silent
+    pseudo_loss: float = 1.0  # ours: λ_u; without it there is no second stage
+    contrast: float = 0.1  # ours: λ_c in the first stage (PCEM)
+    second_contrast: float = 0.1  # ours: λ_c in the second
+    dice_share: float = 0.5  # code (MT-UNet): half cross-entropy, half Dice
+    temperature: float = 0.07  # ours
+    level: int = 0  # ours: prototypes at the bottleneck; 1 is the next finer map of the encoder
+
+    # What is in a batch
+    exemplars: int = 2  # ours: the paper says 12 in all
+    synthetic: int = 10  # ours; in the second stage those above 12 make room
+    pseudo_labelled: int = 5  # ours
+    augmentation: Level = "turns"  # paper: rotation (and flips, which we leave out: organs have sides)
+
+    # Beyond the paper
+    confidence: float = 0.0  # ours: least probability of a pseudo-label that is learned from
+    teacher: bool = False  # ours: pseudo-labels come from a mean teacher, anew in every step
+    teacher_momentum: float = 0.99  # ours
+    rounds: int = 1  # ours: of pseudo-labels and a network that learns from them
+    first_share: float = 0.5  # ours: part of the training that the first network gets
+    allow_missing: bool = False  # ours: whether the exemplar may lack a structure, which is then never found
+
+    # Training
+    steps: int = 20_000  # ours: of all stages together; the paper is silent
+    learning_rate: float = 1e-4  # paper
+    taught_rate: float = 1.0  # ours: times that where a teacher goes on with the first network
+    weight_decay: float = 1e-4  # paper
+
+    Options: ClassVar[type] = SliceOptions
+
+    def __post_init__(self) -> None:
+        self._preparation()
+        _ = self._synthesis  # refuses shares of more than 1 together
+        for name in POSITIVE:
+            value = getattr(self, name)
+            if any(not 0 < each < math.inf for each in (value if isinstance(value, tuple) else (value,))):
+                raise SettingsError(f"{name}: expected more than 0, got {value}")
+        for name in NOT_NEGATIVE:
+            if not 0 <= getattr(self, name) < math.inf:
+                raise SettingsError(f"{name}: expected a number from 0 on, got {getattr(self, name)}")
+        for name in SHARES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise SettingsError(f"{name}: expected a share from 0 to 1, got {getattr(self, name)}")
+        if self.two_stages and not 0 < self.first_share < 1:
+            raise SettingsError(f"first_share: both stages need a part of the training, got {self.first_share}")
+        self._refuse_networks_out_of_range()
+
+    def _refuse_networks_out_of_range(self) -> None:
+        if not 2 <= len(self.widths) <= MOST_LEVELS or not 1 <= len(self.stem) <= MOST_LEVELS:
+            raise SettingsError(f"widths, stem: expected 2 and up to {MOST_LEVELS}, got {self.widths} and {self.stem}")
+        halvings = len(self.widths) - 1 if self.network == "unet" else len(self.stem)
+        if any(each % (1 << halvings) for each in self.size) or math.prod(self.size) > MOST_PIXELS:
+            raise SettingsError(
+                f"size: expected multiples of {1 << halvings} and at most {MOST_PIXELS:,} pixels, got {self.size}"
+            )
+        if self.level >= len(self.widths):
+            raise SettingsError(f"level: expected less than {len(self.widths)}, got {self.level}")
+
+    @property
+    def two_stages(self) -> bool:
+        """Whether a network learns from what another one made of the pool."""
+        return bool(self.pseudo_loss and self.pseudo_labelled and self.rounds)
+
+    def problems(self, task: LowShotTask) -> list[str]:
+        """Needs every structure in the annotated slices and, for the second stage, a pool."""
+        found = []
+        if not task.support:
+            found.append("ELNet learns from an annotated slice; give at least one")
+        seen = {index for each in task.support for index in annotated_structures(each)}
+        missing = [name for k, name in enumerate(task.names.names) if k and k not in seen]
+        if task.support and missing and not self.allow_missing:
+            found.append(
+                f"nothing annotated shows {', '.join(missing)}, so that could never be found; annotate a slice that "
+                "does, or go on without (--allow-missing)"
+            )
+        if task.support and 0 not in seen:
+            found.append("nothing annotated is background, so there is nothing to tell structures from")
+        if self.two_stages and not len(task.unlabelled) and not any(each.known is not None for each in task.support):
+            found.append(
+                "learns from slices without labels, too: give scans with --unlabelled, such as those to be segmented "
+                "(or switch the second stage off: --set pseudo_loss=0)"
+            )
+        return found
+
+    def fit(self, task: LowShotTask, run: Run) -> SliceModel:
+        """Train a network on the exemplars and slices made from them, then one on its labels of the pool as well."""
+        sources, pool = self._sources(task, run)
+        make = partial(self._network, len(task.channels), len(task.names))
+        share = self.first_share if self.two_stages else 1.0
+        network = self._learn("first network", share, make, self._weights(self.contrast), sources, run)
+        for n in range(self.rounds if self.two_stages else 0):
+            network = self._second(n, network, make, pool, sources, run)
+        return SliceModel(network, task.names, task.channels, self._preparation())
+
+    def samples(self, task: LowShotTask, run: Run) -> Slices:
+        """Synthetic slices, as many as are in a batch of the first stage."""
+        if not self.synthetic_loss or not self.synthetic:
+            raise SettingsError("no samples: with synthetic_loss or synthetic at 0, nothing is made from the exemplar")
+        sources, _ = self._sources(task, run)
+        return synthesise(
+            sources.exemplars, sources.backgrounds, self._synthesis, self.synthetic, run.generator("samples")
+        )
+
+    def _sources(self, task: LowShotTask, run: Run) -> tuple[Sources, Float[Tensor, "n c i j"]]:
+        """What the first stage draws from, and the pool."""
+        annotated = [annotated_slices(each, self._preparation()) for each in task.support]
+        exemplars = together(slices for slices, _ in annotated)
+        stacks = [rest for _, rest in annotated if len(rest)]
+        stacks += pool_of(task.unlabelled, self._preparation(), task.channels)
+        backgrounds = backgrounds_of(stacks, exemplars)
+        return Sources(exemplars.on(run.device), backgrounds.to(run.device)), torch.cat([exemplars.image[:0], *stacks])
+
+    def _second(
+        self,
+        number: int,
+        network: nn.Module,
+        make: Callable[[], nn.Module],
+        pool: Float[Tensor, "n c i j"],
+        sources: Sources,
+        run: Run,
+    ) -> nn.Module:
+        """A fresh network that learns from the other one's labels of the pool, or the same with a teacher."""
+        stage, share = f"network {number + 2}", (1 - self.first_share) / self.rounds
+        if self.teacher:
+            seen, begin = unlabelled(pool), lambda: network
+        else:
+            find = partial(pseudo_labels, network, pool, self.confidence, run)
+            seen, begin = Slices(pool, **run.stage(f"labels for {stage}", {"number": number}, find)), make
+        taught = replace(sources, pool=seen.on(run.device))
+        return self._learn(stage, share, begin, self._weights(self.second_contrast), taught, run)
+
+    def restore(self, state: State) -> SliceModel:
+        """The last network alone is kept."""
+        header = Header.from_json(state.header)
+        with torch.device("meta"):  # no memory and no random numbers for weights that are about to be replaced
+            network = self._network(len(header.channels), len(header.names))
+        return SliceModel.restore(network, state)
+
+    def _learn(
+        self, stage: str, share: float, make: Callable[[], nn.Module], weights: Weights, sources: Sources, run: Run
+    ) -> nn.Module:
+        """One network's training; where a mean teacher labels the pool for it, the teacher is what comes out."""
+        with run.seeded(stage):
+            network = run.place(make())
+        teacher = MeanTeacher(network, self.teacher_momentum) if self.teacher and sources.pool is not None else None
+        goal = Goal(
+            partial(elnet_loss, network, weights, None if teacher is None else teacher.network),
+            network,
+            AdamW(
+                network.parameters(),
+                self.learning_rate * (1.0 if teacher is None else self.taught_rate),
+                weight_decay=self.weight_decay,
+            ),
+            polynomial(0.9),
+        )
+        train(
+            [goal],
+            partial(draw, sources, self._drawing(weights, sources), run),
+            steps=max(1, round(share * self.steps)),
+            run=run,
+            stage=stage,
+            share=share,
+            state={} if teacher is None else {"teacher": teacher.network},
+            after_step=None if teacher is None else teacher.follow,
+        )
+        return network if teacher is None else teacher.network
+
+    def _weights(self, contrast: float) -> Weights:
+        return Weights(
+            exemplar=self.exemplar_loss,
+            synthetic=self.synthetic_loss,
+            pseudo_labelled=self.pseudo_loss,
+            contrast=contrast,
+            dice_share=self.dice_share,
+            temperature=self.temperature,
+            level=self.level,
+            confidence=self.confidence,
+        )
+
+    def _drawing(self, weights: Weights, sources: Sources) -> Drawing:
+        """Twelve slices, say: without synthetic ones all are exemplars; pseudo-labelled ones take the synthetic's."""
+        pseudo = 0 if sources.pool is None else self.pseudo_labelled
+        synthetic = max(0, self.synthetic - pseudo) if weights.synthetic else 0
+        exemplars = self.exemplars + self.synthetic - (pseudo + synthetic)
+        return Drawing(exemplars, synthetic, pseudo, self._synthesis, AUGMENTATION[self.augmentation])
+
+    @property
+    def _synthesis(self) -> Synthesis:
+        return Synthesis(
+            exemplar_intensity=self.exemplar_intensity,
+            exemplar_geometry=self.exemplar_geometry,
+            background_intensity=self.background_intensity,
+            background_geometry=self.background_geometry,
+            black=self.black_backgrounds,
+            own=self.own_backgrounds,
+        )
+
+    def _preparation(self) -> Preparation:
+        # As stored: slices are what the file has along its third axis, whatever the body's planes are.
+        return Preparation(None, None, self.crop, self.intensity, (*self.size, None))
+
+    def _network(self, channels: int, classes: int) -> nn.Module:
+        if self.network == "unet":
+            return PlanarUNet(channels, classes, widths=self.widths)
+        return MTUNet(channels, classes, stem=self.stem, widths=self.widths, size=self.size)

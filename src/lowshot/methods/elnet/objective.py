@@ -1,0 +1,76 @@
+"""ELNet's losses: segmentation of exemplars, synthetic and pseudo-labelled slices, and contrast of class prototypes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+
+from lowshot.losses.contrastive import class_prototypes, prototype_contrast
+from lowshot.losses.segmentation import segmentation_loss
+from lowshot.transforms.slices import Slices
+
+SOURCES = ("exemplar", "synthetic", "pseudo_labelled")
+
+
+@dataclass
+class Batch:
+    """One step's slices: exemplars first, then synthetic, then pseudo-labelled ones."""
+
+    slices: Slices
+    counts: tuple[int, int, int]
+    """Of each of ``SOURCES``."""
+    draws: Generator
+    """For what the loss draws: the other image that a prototype is to resemble."""
+    plain_pool: Float[Tensor, "n c i j"]
+    """The pool's slices before their grey values were changed, as a teacher sees them."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of the terms; 0 switches one off."""
+
+    exemplar: float = 1.0
+    synthetic: float = 1.0
+    pseudo_labelled: float = 1.0
+    contrast: float = 0.1
+    dice_share: float = 0.5
+    """Of the segmentation loss; the rest is cross-entropy."""
+    temperature: float = 0.07
+    level: int = 0
+    """At which of the encoder's maps prototypes are formed; 0 is the deepest."""
+    confidence: float = 0.0
+    """Least probability of a teacher's label that is learned from."""
+
+
+def elnet_loss(
+    network: nn.Module, weights: Weights, teacher: nn.Module | None, batch: Batch, done: float
+) -> Mapping[str, Tensor]:
+    """L_e + λ_s L_s + λ_u L_u + λ_c L_c; the pool has no share in it before it has pseudo-labels."""
+    image, labels, known = batch.slices if teacher is None else taught(batch, teacher, weights.confidence)
+    if weights.contrast:
+        logits, embedding = network.segment_and_embed(image, weights.level)  # type: ignore[operator]
+    else:
+        logits = network(image)
+    terms = {}
+    parts = zip(*(torch.split(part, list(batch.counts)) for part in (logits, labels, known)), strict=True)
+    for source, (part, truth, mask) in zip(SOURCES, parts, strict=True):
+        weight = getattr(weights, source)
+        if weight and len(part):
+            terms[source] = weight * segmentation_loss(part, truth, mask, weights.dice_share)
+    if weights.contrast:
+        predicted = logits.detach().argmax(dim=1)
+        prototypes, present = class_prototypes(embedding, predicted, logits.shape[1])
+        terms["contrast"] = weights.contrast * prototype_contrast(prototypes, present, batch.draws, weights.temperature)
+    return terms
+
+
+def taught(batch: Batch, teacher: nn.Module, confidence: float) -> Slices:
+    """The batch, with the teacher's labels for its part of the pool (ours, not in the paper)."""
+    with torch.no_grad():
+        sure, found = teacher(batch.plain_pool).float().softmax(dim=1).max(dim=1)
+    image, labels, known = batch.slices
+    others = len(image) - len(found)
+    labels = torch.cat([labels[:others], found.to(labels)])
+    return Slices(image, labels, torch.cat([known[:others], sure >= confidence]))

@@ -1,0 +1,159 @@
+"""FCN-8s from annotated images, or slices of volumes: what MRE-Net is compared with on breast ultrasound.
+
+Its paper (Table XII) takes FCN, with tuned settings, from another paper that was not available to us. So the network is
+the published one (``lowshot.nn.fcn``), the size of images MRE-Net's, and the training ours.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from torch import Generator, Tensor
+from torch.optim import SGD, Adam, Optimizer
+
+from lowshot.contract import State
+from lowshot.errors import SettingsError
+from lowshot.imaging.preparation import Preparation
+from lowshot.inference.header import Header
+from lowshot.inference.slice_model import SliceModel, SliceOptions
+from lowshot.losses.segmentation import segmentation_loss
+from lowshot.nn.fcn import MULTIPLE, FCN8s
+from lowshot.nn.vgg import VGG16, load_vgg
+from lowshot.task import LowShotTask
+from lowshot.training.loop import Goal, train
+from lowshot.training.run import Run
+from lowshot.training.schedules import constant, cosine
+from lowshot.transforms.levels import AUGMENTATION, Level
+from lowshot.transforms.patches import Patches, PatchSampling, Volume, sample_patches
+from lowshot.transforms.support import prepare_support
+
+POSITIVE = ("size", "width", "batch", "steps", "learning_rate")
+SHARES = ("balanced", "dropout", "momentum")
+MOST_PIXELS, WIDEST = 4096**2, 4.0
+IMAGENET_CHANNELS = (1, 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FCN:
+    """FCN-8s. Defaults are the published network and ours for its training; MRE-Net's paper gives the size alone."""
+
+    # What the network sees
+    size: tuple[int, int] = (128, 128)  # MRE-Net's paper; every slice is stretched to it
+    crop: Literal["none", "foreground"] = "none"  # ours
+    intensity: str = "zscore"  # ours; about the scale for which weights from ImageNet were made
+
+    # Network
+    width: float = 1.0  # paper
+    norm: bool = False  # paper
+    dropout: float = 0.5  # paper
+    weights: str | None = None
+    """File with VGG-16's weights as torchvision saves them (.pth, .safetensors); None: trained from random ones."""
+
+    # What is in a batch
+    batch: int = 8  # ours
+    balanced: float = 0.0  # ours: share of images moved so that a voxel of a class drawn uniformly is in the middle
+    augmentation: Level = "none"  # ours
+
+    # Training
+    optimiser: Literal["sgd", "adam"] = "sgd"  # paper of FCN
+    schedule: Literal["constant", "cosine"] = "constant"  # paper of FCN
+    steps: int = 3000  # ours: MRE-Net's
+    learning_rate: float = 1e-3  # ours
+    momentum: float = 0.9  # paper of FCN
+    weight_decay: float = 5e-4  # paper of FCN
+
+    Options: ClassVar[type] = SliceOptions
+
+    def __post_init__(self) -> None:
+        self._preparation()
+        for name in POSITIVE:
+            value = getattr(self, name)
+            if any(not 0 < each < math.inf for each in (value if isinstance(value, tuple) else (value,))):
+                raise SettingsError(f"{name}: expected more than 0, got {value}")
+        for name in SHARES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise SettingsError(f"{name}: expected a share from 0 to 1, got {getattr(self, name)}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise SettingsError(f"weight_decay: expected a number from 0 on, got {self.weight_decay}")
+        if any(size % MULTIPLE for size in self.size) or math.prod(self.size) > MOST_PIXELS:
+            raise SettingsError(f"size: expected multiples of {MULTIPLE}, {MOST_PIXELS:,} pixels at most, {self.size}")
+        if self.width > WIDEST:
+            raise SettingsError(f"width: expected at most {WIDEST:g} times the published one, got {self.width}")
+        if self.weights is not None and self.width != 1:
+            raise SettingsError(f"weights: they are of VGG-16 in its full width, not of {self.width} times that")
+
+    def problems(self, task: LowShotTask) -> list[str]:
+        """Needs a support; weights from ImageNet need a grey image, or three channels."""
+        found = []
+        if not task.support:
+            found.append("FCN learns from annotated images or slices; give at least one")
+        if self.weights is not None and task.support and len(task.channels) not in IMAGENET_CHANNELS:
+            found.append(f"weights of VGG-16 are for one grey channel or three, and there are {len(task.channels)}")
+        if self.weights is not None and not Path(self.weights).is_file():
+            found.append(f"there is no file of weights at {self.weights}")
+        return found
+
+    def fit(self, task: LowShotTask, run: Run) -> SliceModel:
+        """Train on whole images, or slices, drawn from the annotated scans."""
+        preparation, volumes = prepare_support(task.support, self._preparation(), None, run)
+        with run.seeded("weights"):
+            network = self._network(len(task.channels), len(task.names))
+        if self.weights is not None:
+            _take_weights(network.backbone, Path(self.weights), run)
+        goal = Goal(
+            partial(_loss, network),
+            network,
+            self._optimiser(network),
+            schedule=cosine(warmup=0.05) if self.schedule == "cosine" else constant,
+        )
+        spatial, intensity = AUGMENTATION[self.augmentation]
+        sampling = PatchSampling((*self.size, 1), self.batch, self.balanced, spatial, intensity)
+        train([goal], partial(_batch, volumes, sampling, run), steps=self.steps, run=run)
+        return SliceModel(network, task.names, task.channels, preparation)
+
+    def restore(self, state: State) -> SliceModel:
+        """The network's architecture follows from the settings."""
+        header = Header.from_json(state.header)
+        with torch.device("meta"):  # no memory and no random numbers for weights that are about to be replaced
+            network = self._network(len(header.channels), len(header.names))
+        return SliceModel.restore(network, state)
+
+    def _preparation(self) -> Preparation:
+        return Preparation("RAS", None, self.crop, self.intensity, (*self.size, None))
+
+    def _network(self, channels: int, classes: int) -> FCN8s:
+        return FCN8s(channels, classes, width=self.width, norm=self.norm, dropout=self.dropout)
+
+    def _optimiser(self, network: FCN8s) -> Optimizer:
+        if self.optimiser == "adam":
+            return Adam(network.parameters(), self.learning_rate)
+        return SGD(network.parameters(), self.learning_rate, self.momentum, weight_decay=self.weight_decay)
+
+
+def _take_weights(backbone: VGG16, file: Path, run: Run) -> None:
+    """Weights of the file into the backbone; says what it did not find.
+
+    Raises:
+        SettingsError: nothing in the file fits.
+    """
+    loaded = load_vgg(backbone, file)
+    if not loaded.names:
+        some = ", ".join(loaded.unused[:3]) or "nothing"
+        raise SettingsError(f"{file}: expected VGG-16's features.0.weight and so on, found {some}")
+    run.progress.note(f"{file.name}: {len(loaded.names)} tensors taken, {len(loaded.unused)} of no use to FCN")
+    if loaded.missing:
+        run.progress.warn(f"{file.name} has no fitting {', '.join(loaded.missing)}; these begin at random")
+
+
+def _batch(volumes: Sequence[Volume], sampling: PatchSampling, run: Run, step: int, generator: Generator) -> Patches:
+    patches = sample_patches(volumes, sampling, generator)
+    image, labels, known, coordinates = (part.squeeze(-1) for part in patches)
+    return Patches(run.tensor(image), labels, known, coordinates)
+
+
+def _loss(network: FCN8s, batch: Patches, done: float) -> Mapping[str, Tensor]:
+    return {"cross_entropy": segmentation_loss(network(batch.image), batch.labels, batch.known, 0.0)}

@@ -1,0 +1,97 @@
+"""ELNet's tables on the heart: one annotated slice, a pool of patients without labels, and others as the test."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from lowshot.phantoms.study import Study
+from lowshot.protocols.protocol import Fold, Layout, Protocol, Published, System
+
+FIVE, TWO = (1, 2, 3, 4, 5), (1, 2)
+
+SECOND_FRAMES = (
+    *(12, 12, 15, 15, 13, 16, 7, 13, 13, 13, 8, 13, 14, 13, 10, 12, 9, 10, 11, 11),
+    *(13, 11, 9, 9, 9, 12, 11, 9, 12, 12),
+)
+"""End-systole of patients 1 to 30; end-diastole is frame 1."""
+
+
+def _frames(patients: range) -> tuple[str, ...]:
+    return tuple(
+        f"patient{number:03d}_frame{frame:02d}" for number in patients for frame in (1, SECOND_FRAMES[number - 1])
+    )
+
+
+def _elnet(table: str, printed: str, seeds: tuple[int, ...] = TWO, **changes: Any) -> System:
+    return System(method="elnet", settings=changes, seeds=seeds, published={"": Published(table, printed)})
+
+
+MODULES: Mapping[str, System] = {
+    "unet (exemplar alone)": System(method="unet-slices", seeds=FIVE, published={"": Published("1", "u-net")}),
+    "mt-unet (exemplar alone)": System(method="mt-unet", seeds=TWO, published={"": Published("3", "elnet[]")}),
+    "mlds": System(method="mlds", seeds=TWO, published={"": Published("1", "mlds")}),
+    "+ ESM": _elnet("3", "elnet[esm]", contrast=0.0, pseudo_loss=0.0),
+    "+ PCEM in stage 1": _elnet("3", "elnet[esm,pcem-s1]", pseudo_loss=0.0),
+    "elnet": _elnet("1", "elnet", FIVE),
+    "elnet, beyond the paper": System(method="elnet", preset="compact-taught", seeds=FIVE),
+}
+
+LOSSES: Mapping[str, System] = {
+    "without L_s": _elnet("4 left", "elnet[le,lc-s1,lc-s2,lu]", synthetic_loss=0.0),
+    "without L_c in stage 1": _elnet("4 left", "elnet[le,ls,lc-s2,lu]", contrast=0.0),
+    "without L_c in stage 2": _elnet("4 left", "elnet[le,ls,lc-s1,lu]", second_contrast=0.0),
+}
+STILL = ("exemplar_intensity", "exemplar_geometry", "background_intensity", "background_geometry")
+
+
+def _transforms(printed: str, *moving: str) -> System:
+    """The full method with these transforms alone."""
+    still: dict[str, Any] = {name: False for name in STILL if name not in moving}
+    return _elnet("4 right", printed, **still)
+
+
+TRANSFORMS: Mapping[str, System] = {
+    "no transforms": _transforms("elnet[]"),
+    "exemplar alone transformed": _transforms("elnet[int-e,geo-e]", "exemplar_intensity", "exemplar_geometry"),
+    "intensity alone": _transforms("elnet[int-e,int-b]", "exemplar_intensity", "background_intensity"),
+    "geometry alone": _transforms("elnet[geo-e,geo-b]", "exemplar_geometry", "background_geometry"),
+    "background's intensity kept": _transforms(
+        "elnet[int-e,geo-e,geo-b]", "exemplar_intensity", "exemplar_geometry", "background_geometry"
+    ),
+    "background's geometry kept": _transforms(
+        "elnet[int-e,int-b,geo-e]", "exemplar_intensity", "background_intensity", "exemplar_geometry"
+    ),
+}
+
+POOL = _frames(range(1, 21))
+CARDIAC = Protocol(
+    name="cardiac-one-slice",
+    summary="ELNet's tables 1, 3 and 4 on cardiac MR: one annotated slice, 20 patients as the pool, 10 as the test",
+    folds=(Fold("one slice", POOL, _frames(range(21, 31)), unlabelled=POOL, one_slice=True),),
+    systems={**MODULES, **LOSSES, **TRANSFORMS},
+    reference="elnet",
+    layout=Layout(names="labels.txt"),
+    minutes=10.0,
+    paper="elnet",
+    dataset="acdc",
+    differs=(
+        "data: both frames of 30 patients of ACDC, whose voxel size was lost, so that 1 mm is 1 voxel; the paper: 70 "
+        "patients as the pool, 10 as the test",
+        "one exemplar for each seed, drawn among the slices that show all three structures; the paper: five runs",
+        "ours: the preset compact (128×128 pixels, narrow networks, strong augmentation) and minutes on a CPU",
+    ),
+)
+
+_SUBJECTS = tuple(f"subject-{n:02d}" for n in range(1, 9))
+PHANTOM_CARDIAC = replace(
+    CARDIAC,
+    name="phantom-one-slice",
+    summary="The same on synthetic hearts, which needs no data",
+    folds=(Fold("one slice", _SUBJECTS[:5], _SUBJECTS[5:], unlabelled=_SUBJECTS[:5], one_slice=True),),
+    systems={name: replace(system, seeds=(1,), published={}) for name, system in MODULES.items()},
+    study=Study(anatomy="cardiac-mr", shape=(96, 96, 8), subjects=8),
+    layout=Layout(),
+    steps=200,
+    minutes=None,
+    differs=("nothing published stands beside this",),
+)

@@ -1,0 +1,76 @@
+import torch
+from torch import nn
+
+from lowshot.methods.elnet.batches import Drawing, Sources, draw, pseudo_labels
+from lowshot.training.run import Run
+from lowshot.transforms.levels import AUGMENTATION
+from lowshot.transforms.slices import Slices, unlabelled
+from lowshot.transforms.synthesis import Synthesis
+
+RUN = Run(device="cpu", precision="float32", memory_format="contiguous", threads=1)
+
+
+def exemplars(count=2):
+    labels = torch.zeros(count, 16, 16, dtype=torch.int16)
+    labels[:, 4:8, 4:12], labels[:, 8:12, 4:12] = 1, 2
+    return Slices(labels[:, None].float(), labels, torch.ones_like(labels, dtype=torch.bool))
+
+
+def sources(pool=None):
+    return Sources(exemplars(), torch.rand(3, 1, 16, 16), pool)
+
+
+def drawing(level="none", pseudo=0):
+    return Drawing(2, 3, pseudo, Synthesis(), AUGMENTATION[level])
+
+
+def at(step):
+    return torch.Generator().manual_seed(step)
+
+
+def test_a_batch_is_exemplars_then_synthetic_then_pseudo_labelled():
+    pool = Slices(
+        torch.full((4, 1, 16, 16), 7.0), torch.ones(4, 16, 16, dtype=torch.int16), torch.ones(4, 16, 16).bool()
+    )
+    batch = draw(sources(pool), drawing(pseudo=2), RUN, 0, at(0))
+    assert batch.counts == (2, 3, 2)
+    assert len(batch.slices.image) == 7
+    assert batch.slices.image[:2].equal(exemplars().image)
+    assert (batch.slices.image[5:] == 7).all()
+    assert (batch.slices.labels[5:] == 1).all()
+
+
+def test_the_first_stage_has_no_pool():
+    batch = draw(sources(), drawing(), RUN, 0, at(0))
+    assert batch.counts == (2, 3, 0)
+    assert len(batch.plain_pool) == 0
+
+
+def test_a_batch_is_a_function_of_its_generator():
+    first, again, other = (draw(sources(), drawing("wide"), RUN, 0, at(step)) for step in (1, 1, 2))
+    assert first.slices.image[:2].equal(again.slices.image[:2])
+    assert not first.slices.image[:2].equal(other.slices.image[:2])
+    assert torch.rand(3, generator=first.draws).equal(torch.rand(3, generator=again.draws))
+
+
+def test_a_teacher_sees_what_the_student_sees_with_its_own_grey_values():
+    pool = unlabelled(torch.rand(6, 1, 16, 16))
+    turned = draw(sources(pool), drawing("turns", pseudo=2), RUN, 0, at(0))
+    assert turned.slices.image[5:].equal(turned.plain_pool)
+    wide = draw(sources(pool), drawing("wide", pseudo=2), RUN, 0, at(0))
+    assert not wide.slices.image[5:].equal(wide.plain_pool)
+
+
+class Thresholds(nn.Module):
+    """Sure of bright pixels, less so of dark ones."""
+
+    def forward(self, image):
+        return torch.cat([-image, image], dim=1)
+
+
+def test_pseudo_labels_are_known_where_the_network_is_sure():
+    image = torch.tensor([3.0, 0.1, -0.1, -3.0]).view(1, 1, 2, 2).repeat(9, 1, 1, 1)
+    found = pseudo_labels(Thresholds(), image, 0.9, RUN)
+    assert found["labels"][8].tolist() == [[1, 1], [0, 0]]
+    assert found["known"][8].tolist() == [[True, False], [False, True]]
+    assert pseudo_labels(Thresholds(), image, 0.0, RUN)["known"].all()

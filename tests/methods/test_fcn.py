@@ -1,0 +1,148 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from lowshot.errors import SettingsError, UnreadableFile
+from lowshot.imaging.names import Names
+from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
+from lowshot.inference.predict import predict
+from lowshot.inference.slice_model import SliceOptions
+from lowshot.methods.fcn import FCN
+from lowshot.methods.presets import FCN as PRESETS
+from lowshot.nn.vgg import VGG16
+from lowshot.progress import Silent
+from lowshot.task import LowShotTask
+from lowshot.training.run import Run
+
+NAMES = Names(("background", "lesion"), (0, 255))
+TINY = {"size": (32, 32), "width": 1 / 16, "batch": 4, "norm": True, "optimiser": "adam", "dropout": 0.0}
+QUICK = FCN(**TINY, steps=60, learning_rate=1e-2)
+
+
+def image(seed, shape=(60, 44, 1), names=NAMES):
+    """A dark disc of about a third of the image in bright noise, as a picture without spacing."""
+    random = torch.Generator().manual_seed(seed)
+    i, j = torch.meshgrid(*[torch.linspace(-1, 1, size) for size in shape[:2]], indexing="ij")
+    x, y = 0.4 * (torch.rand(2, generator=random) - 0.5)
+    labels = (((i - x) ** 2 + (j - y) ** 2) < 0.3).to(torch.int16)[..., None].expand(shape).contiguous()
+    voxels = 150.0 - 100.0 * labels + 20.0 * torch.randn(shape, generator=random)
+    scan = Scan(f"image {seed}", voxels[None], np.eye(4), spacing_known=False)
+    return LabelledScan(scan, Segmentation(labels, names, np.eye(4)))
+
+
+def run(**more):
+    return Run(device="cpu", precision="float32", memory_format="contiguous", threads=1, **more)
+
+
+def dice(model, query):
+    found = predict(model, query.scan, run(), SliceOptions()).segmentation.labels > 0
+    truth = query.truth.labels > 0
+    return float(2 * (found & truth).sum() / (found.sum() + truth.sum()))
+
+
+def test_it_learns_from_images_of_mixed_sizes_and_segments_another():
+    support = [image(0), image(1, (40, 70, 1)), image(2, (33, 33, 1))]
+    model = QUICK.fit(LowShotTask(NAMES, support), run())
+    assert dice(model, image(5, (52, 75, 1))) > 0.8
+
+
+def test_slices_of_a_volume_of_which_only_some_are_annotated():
+    volume = image(0, (40, 40, 5))
+    known = torch.zeros(40, 40, 5, dtype=torch.bool)
+    known[..., 2] = True
+    given = LabelledScan(volume.scan, volume.truth, known)
+    model = FCN(**TINY, steps=3).fit(LowShotTask(NAMES, [given]), run())
+    assert predict(model, volume.scan, run(), SliceOptions()).segmentation.labels.shape == (40, 40, 5)
+
+
+def test_it_is_restored_from_its_state():
+    method = FCN(**TINY, steps=2)
+    model = method.fit(LowShotTask(NAMES, [image(0)]), run())
+    state = model.state()
+    restored = method.restore(state._replace(header=json.loads(json.dumps(state.header))))
+    both = [predict(each, image(3).scan, run(), SliceOptions()).segmentation.labels for each in (model, restored)]
+    assert torch.equal(*both)
+
+
+class Told(Silent):
+    def __init__(self):
+        self.notes, self.warnings = [], []
+
+    def note(self, message):
+        self.notes.append(message)
+
+    def warn(self, message):
+        self.warnings.append(message)
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """VGG-16 of full width would take seconds to start."""
+    monkeypatch.setattr("lowshot.nn.fcn.VGG16", lambda channels, width, norm: VGG16(channels, width=1 / 16, norm=norm))
+    monkeypatch.setattr("lowshot.nn.fcn.INNER_WIDTH", 8)
+
+
+def test_weights_are_taken_from_a_file(tmp_path, narrow):
+    torch.manual_seed(1)
+    stored = dict(VGG16(width=1 / 16).state_dict())
+    first = stored.pop("features.0.bias") + 1
+    path = tmp_path / "vgg16.pth"
+    torch.save(stored | {"classifier.6.bias": torch.zeros(3)}, path)
+    method = FCN(size=(32, 32), steps=1, learning_rate=1e-9, weights=str(path))
+    told = Told()
+    model = method.fit(LowShotTask(NAMES, [image(0)]), run(progress=told))
+    kept = model.state().tensors
+    torch.testing.assert_close(kept["backbone.features.28.weight"], stored["features.28.weight"])
+    assert not torch.allclose(kept["backbone.features.0.bias"], first)
+    assert any("25 tensors taken, 1 of no use" in note for note in told.notes)
+    assert any("no fitting features.0.bias" in warning for warning in told.warnings)
+    path.unlink()
+    method.restore(model.state())  # the file is needed for learning alone
+
+
+def test_weights_that_cannot_be_are_refused(tmp_path, narrow):
+    task = LowShotTask(NAMES, [image(0)])
+    assert "no file of weights" in FCN(weights=str(tmp_path / "gone.pth")).problems(task)[0]
+    other, text = tmp_path / "other.pth", tmp_path / "text.pth"
+    torch.save({"layer1.0.weight": torch.zeros(2)}, other)
+    text.write_text("no weights")
+    for path, error, message in ((other, SettingsError, r"features\.0.*layer1"), (text, UnreadableFile, "text")):
+        with pytest.raises(error, match=message):
+            FCN(size=(32, 32), weights=str(path)).fit(task, run())
+    with pytest.raises(SettingsError, match="full width"):
+        FCN(weights=str(other), width=0.5)
+
+
+def test_problems():
+    assert "annotated images" in QUICK.problems(LowShotTask(NAMES, [], base=[image(0)]))[0]
+    assert QUICK.problems(LowShotTask(NAMES, [image(0)])) == []
+    scan = image(0).scan
+    two = Scan("two", scan.voxels.repeat(2, 1, 1, 1), scan.affine, ("T1", "T2"), spacing_known=False)
+    task = LowShotTask(NAMES, [LabelledScan(two, image(0).truth)])
+    assert QUICK.problems(task) == []
+    assert "there are 2" in FCN(weights=__file__).problems(task)[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"size": (100, 128)}, "multiples of 32"),
+        ({"size": (8192, 8192)}, "at most"),
+        ({"width": 0.0}, "width"),
+        ({"width": 9.0}, "width: expected at most 4"),
+        ({"dropout": 2.0}, "dropout: expected a share"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"weight_decay": -1.0}, "weight_decay"),
+        ({"intensity": "odd"}, "intensity"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings, message):
+    with pytest.raises(SettingsError, match=message):
+        FCN(**settings)
+
+
+def test_presets_are_settings():
+    assert FCN(**PRESETS["paper"]) == FCN()
+    assert FCN(**PRESETS["compact"]).width < 1
