@@ -11,14 +11,22 @@ from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
 from lowshot.inference.predict import predict
 from lowshot.methods import scs
 from lowshot.methods.presets import SCS as PRESETS
-from lowshot.methods.scs import SCS, Picture, SuperpixelNetwork, majority, nearest, patches_of, positions_of, shifted
+from lowshot.methods.scs import (
+    SCS,
+    Picture,
+    SuperpixelNetwork,
+    balanced,
+    majority,
+    nearest,
+    patches_of,
+    positions_of,
+    shifted,
+)
 from lowshot.task import LowShotTask
 from lowshot.training.run import Run
 
 NAMES = Names(("background", "lesion", "cyst"), (0, 1, 2))
-QUICK = SCS(
-    size=(48, 48), superpixels=200, words=12, patch_radius=1, around=4, relabelled_by=2, epochs=60, compactness=1.0
-)
+QUICK = SCS(size=(48, 48), superpixels=200, words=12, patch_radius=1, relabelled_by=2, epochs=60, compactness=1.0)
 
 
 def image(seed, shape=(60, 50, 1)):
@@ -103,15 +111,14 @@ def test_the_perceptrons_weights_give_scikit_learns_probabilities():
 
     torch.manual_seed(0)
     for classes in (2, 3):
-        features, labels = torch.randn(60, 2 * 4 + 2), torch.arange(60) % classes
-        network = SuperpixelNetwork(values=1, words=4, hidden=5, classes=classes, around=3, relabelled_by=0)
+        features, labels = torch.randn(60, 4 + 2), torch.arange(60) % classes
+        network = SuperpixelNetwork(values=1, words=4, hidden=5, classes=classes, relabelled_by=0)
         network.learn(features, labels, epochs=300, penalty=0.01, seed=3)
-        standard = (features - network.mean) / network.deviation
         reference = MLPClassifier((5,), max_iter=300, alpha=0.01, batch_size=32, random_state=3)
         with pytest.warns(ConvergenceWarning):
-            reference.fit(standard.numpy(), labels.numpy())
-        wanted = torch.from_numpy(reference.predict_proba(standard.numpy()))
-        got = network.output(network.hidden(standard).relu()).softmax(dim=1)
+            reference.fit(features.numpy(), labels.numpy())
+        wanted = torch.from_numpy(reference.predict_proba(features.numpy()))
+        got = network.output(network.hidden(features).relu()).softmax(dim=1)
         torch.testing.assert_close(got.detach(), wanted.float(), atol=1e-4, rtol=1e-4)
 
 
@@ -119,11 +126,10 @@ def test_words_are_counted_by_hand():
     """Two superpixels, left and right half of four by four pixels; one word for dark, one for bright."""
     where = torch.tensor([[0, 0, 1, 1]] * 4)
     values = torch.tensor([[0.0, 0.0, 0.0, 1.0]] * 4)
-    network = SuperpixelNetwork(values=1, words=2, hidden=3, classes=2, around=1, relabelled_by=1)
+    network = SuperpixelNetwork(values=1, words=2, hidden=3, classes=2, relabelled_by=1)
     network.words.copy_(torch.tensor([[0.1], [0.9]]))
     features = network.features(Picture(where, values[..., None], torch.zeros(2)))
-    around = [0.75, 0.25]  # the mean of both
-    wanted = torch.tensor([[1, 0, *around, 0, -2 / 3], [0.5, 0.5, *around, 0, 2 / 3]])
+    wanted = torch.tensor([[1, 0, 0, -2 / 3], [0.5**0.5, 0.5**0.5, 0, 2 / 3]])
     torch.testing.assert_close(features, wanted, atol=1e-6, rtol=0)
 
 
@@ -131,8 +137,8 @@ def test_relabelling_takes_the_mean_of_the_nearest():
     torch.manual_seed(0)
     where = torch.arange(4).repeat_interleave(2)[None].repeat(2, 1)  # four in a row
     values = torch.rand(2, 8, 1)
-    alone = SuperpixelNetwork(values=1, words=2, hidden=3, classes=2, around=0, relabelled_by=0)
-    three = SuperpixelNetwork(values=1, words=2, hidden=3, classes=2, around=0, relabelled_by=9)
+    alone = SuperpixelNetwork(values=1, words=2, hidden=3, classes=2, relabelled_by=0)
+    three = SuperpixelNetwork(values=1, words=2, hidden=3, classes=2, relabelled_by=9)
     three.load_state_dict(alone.state_dict())
     picture = Picture(where, values, torch.zeros(4))
     torch.testing.assert_close(three(picture), alone(picture).mean(dim=0).expand(4, 2))
@@ -142,6 +148,15 @@ def test_majorities():
     where = torch.tensor([[0, 0, 0], [1, 1, 1], [2, 2, 2]])
     labels = torch.tensor([[1, 1, 0], [-1, -1, 1], [0, 0, -1]])
     assert majority(where, labels).tolist() == [1, -1, 0]
+
+
+def test_rare_classes_are_learned_from_more_often():
+    labels = torch.tensor([0] * 16 + [2] * 4 + [5])
+    generator = torch.Generator().manual_seed(0)
+    for balance, counts in ((0.0, [16, 4, 1]), (0.5, [16, 8, 4]), (1.0, [16, 16, 16])):
+        chosen = balanced(labels, balance, generator)
+        assert labels[chosen].bincount()[[0, 2, 5]].tolist() == counts
+        assert set(chosen.tolist()) == set(range(21))
 
 
 def test_positions_and_nearest():
@@ -196,6 +211,7 @@ def test_problems():
         ({"words": 0}, "words"),
         ({"patch_radius": 99}, "patch_radius"),
         ({"penalty": -1.0}, "penalty"),
+        ({"balance": 2.0}, "balance"),
         ({"compactness": float("inf")}, "compactness"),
     ],
 )

@@ -7,7 +7,7 @@ neural network that classifies them, and relabelling by the nearest neighbours. 
 - the region of interest that they draw by hand is the whole image;
 - mean shift moves grey values alone: each climbs to the mode of those in its window, which stays where it is;
 - a word is the nearest of the centres, by k-means, to the grey values of the square around a pixel;
-- a superpixel is told by its own words, by those of its neighbours, and by where it lies;
+- a superpixel is told by its words and by where it lies, and those of rare structures are learned from more often;
 - relabelling takes the mean probability of a superpixel and its nearest ones, so that there are probabilities to give.
 
 Volumes are taken slice by slice. Training by k-means and scikit-learn's perceptron; what they found is a small network.
@@ -22,7 +22,7 @@ from typing import ClassVar, NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from lowshot.contract import NoOptions, Region, State
 from lowshot.errors import EmptySupport, SettingsError
@@ -38,7 +38,7 @@ from lowshot.transforms.support import prepare_support
 
 POSITIVE = ("size", "bilateral_grey", "bilateral_pixels", "shift_grey", "superpixels", "compactness", "words")
 POSITIVE += ("sampled", "hidden", "epochs")
-NOT_NEGATIVE = ("shift_radius", "shift_steps", "patch_radius", "around", "relabelled_by", "penalty")
+NOT_NEGATIVE = ("shift_radius", "shift_steps", "patch_radius", "relabelled_by", "penalty")
 MOST_PIXELS, MOST_SUPERPIXELS, MOST_WIDTH, MOST_RADIUS = 2048**2, 10_000, 4096, 15
 BATCH = 32
 """Superpixels that the perceptron learns from at a time."""
@@ -68,15 +68,15 @@ class SCS:
     """Of SLIC: large values make them square."""
     patch_radius: int = 3
     """Of the square whose grey values are looked at around each pixel."""
-    words: int = 64
-    around: int = 24
-    """How many of the nearest superpixels count as the neighbourhood; 0: none."""
+    words: int = 16
     sampled: int = 20_000
     """Pixels of all annotated images from which words are found."""
 
     # Classification
     hidden: int = 32
-    epochs: int = 100
+    epochs: int = 30
+    balance: float = 0.75
+    """How far classes are learned from equally often: 0, as often as they occur; 1, all alike."""
     penalty: float = 0.1
     """Of the perceptron's squared weights."""
     relabelled_by: int = 8
@@ -92,6 +92,8 @@ class SCS:
         for name in NOT_NEGATIVE:
             if not 0 <= getattr(self, name) < math.inf:
                 raise SettingsError(f"{name}: expected a number from 0 on, got {getattr(self, name)}")
+        if not 0 <= self.balance <= 1:
+            raise SettingsError(f"balance: expected a share from 0 to 1, got {self.balance}")
         most = {"superpixels": MOST_SUPERPIXELS, "words": MOST_WIDTH, "hidden": MOST_WIDTH}
         most |= {"shift_radius": MOST_RADIUS, "patch_radius": MOST_RADIUS}
         for name, limit in most.items():
@@ -118,7 +120,8 @@ class SCS:
         labels = torch.cat([picture.labels[picture.labels >= 0] for picture in told])
         if not bool((labels > 0).any()):
             raise EmptySupport("no superpixel is mostly of an annotated structure; make more of them (superpixels)")
-        network.learn(features, labels, self.epochs, self.penalty, seed)
+        chosen = balanced(labels, self.balance, run.generator("balance"))
+        network.learn(features[chosen], labels[chosen], self.epochs, self.penalty, seed)
         return SuperpixelModel(network, task.names, task.channels, preparation, self)
 
     def restore(self, state: State) -> "SuperpixelModel":
@@ -131,7 +134,7 @@ class SCS:
 
     def _network(self, channels: int, classes: int) -> "SuperpixelNetwork":
         values = channels * (2 * self.patch_radius + 1) ** 2
-        return SuperpixelNetwork(values, self.words, self.hidden, classes, self.around, self.relabelled_by)
+        return SuperpixelNetwork(values, self.words, self.hidden, classes, self.relabelled_by)
 
     def _picture(self, image: Float[Tensor, "c i j"], labels: Int[Tensor, "i j"]) -> "Picture":
         """A slice with grey values in [0, 1], cut into superpixels; labels of −1 are not known."""
@@ -164,35 +167,27 @@ class SuperpixelNetwork(nn.Module):
     """From patches around pixels to probabilities of superpixels."""
 
     words: Tensor
-    mean: Tensor
-    deviation: Tensor
 
-    def __init__(self, values: int, words: int, hidden: int, classes: int, around: int, relabelled_by: int) -> None:
+    def __init__(self, values: int, words: int, hidden: int, classes: int, relabelled_by: int) -> None:
         super().__init__()
-        self.around, self.relabelled_by = around, relabelled_by
-        size = (2 if around else 1) * words + 2
+        self.relabelled_by = relabelled_by
         self.register_buffer("words", torch.zeros(words, values))
-        self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("deviation", torch.ones(size))
-        self.hidden, self.output = nn.Linear(size, hidden), nn.Linear(hidden, classes)
+        self.hidden, self.output = nn.Linear(words + 2, hidden), nn.Linear(hidden, classes)
 
     def features(self, picture: Picture) -> Float[Tensor, "s f"]:
-        """How often each word occurs in a superpixel and in its neighbourhood, and its position from −1 to 1."""
+        """Square roots of the shares that words have of a superpixel, and its position from −1 to 1.
+
+        The distance of such roots (Hellinger's) lets rare words count; with plain shares fewer lesions were found.
+        """
         where, words = picture.where.flatten(), len(self.words)
         count = int(where.max()) + 1
         word = torch.cdist(picture.patches.flatten(0, 1), self.words).argmin(dim=1)
-        own = torch.bincount(where * words + word, minlength=count * words).reshape(count, words).float()
-        own = own / own.sum(dim=1, keepdim=True)
-        positions = positions_of(picture.where)
-        parts = [own, positions]
-        if self.around:
-            parts.insert(1, own[nearest(positions, self.around)].mean(dim=1))
-        return torch.cat(parts, dim=1)
+        found = torch.bincount(where * words + word, minlength=count * words).reshape(count, words).float()
+        return torch.cat([(found / found.sum(dim=1, keepdim=True)).sqrt(), positions_of(picture.where)], dim=1)
 
     def forward(self, picture: Picture) -> Float[Tensor, "s k"]:
         """The probability of each class, after the nearest superpixels had their say."""
-        standard = (self.features(picture) - self.mean) / self.deviation
-        probabilities = self.output(F.relu(self.hidden(standard))).softmax(dim=1)
+        probabilities = self.output(F.relu(self.hidden(self.features(picture)))).softmax(dim=1)
         return probabilities[nearest(positions_of(picture.where), self.relabelled_by)].mean(dim=1)
 
     def learn(
@@ -202,9 +197,6 @@ class SuperpixelNetwork(nn.Module):
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.neural_network import MLPClassifier
 
-        self.mean.copy_(features.mean(dim=0))
-        self.deviation.copy_(features.std(dim=0, correction=0).clamp_min(1e-3))
-        standard = (features - self.mean) / self.deviation
         perceptron = MLPClassifier(
             (self.hidden.out_features,),
             max_iter=epochs,
@@ -214,7 +206,7 @@ class SuperpixelNetwork(nn.Module):
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is a setting
-            perceptron.fit(standard.numpy(), labels.numpy())
+            perceptron.fit(features.numpy(), labels.numpy())
         first, second = (torch.from_numpy(part).T for part in perceptron.coefs_)
         first_bias, second_bias = map(torch.from_numpy, perceptron.intercepts_)
         if perceptron.out_activation_ == "logistic":  # two classes have one logit, of the second against the first
@@ -256,7 +248,7 @@ class SuperpixelModel:
         window = (2 * self.method.shift_radius + 1) ** 2
         per_pixel = max(3 * values + 2 * len(self.network.words), 4 * window) + 4 * len(self.names) + 16
         most = 2 * self.method.superpixels
-        return 4 * (pixels * per_pixel + 2 * most * most + most * self.method.around * len(self.network.words))
+        return 4 * (pixels * per_pixel + 2 * most * most)
 
     def state(self) -> State:
         """Words and weights; structures and preparation in the header."""
@@ -298,6 +290,20 @@ def majority(where: Int[Tensor, "i j"], labels: Int[Tensor, "i j"]) -> Int[Tenso
     count = int(where.max()) + 1
     votes = torch.bincount((where * classes + labels.long() + 1).flatten(), minlength=count * classes)
     return votes.reshape(count, classes).argmax(dim=1) - 1
+
+
+def balanced(labels: Int[Tensor, " n"], balance: float, generator: Generator) -> Int[Tensor, " m"]:
+    """Indices at which classes occur more evenly: one of n entries, and N in the largest, N^balance n^(1 − balance).
+
+    0: as often as before; 1: all as often as the largest. Repeated entries are drawn, beside each of them once.
+    """
+    pools = [(labels == k).nonzero()[:, 0] for k in labels.unique()]
+    most = max(map(len, pools))
+    parts = []
+    for pool in pools:
+        more = round(most**balance * len(pool) ** (1 - balance)) - len(pool)
+        parts += [pool, pool[torch.randint(len(pool), (more,), generator=generator)]]
+    return torch.cat(parts)
 
 
 def positions_of(where: Int[Tensor, "i j"]) -> Float[Tensor, "s 2"]:
