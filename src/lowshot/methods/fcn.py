@@ -28,7 +28,8 @@ from lowshot.training.loop import Goal, train
 from lowshot.training.run import Run
 from lowshot.training.schedules import constant, cosine
 from lowshot.transforms.levels import AUGMENTATION, Level
-from lowshot.transforms.patches import Patches, PatchSampling, Volume, sample_patches
+from lowshot.transforms.patches import PatchSampling, Volume, sample_patches
+from lowshot.transforms.slices import Slices
 from lowshot.transforms.support import prepare_support
 
 POSITIVE = ("size", "width", "batch", "steps", "learning_rate")
@@ -149,11 +150,10 @@ def _take_weights(backbone: VGG16, file: Path, run: Run) -> None:
         run.progress.warn(f"{file.name} has no fitting {', '.join(loaded.missing)}; these begin at random")
 
 
-def _batch(volumes: Sequence[Volume], sampling: PatchSampling, run: Run, step: int, generator: Generator) -> Patches:
-    patches = sample_patches(volumes, sampling, generator)
-    image, labels, known, coordinates = (part.squeeze(-1) for part in patches)
-    return Patches(run.tensor(image), labels, known, coordinates)
+def _batch(volumes: Sequence[Volume], sampling: PatchSampling, run: Run, step: int, generator: Generator) -> Slices:
+    image, labels, known, _ = (part.squeeze(-1) for part in sample_patches(volumes, sampling, generator))
+    return Slices(run.tensor(image), labels, known)
 
 
-def _loss(network: FCN8s, batch: Patches, done: float) -> Mapping[str, Tensor]:
+def _loss(network: FCN8s, batch: Slices, done: float) -> Mapping[str, Tensor]:
     return {"cross_entropy": segmentation_loss(network(batch.image), batch.labels, batch.known, 0.0)}

@@ -32,4 +32,4 @@ FCN = {
 }
 
 # Nothing of it is trained for long.
-SCS = {"paper": {}, "compact": {}}
+SCS: dict[str, dict[str, float]] = {"paper": {}, "compact": {}}

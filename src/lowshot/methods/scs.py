@@ -36,8 +36,10 @@ from lowshot.training.run import Run
 from lowshot.transforms.patches import Volume
 from lowshot.transforms.support import prepare_support
 
-POSITIVE = ("size", "bilateral_grey", "bilateral_pixels", "shift_grey", "superpixels", "compactness", "words")
-POSITIVE += ("sampled", "hidden", "epochs")
+POSITIVE = (
+    *("size", "bilateral_grey", "bilateral_pixels", "shift_grey", "superpixels", "compactness"),
+    *("words", "sampled", "hidden", "epochs"),
+)
 NOT_NEGATIVE = ("shift_radius", "shift_steps", "patch_radius", "relabelled_by", "penalty")
 MOST_PIXELS, MOST_SUPERPIXELS, MOST_WIDTH, MOST_RADIUS = 2048**2, 10_000, 4096, 15
 BATCH = 32
@@ -111,13 +113,12 @@ class SCS:
         preparation = Preparation("RAS", None, "none", "percentiles", (*self.size, None))
         _, volumes = prepare_support(task.support, preparation, None, run)
         slices = list(_annotated_slices(volumes))
-        pictures = [self._picture(image, labels) for image, labels in run_through(run, slices)]
+        pictures = [self.picture(image, labels) for image, labels in _one_by_one(slices, run)]
         network = self._network(len(task.channels), len(task.names))
         seed = int(torch.randint(2**31 - 1, (), generator=run.generator("superpixels")))
         network.words.copy_(find_words([picture.patches for picture in pictures], self.sampled, self.words, seed))
-        told = [picture for picture in pictures if bool((picture.labels >= 0).any())]
-        features = torch.cat([network.features(picture)[picture.labels >= 0] for picture in told])
-        labels = torch.cat([picture.labels[picture.labels >= 0] for picture in told])
+        features = torch.cat([network.features(picture)[picture.labels >= 0] for picture in pictures])
+        labels = torch.cat([picture.labels[picture.labels >= 0] for picture in pictures])
         if not bool((labels > 0).any()):
             raise EmptySupport("no superpixel is mostly of an annotated structure; make more of them (superpixels)")
         chosen = balanced(labels, self.balance, run.generator("balance"))
@@ -136,7 +137,7 @@ class SCS:
         values = channels * (2 * self.patch_radius + 1) ** 2
         return SuperpixelNetwork(values, self.words, self.hidden, classes, self.relabelled_by)
 
-    def _picture(self, image: Float[Tensor, "c i j"], labels: Int[Tensor, "i j"]) -> "Picture":
+    def picture(self, image: Float[Tensor, "c i j"], labels: Int[Tensor, "i j"]) -> "Picture":
         """A slice with grey values in [0, 1], cut into superpixels; labels of −1 are not known."""
         smooth = torch.stack([self._filtered(channel) for channel in image])
         where = superpixels(smooth, self.superpixels, self.compactness)
@@ -147,7 +148,7 @@ class SCS:
         from skimage.restoration import denoise_bilateral
 
         grey, pixels = self.bilateral_grey, self.bilateral_pixels
-        equal = equalize_hist(channel.numpy())
+        equal = equalize_hist(channel.numpy())  # type: ignore[no-untyped-call]
         smooth = denoise_bilateral(equal, sigma_color=grey, sigma_spatial=pixels, mode="edge")
         return shifted(torch.from_numpy(smooth).float(), self.shift_radius, self.shift_grey, self.shift_steps)
 
@@ -188,7 +189,8 @@ class SuperpixelNetwork(nn.Module):
     def forward(self, picture: Picture) -> Float[Tensor, "s k"]:
         """The probability of each class, after the nearest superpixels had their say."""
         probabilities = self.output(F.relu(self.hidden(self.features(picture)))).softmax(dim=1)
-        return probabilities[nearest(positions_of(picture.where), self.relabelled_by)].mean(dim=1)
+        relabelled: Tensor = probabilities[nearest(positions_of(picture.where), self.relabelled_by)].mean(dim=1)
+        return relabelled
 
     def learn(
         self, features: Float[Tensor, "n f"], labels: Int[Tensor, " n"], epochs: int, penalty: float, seed: int
@@ -238,7 +240,7 @@ class SuperpixelModel:
         for k in range(prepared.grid.shape[2]):
             image = prepared.voxels[..., k]
             with torch.inference_mode():
-                picture = self.method._picture(image, torch.full(image.shape[1:], -1))
+                picture = self.method.picture(image, torch.full(image.shape[1:], -1))
                 scores = self.network(picture)[picture.where].movedim(-1, 0)
             yield Region((everywhere, everywhere, slice(k, k + 1)), scores[..., None])
 
@@ -275,7 +277,8 @@ def superpixels(image: Float[Tensor, "c i j"], count: int, compactness: float) -
     found = slic(
         image.numpy(), n_segments=count, compactness=compactness, channel_axis=0, start_label=0, convert2lab=False
     )
-    return torch.from_numpy(found).long().unique(return_inverse=True)[1]
+    numbered: Tensor = torch.unique(torch.from_numpy(found), return_inverse=True)[1]
+    return numbered
 
 
 def patches_of(image: Float[Tensor, "c i j"], radius: int) -> Float[Tensor, "i j v"]:
@@ -297,7 +300,7 @@ def balanced(labels: Int[Tensor, " n"], balance: float, generator: Generator) ->
 
     0: as often as before; 1: all as often as the largest. Repeated entries are drawn, beside each of them once.
     """
-    pools = [(labels == k).nonzero()[:, 0] for k in labels.unique()]
+    pools = [(labels == k).nonzero()[:, 0] for k in torch.unique(labels)]
     most = max(map(len, pools))
     parts = []
     for pool in pools:
@@ -317,7 +320,8 @@ def positions_of(where: Int[Tensor, "i j"]) -> Float[Tensor, "s 2"]:
 
 def nearest(points: Float[Tensor, "s d"], count: int) -> Int[Tensor, "s n"]:
     """Each point and the ``count`` nearest others, as many as there are."""
-    return torch.cdist(points, points).topk(min(count + 1, len(points)), largest=False).indices
+    exact = "donot_use_mm_for_euclid_dist"  # so that each is at 0 from itself
+    return torch.cdist(points, points, compute_mode=exact).topk(min(count + 1, len(points)), largest=False).indices
 
 
 def find_words(patches: Sequence[Float[Tensor, "i j v"]], sampled: int, words: int, seed: int) -> Float[Tensor, "w v"]:
@@ -346,8 +350,8 @@ def _annotated_slices(volumes: Sequence[Volume]) -> Iterator[tuple[Float[Tensor,
                 yield volume.image[..., k].cpu(), labels[..., k]
 
 
-def run_through(run: Run, slices: Sequence[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
-    """The slices, one after the other, telling how far the work is."""
+def _one_by_one(slices: Sequence[tuple[Tensor, Tensor]], run: Run) -> Iterator[tuple[Tensor, Tensor]]:
+    """Telling how far the work is."""
     with run.progress.task("superpixels", len(slices)) as task:
         for each in slices:
             yield each

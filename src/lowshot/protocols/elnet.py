@@ -33,7 +33,7 @@ MODULES: Mapping[str, System] = {
     "+ ESM": _elnet("3", "elnet[esm]", contrast=0.0, pseudo_loss=0.0),
     "+ PCEM in stage 1": _elnet("3", "elnet[esm,pcem-s1]", pseudo_loss=0.0),
     "elnet": _elnet("1", "elnet", FIVE),
-    "elnet, beyond the paper": System(method="elnet", preset="compact-taught", seeds=FIVE),
+    "elnet beyond the paper": System(method="elnet", preset="compact-taught", seeds=FIVE),
 }
 
 LOSSES: Mapping[str, System] = {

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from lowshot.transforms.synthesis import Synthesis, synthesise
 from torch import Generator, Tensor, nn
 
 from lowshot.methods.elnet.objective import Batch
 from lowshot.training.run import Run
 from lowshot.transforms.levels import Augmentation
 from lowshot.transforms.slices import Slices, moved, together, toned, varied
+from lowshot.transforms.synthesis import Synthesis, synthesise
 
 SLICES_AT_ONCE = 8
 
