@@ -18,7 +18,7 @@ SETTINGS = {
     "mlds": SLICES | {"widths": (4, 4), "exemplars": 2, "pool": 2},
     "data-aug": {
         **{"encoder": (4, 4, 4), "decoder": ((4,), (4,), (4,)), "appearance_widths": (4, 4)},
-        "patch_voxels": 12**3,
+        **{"patch_voxels": 12**3, "affine": False, "settling_batches": 2},
     },
     "fcn": {"size": (32, 32), "width": 0.0625, "batch": 2},
     "scs": {"size": (32, 32), "superpixels": 30, "words": 8, "sampled": 500, "epochs": 2},

@@ -18,7 +18,7 @@ from lowshot.training.run import Run
 
 NAMES = Names(("background", "lesion"), (0, 255))
 TINY = {"size": (32, 32), "width": 1 / 16, "batch": 4, "norm": True, "optimiser": "adam", "dropout": 0.0}
-QUICK = FCN(**TINY, steps=40, learning_rate=1e-2)
+QUICK = FCN(**TINY, steps=30, learning_rate=1e-2)
 
 
 def image(seed, shape=(60, 44, 1), names=NAMES):

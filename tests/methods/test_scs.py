@@ -113,8 +113,8 @@ def test_the_perceptrons_weights_give_scikit_learns_probabilities():
     for classes in (2, 3):
         features, labels = torch.randn(60, 4 + 2), torch.arange(60) % classes
         network = SuperpixelNetwork(values=1, words=4, hidden=5, classes=classes, relabelled_by=0)
-        network.learn(features, labels, epochs=300, penalty=0.01, seed=3)
-        reference = MLPClassifier((5,), max_iter=300, alpha=0.01, batch_size=32, random_state=3)
+        network.learn(features, labels, epochs=40, penalty=0.01, seed=3)
+        reference = MLPClassifier((5,), max_iter=40, alpha=0.01, batch_size=32, random_state=3)
         with pytest.warns(ConvergenceWarning):
             reference.fit(features.numpy(), labels.numpy())
         wanted = torch.from_numpy(reference.predict_proba(features.numpy()))

@@ -6,6 +6,7 @@ from lowshot.registration.fields import (
     compose,
     exponential,
     folded_share,
+    in_mm,
     inverse,
     jacobian_determinant,
     resized,
@@ -140,3 +141,7 @@ def test_a_linear_field_stays_one_on_another_grid_over_the_same_box(shape):
 def test_to_its_own_size_a_field_is_itself():
     field = smooth()
     assert resized(field, SHAPE) is field
+
+
+def test_voxels_become_millimetres():
+    assert in_mm(torch.ones(1, 3, 1, 1, 1), (2.0, 2.0, 4.0)).flatten().tolist() == [2.0, 2.0, 4.0]

@@ -38,6 +38,7 @@ ABLATION: Mapping[str, System] = {
 
 OTHERS: Mapping[str, System] = {
     "lt-net --refine": System(method="lt-net", options={"refine": True}, model_of="lt-net"),
+    "data-aug": System(method="data-aug", published={"": Published("6", "dataaug")}),
     "registration (multi-atlas)": System(method="multi-atlas"),
     "registration (fast)": System(method="multi-atlas", preset="fast"),
     "ants affine": System(method="ants-affine"),
@@ -89,6 +90,23 @@ ATLASES = replace(
     differs=(PEOPLE, "our registration and votes, not MABMIS itself, whose figures stand beside the local vote"),
 )
 
+
+UNLABELLED = replace(
+    ONE_SHOT,
+    name="atlas-unlabelled",
+    summary="DataAug with three, five and seven brains without labels; the same three queries",
+    folds=tuple(Fold(f"{n} unlabelled", ADULTS[:1], LAST, unlabelled=ADULTS[-n:]) for n in (3, 5, 7)),
+    systems={
+        "IDS-aug": System(method="data-aug"),
+        "coupled": System(method="data-aug", settings={"examples": "coupled"}),
+        "SAS-aug": System(method="data-aug", settings={"examples": "sas"}),
+    },
+    reference="IDS-aug",
+    differs=(
+        PEOPLE,
+        "pool: always holds the three scans to be segmented; MRE-Net's table XI (5, 10, 20) is of abdominal CT",
+    ),
+)
 
 SUPERVISED = replace(
     ONE_SHOT,

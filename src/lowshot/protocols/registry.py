@@ -15,6 +15,7 @@ PROTOCOLS: dict[str, Protocol] = {
         compact.COMPACT,
         lt_net.ONE_SHOT,
         lt_net.ATLASES,
+        lt_net.UNLABELLED,
         lt_net.SUPERVISED,
         lt_net.PHANTOM_BRAIN,
         lt_net.PHANTOM_ABDOMEN,

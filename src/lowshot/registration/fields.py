@@ -19,6 +19,11 @@ SQUARINGS = 7
 """An exponential in 2⁷ small steps, as VoxelMorph takes."""
 
 
+def in_mm(voxels: Float[Tensor, "b 3 i j k"], spacing: Spacing) -> Float[Tensor, "b 3 i j k"]:
+    """A displacement in voxels of its grid, as networks predict it, in millimetres."""
+    return voxels * torch.tensor(spacing, device=voxels.device).view(1, 3, 1, 1, 1)
+
+
 def warp(
     image: Float[Tensor, "b c i j k"],
     field_mm: Float[Tensor, "b 3 i j k"],

@@ -30,7 +30,7 @@ ROW_COLUMNS = (
 
 
 def rows_table(evaluation: Evaluation) -> Table:
-    """One row per case and structure, by the names of ``Score``; radial errors and variants of HD95 where there are any."""
+    """One row per case and structure, by the names of ``Score``; radial errors and variants of HD95 where there are."""
     rows = tuple(tuple(getattr(score, name) for name in ROW_COLUMNS) for score in evaluation.scores)
     return Table(tuple(map(Column, ROW_COLUMNS)), rows).without_empty(*ROW_COLUMNS[-3:])
 

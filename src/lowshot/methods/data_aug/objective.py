@@ -12,7 +12,7 @@ from lowshot.losses.classification import category_mean, voxel_cross_entropy
 from lowshot.losses.similarity import local_ncc
 from lowshot.losses.smoothness import diffusion
 from lowshot.nn.voxelwise import VoxelwiseNetwork
-from lowshot.registration.fields import Spacing, warp
+from lowshot.registration.fields import Spacing, in_mm, warp
 from lowshot.transforms.patches import Patches
 
 
@@ -105,8 +105,3 @@ def segmenter_loss(
         chosen = chosen[order[: math.ceil(share * len(chosen))]]
     cross_entropy = voxel_cross_entropy(network.head(voxels.index_select(0, chosen)), labels[chosen])
     return {"cross_entropy": category_mean(cross_entropy, labels[chosen], balance)}
-
-
-def in_mm(voxels: Float[Tensor, "b 3 i j k"], spacing: Spacing) -> Float[Tensor, "b 3 i j k"]:
-    """A displacement in voxels of the working grid, as models predict it, in millimetres."""
-    return voxels * torch.tensor(spacing, device=voxels.device).view(1, 3, 1, 1, 1)

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from lowshot.imaging.grid import Grid
 from lowshot.methods.data_aug.batches import Laid
-from lowshot.methods.data_aug.objective import in_mm
-from lowshot.registration.fields import warp
+from lowshot.registration.fields import in_mm, warp
 from lowshot.training.run import Run
 
 

@@ -18,10 +18,16 @@ TAUGHT = {
     "network": "unet",
     "widths": (16, 32, 64, 128, 256),
     "teacher": True,
-    "taught_rate": 0.3,
+    "taught_rate": 0.5,
     "confidence": 0.8,
-    "pseudo_labelled": 8,
-    "first_share": 0.4,
+    "contrast": 0.0,
+    "second_contrast": 0.0,
+    "exemplars": 6,
+    "synthetic": 6,
+    "pseudo_labelled": 6,
+    "black_backgrounds": 0.2,
+    "own_backgrounds": 0.6,
+    "first_share": 0.45,
 }
 
 PAPER_UNET = {"widths": (64, 128, 256, 512, 1024)}

@@ -12,12 +12,12 @@ from lowshot.imaging.grid import Grid
 from lowshot.inference.atlas_model import Atlas, AtlasModel, stored_atlases, stored_grid
 from lowshot.inference.memory import activation_bytes
 from lowshot.inference.patch_model import load_weights
-from lowshot.methods.lt_net.objective import in_mm
 from lowshot.nn.displacement_unet import DisplacementUNet
 from lowshot.nn.geometry import Triple
 from lowshot.registration.affine import Picture, align, alignment_bytes, centred
 from lowshot.registration.correspondence import Correspondence
 from lowshot.registration.deformable import OPTIMISING_BYTES, Refinement
+from lowshot.registration.fields import in_mm
 from lowshot.registration.pairwise import deformed, laid_upon
 from lowshot.registration.sampling import onto_grid
 from lowshot.training.run import Run

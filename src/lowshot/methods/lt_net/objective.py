@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -11,7 +10,7 @@ from lowshot.losses.charbonnier import charbonnier
 from lowshot.losses.overlap import soft_dice
 from lowshot.losses.similarity import local_ncc
 from lowshot.losses.smoothness import diffusion
-from lowshot.registration.fields import Spacing, compose, warp
+from lowshot.registration.fields import Spacing, compose, in_mm, warp
 
 
 @dataclass
@@ -107,11 +106,6 @@ def critic_loss(critic: nn.Module, pair: Pair, done: float) -> Mapping[str, Tens
         raise ValueError("the critic's goal comes after the generators'")
     real, fake = critic(pair.target).float(), critic(pair.warped).float()
     return {"real": real.square().mean() / 2, "warped": (fake - 1).square().mean() / 2}
-
-
-def in_mm(voxels: Float[Tensor, "b 3 i j k"], spacing: Spacing) -> Float[Tensor, "b 3 i j k"]:
-    """A displacement in voxels of the working grid, as generators predict it, in millimetres."""
-    return voxels * torch.tensor(spacing, device=voxels.device).view(1, 3, 1, 1, 1)
 
 
 def _anatomy(
