@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from lowshot.errors import InputError, SettingsError
 from lowshot.imaging.files import read_labelled
-from lowshot.imaging.preparation import Preparation, nearest_ras
+from lowshot.imaging.preparation import Preparation, nearest_in_plane, nearest_ras
 from lowshot.imaging.scan import Scan
 
 
@@ -349,6 +349,39 @@ def test_a_fixed_size_keeps_the_only_slice_of_an_image():
     image = Scan("image", torch.randn(1, 500, 570, 1), np.eye(4), spacing_known=False)
     assert Preparation(orientation=None, resize=(128, 128, 1)).apply(image).voxels.shape == (1, 128, 128, 1)
     assert Preparation(orientation=None, resize=(128, 128, 7)).apply(image).voxels.shape == (1, 128, 128, 1)
+
+
+CORONAL = np.array([[0.0, -2.0, 0, 0], [0, 0, 5.0, 0], [-1.0, 0, 0, 0], [0, 0, 0, 1]])
+"""i from head to feet, j from right to left, k from back to front."""
+
+
+@pytest.mark.parametrize(
+    ("affine", "expected"),
+    [
+        (np.diag([-1.0, -1.0, 5.0, 1.0]), ((0, -1), (1, -1), (2, 1))),
+        (np.diag([1.0, 1.0, -5.0, 1.0]), ((0, 1), (1, 1), (2, -1))),
+        (CORONAL, ((1, -1), (0, -1), (2, 1))),
+    ],
+)
+def test_in_plane_the_third_axis_stays_the_third(affine, expected):
+    assert nearest_in_plane(affine) == expected
+
+
+def test_in_plane_a_slice_looks_the_same_however_it_is_stored():
+    """A short-axis view of the heart, oblique to all planes of the body, and the same stored along other axes."""
+    turn = np.array([[0.70, 0.60, -0.39], [-0.35, 0.77, 0.53], [0.62, -0.23, 0.75]]) * [1.0, 1.0, 8.0]
+    affine = np.eye(4)
+    affine[:3, :3] = turn
+    scan = Scan("case", torch.randn(1, 6, 7, 4), affine)
+    turned = affine.copy()
+    turned[:3, 0], turned[:3, 1], turned[:3, 2] = -affine[:3, 1], affine[:3, 0], -affine[:3, 2]
+    turned[:3, 3] = affine[:3, 3] + affine[:3, 1] * 6 + affine[:3, 2] * 3
+    stored = Scan("again", scan.voxels.transpose(1, 2).flip(1, 3), turned)
+    preparation = Preparation("in-plane", intensity="none")
+    first, second = preparation.apply(scan), preparation.apply(stored)
+    assert first.voxels.equal(second.voxels)
+    np.testing.assert_allclose(first.grid.affine, second.grid.affine, atol=1e-6)
+    assert first.axis_map.axes[2] == 2
 
 
 def test_a_last_size_of_none_keeps_the_slices():

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from itertools import permutations
+from itertools import combinations, permutations, product
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,8 @@ class Preparation:
     """
 
     orientation: str | None = "RAS"
-    """"RAS": axes permuted and flipped to lie nearest to right, anterior, superior. Oblique scans stay oblique."""
+    """"RAS": axes permuted and flipped to lie nearest to right, anterior, superior. Oblique scans stay oblique.
+    "in-plane": the same within slices alone, for what looks at one at a time; the third axis stays the third."""
     spacing: tuple[float, float, float] | None = None
     """Millimetres along the prepared axes; None: the scan's own."""
     crop: str | tuple[int, int, int] = "none"
@@ -69,8 +70,8 @@ class Preparation:
     slices, and the only slice of a 2-D image stays one. In place of ``spacing``."""
 
     def __post_init__(self) -> None:
-        if self.orientation not in (None, "RAS"):
-            raise SettingsError(f"orientation: expected RAS or none at all, got {self.orientation!r}")
+        if self.orientation not in (None, "RAS", "in-plane"):
+            raise SettingsError(f"orientation: expected RAS, in-plane or none at all, got {self.orientation!r}")
         if self.spacing is not None and (len(self.spacing) != 3 or not all(0 < mm < math.inf for mm in self.spacing)):
             raise SettingsError(f"spacing: expected three positive sizes in mm, got {self.spacing}")
         if self.resize is not None and (
@@ -169,7 +170,7 @@ class Preparation:
     def _orientation(self, grid: Grid) -> Orientation:
         if self.orientation is None or grid.shape[2] == 1:
             return (0, 1), (1, 1), (2, 1)
-        return nearest_ras(grid.affine)
+        return nearest_ras(grid.affine) if self.orientation == "RAS" else nearest_in_plane(grid.affine)
 
     def _spacing(self, scan: Scan, orientation: Orientation, box: Box) -> tuple[float, float, float] | None:
         if self.resize is not None:
@@ -207,6 +208,25 @@ def nearest_ras(affine: Affine) -> Orientation:
     order = max(permutations(range(3)), key=agreement)
     right, anterior, superior = ((axis, 1 if directions[world, axis] >= 0 else -1) for world, axis in enumerate(order))
     return right, anterior, superior
+
+
+def nearest_in_plane(affine: Affine) -> Orientation:
+    """The third axis as the third, the others as they run nearest to two of right, anterior, superior, in this order.
+
+    Example: a coronal slice stored head to feet, then left to right, comes out left to right, then feet to head.
+    """
+    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+
+    def agreement(arrangement: tuple[tuple[int, ...], tuple[int, ...]]) -> float:
+        return sum(abs(float(directions[world, axis])) for axis, world in zip(*arrangement, strict=True))
+
+    axes, worlds = max(product(permutations(range(2)), combinations(range(3), 2)), key=agreement)
+    (through,) = set(range(3)) - set(worlds)
+    first, second, third = (
+        (axis, 1 if directions[world, axis] >= 0 else -1)
+        for axis, world in zip((*axes, 2), (*worlds, through), strict=True)
+    )
+    return first, second, third
 
 
 def _everything(shape: Sequence[int]) -> Box:

@@ -124,7 +124,7 @@ class FCN:
         return SliceModel.restore(network, state)
 
     def _preparation(self) -> Preparation:
-        return Preparation("RAS", None, self.crop, self.intensity, (*self.size, None))
+        return Preparation("in-plane", None, self.crop, self.intensity, (*self.size, None))
 
     def _network(self, channels: int, classes: int) -> FCN8s:
         return FCN8s(channels, classes, width=self.width, norm=self.norm, dropout=self.dropout)

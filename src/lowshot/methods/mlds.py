@@ -116,7 +116,7 @@ class MLDS:
         return SliceModel.restore(network, state)
 
     def _preparation(self) -> Preparation:
-        return Preparation(None, None, self.crop, self.intensity, (*self.size, None))
+        return Preparation("in-plane", None, self.crop, self.intensity, (*self.size, None))
 
     def _loss(
         self, student: "DeeplySupervised", teacher: nn.Module, batch: "Batch", done: float

@@ -110,18 +110,19 @@ class SCS:
 
     def fit(self, task: LowShotTask, run: Run) -> "SuperpixelModel":
         """Find words in the annotated images, then learn to tell superpixels by them."""
-        preparation = Preparation("RAS", None, "none", "percentiles", (*self.size, None))
+        preparation = Preparation("in-plane", None, "none", "percentiles", (*self.size, None))
         _, volumes = prepare_support(task.support, preparation, None, run)
         slices = list(_annotated_slices(volumes))
         pictures = [self.picture(image, labels) for image, labels in _one_by_one(slices, run)]
         network = self._network(len(task.channels), len(task.names))
-        seed = int(torch.randint(2**31 - 1, (), generator=run.generator("superpixels")))
+        with run.seeded("superpixels"):  # the same in every process
+            seed = int(torch.randint(2**31 - 1, ()))
         network.words.copy_(find_words([picture.patches for picture in pictures], self.sampled, self.words, seed))
         features = torch.cat([network.features(picture)[picture.labels >= 0] for picture in pictures])
         labels = torch.cat([picture.labels[picture.labels >= 0] for picture in pictures])
         if not bool((labels > 0).any()):
             raise EmptySupport("no superpixel is mostly of an annotated structure; make more of them (superpixels)")
-        chosen = balanced(labels, self.balance, run.generator("balance"))
+        chosen = balanced(labels, self.balance, Generator().manual_seed(seed))
         network.learn(features[chosen], labels[chosen], self.epochs, self.penalty, seed)
         return SuperpixelModel(network, task.names, task.channels, preparation, self)
 

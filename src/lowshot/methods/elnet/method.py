@@ -269,8 +269,7 @@ class ELNet:
         )
 
     def _preparation(self) -> Preparation:
-        # As stored: slices are what the file has along its third axis, whatever the body's planes are.
-        return Preparation(None, None, self.crop, self.intensity, (*self.size, None))
+        return Preparation("in-plane", None, self.crop, self.intensity, (*self.size, None))
 
     def _network(self, channels: int, classes: int) -> nn.Module:
         if self.network == "unet":
