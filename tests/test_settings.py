@@ -4,7 +4,7 @@ from typing import Literal
 import pytest
 
 from lowshot.errors import SettingsError
-from lowshot.settings import build, parse_words
+from lowshot.settings import build, numbers, parse_words, refuse_out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,3 +69,41 @@ def test_defaults_stay():
 def test_what_cannot_be_is_refused_with_what_was_expected(values, message):
     with pytest.raises(SettingsError, match=message):
         build(Settings, values, where="here")
+
+
+@dataclass(frozen=True)
+class Ranged:
+    widths: tuple[tuple[int, ...], ...] = ((4, 8), (16,))
+    spacing: float | None = None
+    weight: float = 0.0
+    part: float = 1.0
+
+
+RANGES = {"positive": ("widths", "spacing"), "not_negative": ("weight",), "shares": ("part",)}
+
+
+def test_numbers_are_found_however_deep():
+    assert numbers(((4, 8), (16,))) == [4, 8, 16]
+    assert numbers(2.5) == [2.5]
+    assert numbers(None) == numbers(()) == []
+
+
+def test_what_is_in_range_is_accepted():
+    refuse_out_of_range(Ranged(), **RANGES)
+    refuse_out_of_range(Ranged(part=0.0, spacing=2.0), **RANGES)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"widths": ((4, 8), (0,))}, r"widths: expected more than 0, got \(\(4, 8\), \(0,\)\)"),
+        ({"spacing": float("inf")}, "spacing: expected more than 0, got inf"),
+        ({"spacing": float("nan")}, "spacing: expected more than 0, got nan"),
+        ({"weight": -0.1}, "weight: expected a number from 0 on, got -0.1"),
+        ({"weight": float("nan")}, "weight: expected a number from 0 on, got nan"),
+        ({"part": 1.01}, "part: expected a share from 0 to 1, got 1.01"),
+    ],
+)
+def test_what_is_not_is_named(wrong, message):
+    with pytest.raises(SettingsError, match=message):
+        refuse_out_of_range(Ranged(**wrong), **RANGES)

@@ -1,7 +1,8 @@
 """Settings and options: dataclasses filled from presets and ``key=value`` words, checked by pydantic."""
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -44,3 +45,30 @@ def build(cls: type[T], values: Mapping[str, Any], where: str = "settings") -> T
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
         raise SettingsError(f"{where}: {name}: {first['msg']}, got {first['input']!r}") from error
+
+
+def numbers(value: Any) -> list[int | float]:
+    """The numbers in a setting: one, none, or nested in tuples."""
+    if value is None:
+        return []
+    return [number for part in value for number in numbers(part)] if isinstance(value, tuple) else [value]
+
+
+def refuse_out_of_range(
+    settings: object, *, positive: Sequence[str] = (), not_negative: Sequence[str] = (), shares: Sequence[str] = ()
+) -> None:
+    """Look at the fields of these names, and at every number of those that have several.
+
+    Raises:
+        SettingsError: one is not more than 0, less than 0, no share from 0 to 1; infinite or NaN.
+    """
+    wanted: tuple[tuple[Sequence[str], str, Callable[[float], bool]], ...] = (
+        (positive, "more than 0", lambda number: 0 < number < math.inf),
+        (not_negative, "a number from 0 on", lambda number: 0 <= number < math.inf),
+        (shares, "a share from 0 to 1", lambda number: 0 <= number <= 1),
+    )
+    for names, what, holds in wanted:
+        for name in names:
+            value = getattr(settings, name)
+            if not all(holds(number) for number in numbers(value)):
+                raise SettingsError(f"{name}: expected {what}, got {value}")

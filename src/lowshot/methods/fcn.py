@@ -23,6 +23,7 @@ from lowshot.inference.slice_model import SliceModel, SliceOptions
 from lowshot.losses.segmentation import segmentation_loss
 from lowshot.nn.fcn import MULTIPLE, FCN8s
 from lowshot.nn.vgg import VGG16, load_vgg
+from lowshot.settings import refuse_out_of_range
 from lowshot.task import LowShotTask
 from lowshot.training.loop import Goal, train
 from lowshot.training.run import Run
@@ -71,13 +72,7 @@ class FCN:
 
     def __post_init__(self) -> None:
         self._preparation()
-        for name in POSITIVE:
-            value = getattr(self, name)
-            if any(not 0 < each < math.inf for each in (value if isinstance(value, tuple) else (value,))):
-                raise SettingsError(f"{name}: expected more than 0, got {value}")
-        for name in SHARES:
-            if not 0 <= getattr(self, name) <= 1:
-                raise SettingsError(f"{name}: expected a share from 0 to 1, got {getattr(self, name)}")
+        refuse_out_of_range(self, positive=POSITIVE, shares=SHARES)
         if not 0 <= self.weight_decay < math.inf:
             raise SettingsError(f"weight_decay: expected a number from 0 on, got {self.weight_decay}")
         if any(size % MULTIPLE for size in self.size) or math.prod(self.size) > MOST_PIXELS:

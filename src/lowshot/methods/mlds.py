@@ -25,6 +25,7 @@ from lowshot.inference.header import Header
 from lowshot.inference.slice_model import SliceModel, SliceOptions
 from lowshot.losses.segmentation import segmentation_loss
 from lowshot.nn.planar_unet import PlanarUNet
+from lowshot.settings import refuse_out_of_range
 from lowshot.task import LowShotTask
 from lowshot.training.loop import Goal, train
 from lowshot.training.run import Run
@@ -65,13 +66,7 @@ class MLDS:
 
     def __post_init__(self) -> None:
         self._preparation()
-        for name in POSITIVE:
-            value = getattr(self, name)
-            if any(not 0 < each < math.inf for each in (value if isinstance(value, tuple) else (value,))):
-                raise SettingsError(f"{name}: expected more than 0, got {value}")
-        for name in SHARES:
-            if not 0 <= getattr(self, name) <= 1:
-                raise SettingsError(f"{name}: expected a share from 0 to 1, got {getattr(self, name)}")
+        refuse_out_of_range(self, positive=POSITIVE, shares=SHARES)
         multiple = 1 << (len(self.widths) - 1)
         if not 2 <= len(self.widths) <= MOST_LEVELS or any(each % multiple for each in self.size):
             raise SettingsError(

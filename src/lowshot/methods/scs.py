@@ -31,6 +31,7 @@ from lowshot.imaging.preparation import Preparation, Prepared
 from lowshot.inference.header import Header
 from lowshot.inference.patch_model import load_weights
 from lowshot.nn.geometry import Triple
+from lowshot.settings import refuse_out_of_range
 from lowshot.task import LowShotTask
 from lowshot.training.run import Run
 from lowshot.transforms.patches import Volume
@@ -87,13 +88,7 @@ class SCS:
     Options: ClassVar[type] = NoOptions
 
     def __post_init__(self) -> None:
-        for name in POSITIVE:
-            value = getattr(self, name)
-            if any(not 0 < each < math.inf for each in (value if isinstance(value, tuple) else (value,))):
-                raise SettingsError(f"{name}: expected more than 0, got {value}")
-        for name in NOT_NEGATIVE:
-            if not 0 <= getattr(self, name) < math.inf:
-                raise SettingsError(f"{name}: expected a number from 0 on, got {getattr(self, name)}")
+        refuse_out_of_range(self, positive=POSITIVE, not_negative=NOT_NEGATIVE)
         if not 0 <= self.balance <= 1:
             raise SettingsError(f"balance: expected a share from 0 to 1, got {self.balance}")
         most = {"superpixels": MOST_SUPERPIXELS, "words": MOST_WIDTH, "hidden": MOST_WIDTH}

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor
@@ -41,6 +41,7 @@ from lowshot.registration.affine import Picture
 from lowshot.registration.fields import Spacing
 from lowshot.registration.sampling import onto_grid
 from lowshot.registration.working_grid import working_grid
+from lowshot.settings import numbers, refuse_out_of_range
 from lowshot.task import LowShotTask
 from lowshot.training.batch_statistics import settle_batch_statistics
 from lowshot.training.loop import Goal, train
@@ -118,15 +119,7 @@ class DataAug:
 
     def __post_init__(self) -> None:
         self._preparation()
-        for name in POSITIVE:
-            if any(not 0 < each < math.inf for each in _flat(getattr(self, name))):
-                raise SettingsError(f"{name}: expected more than 0, got {getattr(self, name)}")
-        for name in NOT_NEGATIVE:
-            if not 0 <= getattr(self, name) < math.inf:
-                raise SettingsError(f"{name}: expected a number from 0 on, got {getattr(self, name)}")
-        for name in SHARES:
-            if not 0 <= getattr(self, name) <= 1:
-                raise SettingsError(f"{name}: expected a share from 0 to 1, got {getattr(self, name)}")
+        refuse_out_of_range(self, positive=POSITIVE, not_negative=NOT_NEGATIVE, shares=SHARES)
         if self.window % 2 == 0:
             raise SettingsError(f"window: expected an odd number of voxels, got {self.window}")
         if self.spatial_share + self.appearance_share >= 1:
@@ -137,7 +130,7 @@ class DataAug:
         for name in ("encoder", "decoder", "appearance_widths", "widths", "convolutions"):
             value, most = getattr(self, name), MOST_CONVOLUTIONS if name == "convolutions" else MOST_WIDTH
             lists = value if name == "decoder" else (value,)
-            if any(not 1 <= len(each) <= MOST_LEVELS for each in lists) or max(_flat(value), default=1) > most:
+            if any(not 1 <= len(each) <= MOST_LEVELS for each in lists) or max(numbers(value), default=1) > most:
                 raise SettingsError(f"{name}: expected 1 to {MOST_LEVELS} numbers up to {most:,}, got {value}")
         if not 1 <= len(self.decoder) <= len(self.encoder) + 1:
             raise SettingsError(f"decoder: expected 1 to {len(self.encoder) + 1} lists, got {len(self.decoder)}")
@@ -303,13 +296,6 @@ class DataAug:
 
     def _segmenter(self, channels: int, classes: int, geometry: Geometry) -> VoxelwiseNetwork:
         return segmenter(self.segmenter, channels, classes, geometry, self.widths, self.convolutions)
-
-
-def _flat(value: Any) -> list[int | float]:
-    """The numbers in a setting: one, none, or nested in tuples."""
-    if value is None:
-        return []
-    return [number for part in value for number in _flat(part)] if isinstance(value, tuple) else [value]
 
 
 def _look(network: VoxelwiseNetwork, batch: Batch, step: int, generator: Generator) -> None:

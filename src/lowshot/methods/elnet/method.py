@@ -26,6 +26,7 @@ from lowshot.methods.elnet.batches import Drawing, Sources, draw, pseudo_labels
 from lowshot.methods.elnet.objective import Weights, elnet_loss
 from lowshot.nn.mt_unet import MTUNet
 from lowshot.nn.planar_unet import PlanarUNet
+from lowshot.settings import refuse_out_of_range
 from lowshot.task import LowShotTask
 from lowshot.training.loop import Goal, train
 from lowshot.training.run import Run
@@ -104,16 +105,7 @@ class ELNet:
     def __post_init__(self) -> None:
         self._preparation()
         _ = self._synthesis  # refuses shares of more than 1 together
-        for name in POSITIVE:
-            value = getattr(self, name)
-            if any(not 0 < each < math.inf for each in (value if isinstance(value, tuple) else (value,))):
-                raise SettingsError(f"{name}: expected more than 0, got {value}")
-        for name in NOT_NEGATIVE:
-            if not 0 <= getattr(self, name) < math.inf:
-                raise SettingsError(f"{name}: expected a number from 0 on, got {getattr(self, name)}")
-        for name in SHARES:
-            if not 0 <= getattr(self, name) <= 1:
-                raise SettingsError(f"{name}: expected a share from 0 to 1, got {getattr(self, name)}")
+        refuse_out_of_range(self, positive=POSITIVE, not_negative=NOT_NEGATIVE, shares=SHARES)
         if self.two_stages and not 0 < self.first_share < 1:
             raise SettingsError(f"first_share: both stages need a part of the training, got {self.first_share}")
         self._refuse_networks_out_of_range()

@@ -27,6 +27,7 @@ from lowshot.nn.patch_critic import PatchCritic
 from lowshot.registration.fields import Spacing
 from lowshot.registration.sampling import onto_grid
 from lowshot.registration.working_grid import working_grid
+from lowshot.settings import refuse_out_of_range
 from lowshot.task import LowShotTask
 from lowshot.training.loop import Goal, train
 from lowshot.training.run import Run
@@ -79,14 +80,7 @@ class LTNet:
 
     def __post_init__(self) -> None:
         self._preparation()
-        for name in POSITIVE:
-            value = getattr(self, name)
-            numbers = value if isinstance(value, tuple) else () if value is None else (value,)
-            if any(not 0 < each < math.inf for each in numbers):
-                raise SettingsError(f"{name}: expected more than 0, got {value}")
-        for name in (*TERMS, "cycle_warmup", "critic_momentum"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise SettingsError(f"{name}: expected a number from 0 on, got {getattr(self, name)}")
+        refuse_out_of_range(self, positive=POSITIVE, not_negative=(*TERMS, "cycle_warmup", "critic_momentum"))
         if self.window % 2 == 0:
             raise SettingsError(f"window: expected an odd number of voxels, got {self.window}")
         if not 1 <= len(self.encoder) <= MOST_LEVELS or not 1 <= len(self.decoder) <= len(self.encoder) + 1:

@@ -7,7 +7,7 @@ Read from here: ``network.py`` is the model, ``objective.py`` the loss, ``lowsho
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -24,6 +24,7 @@ from lowshot.methods.mre_net.objective import majority_classes, mined_loss
 from lowshot.nn.geometry import Geometry, Triple, patch_for, strides_for
 from lowshot.nn.luna_park import LunaParkUNet, Norm
 from lowshot.nn.voxelwise import Planar, VoxelwiseNetwork
+from lowshot.settings import numbers
 from lowshot.task import LowShotTask
 from lowshot.training.batch_statistics import settle_batch_statistics
 from lowshot.training.loop import Goal, train
@@ -129,13 +130,13 @@ class MRENet:
     def _refuse_numbers_out_of_range(self) -> None:
         for name in POSITIVE:
             value = getattr(self, name)
-            if any(not each > 0 for each in _flat(value)):
+            if any(not each > 0 for each in numbers(value)):
                 raise SettingsError(f"{name}: expected more than 0, got {value}")
         for name, most in MOST.items():
-            if any(each > most for each in _flat(getattr(self, name))):
+            if any(each > most for each in numbers(getattr(self, name))):
                 raise SettingsError(f"{name}: expected at most {most}, got {getattr(self, name)}")
         for name in ("balanced", "loss_share", "decay_at", "mining_from"):
-            if any(not 0 <= each <= 1 for each in _flat(getattr(self, name))):
+            if any(not 0 <= each <= 1 for each in numbers(getattr(self, name))):
                 raise SettingsError(f"{name}: expected shares from 0 to 1, got {getattr(self, name)}")
 
     def problems(self, task: LowShotTask) -> list[str]:
@@ -254,13 +255,6 @@ class MRENet:
             share=self.loss_share,
         )
         return {"cross_entropy": loss}
-
-
-def _flat(value: Any) -> list[int | float]:
-    """The numbers in a setting: one, none, or nested in tuples."""
-    if value is None:
-        return []
-    return [number for part in value for number in _flat(part)] if isinstance(value, tuple) else [value]
 
 
 def _batch(volumes: Sequence[Volume], sampling: PatchSampling, run: Run, step: int, generator: Generator) -> Patches:
