@@ -6,10 +6,13 @@ import pytest
 import torch
 
 from ball_files import NAMES, TINY, labelled
+from contract.fakes import FAKES
 from lowshot.catalogue import CATALOGUE
+from lowshot.contract import Learner
 from lowshot.errors import InputError, ModelFileError, SettingsError, TaskProblem
-from lowshot.fitting import _digest, fit
-from lowshot.model_file import Fitted, load
+from lowshot.fitting import digests_of, fit
+from lowshot.imaging.names import Names
+from lowshot.model_file import load
 from lowshot.progress import Lines
 from lowshot.task import LowShotTask
 
@@ -55,9 +58,9 @@ def test_the_digest_of_a_task_in_memory_tells_tasks_apart():
     example = labelled(0)
     unspaced = replace(example, scan=replace(example.scan, spacing_known=False))
     others = [labelled(1), moved(example, 2 * example.scan.affine), unspaced, only_slice(example, 5)]
-    found = [_digest(LowShotTask(NAMES, [each])) for each in (example, labelled(0), *others)]
+    found = [digests_of(LowShotTask(NAMES, [each])) for each in (example, labelled(0), *others)]
     assert found[0] == found[1]
-    assert len(set(found)) == 5
+    assert len({digest for each in found for digest in each.values()}) == 5
 
 
 def test_digests_travel_without_the_paths(tmp_path):
@@ -98,17 +101,6 @@ def test_unknown_settings_are_refused_with_the_nearest_name():
 def test_a_model_file_is_named_like_one(tmp_path):
     with pytest.raises(ModelFileError, match=r"ending in \.safetensors"):
         tiny_fit().save(tmp_path / "model.pt")
-
-
-def test_a_learner_cannot_segment_yet():
-    class Learner:
-        def adapt(self, support, names, run): ...
-
-        def state(self): ...
-
-    fitted = tiny_fit()
-    with pytest.raises(ModelFileError, match="give it an example"):
-        Fitted(Learner(), fitted.method, "x", {}).segmenter()
 
 
 def test_a_stopped_training_goes_on_and_ends_with_the_same_weights(tmp_path, monkeypatch):
@@ -154,3 +146,58 @@ def test_a_scan_that_cannot_be_used_is_refused_before_training():
     example.scan.voxels[0, 3, 3, 3] = torch.nan
     with pytest.raises(InputError, match="s0: 1 of 13,824 voxels are NaN"):
         tiny_fit(LowShotTask(NAMES, [example]))
+
+
+@pytest.fixture
+def adaptable(monkeypatch):
+    monkeypatch.setitem(CATALOGUE, "fake adaptable", FAKES["fake adaptable"])
+
+
+def fit_base(task, **changes):
+    return tiny_fit(task, method="fake adaptable", settings={}, **changes)
+
+
+def test_a_base_alone_makes_a_learner(adaptable, tmp_path):
+    task = LowShotTask(Names(("background",), (0,)), base=[labelled(0), labelled(1)])
+    fitted = fit_base(task, folder=tmp_path)
+    assert isinstance(fitted.model, Learner)
+    assert (fitted.provenance["support"], fitted.provenance["base_structures"]) == ([], list(NAMES.foreground))
+    request = json.loads((tmp_path / "fit.json").read_text())
+    assert (request["structures"], request["annotation"]) == ({"0": "background"}, [])
+    assert request["base"] == list(NAMES.foreground)
+    with pytest.raises(SettingsError, match="base was"):
+        fit_base(LowShotTask(task.names, base=[renamed(each, "a", "b", "c") for each in task.base]), folder=tmp_path)
+
+
+def renamed(labelled, *foreground):
+    names = Names(("background", *foreground), NAMES.values)
+    return replace(labelled, truth=replace(labelled.truth, names=names))
+
+
+def told(task, **changes):
+    said = io.StringIO()
+    fit_base(task, steps=1, progress=Lines(said), **changes)
+    return said.getvalue()
+
+
+def test_structures_that_the_base_shows_already_are_told(adaptable):
+    def task(base):
+        return LowShotTask(NAMES, [labelled(0)], base=[base])
+
+    some = replace(labelled(1), annotated=frozenset({"left ball"}))
+    assert "the base is annotated for left ball too, so left ball is not new to it" in told(task(some))
+    assert "so left ball is not new" in told(task(renamed(labelled(1), "Left Ball", "b", "c")))
+    assert "not new" not in told(task(renamed(labelled(1), "a", "b", "c")))
+
+
+def test_structures_that_go_by_their_values_need_not_be_the_same(adaptable):
+    support, base = (renamed(labelled(seed), "label 3", "label 7", "label -9") for seed in (0, 1))
+    assert "not new" not in told(LowShotTask(support.truth.names, [support], base=[base]))
+    assert "not new" not in told(LowShotTask(Names(("background",), (0,)), base=[labelled(1)]))
+
+
+def test_a_base_that_is_not_used_is_not_spoken_of():
+    said = io.StringIO()
+    fitted = tiny_fit(LowShotTask(NAMES, [labelled(0)], base=[labelled(1)]), steps=1, progress=Lines(said))
+    assert "not new" not in said.getvalue()
+    assert "base_structures" not in fitted.provenance

@@ -17,6 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lowshot.adapting import adapt
     from lowshot.contract import Learner, Method, Model, Quality, Result
     from lowshot.errors import LowshotError
     from lowshot.evaluation.evaluate import evaluate
@@ -49,6 +50,7 @@ __all__ = [
     "Result",
     "Scan",
     "Segmentation",
+    "adapt",
     "check",
     "evaluate",
     "evaluate_folders",
@@ -66,6 +68,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "lowshot.adapting": ("adapt",),
     "lowshot.contract": ("Learner", "Method", "Model", "Quality", "Result"),
     "lowshot.errors": ("LowshotError",),
     "lowshot.evaluation.evaluate": ("evaluate",),

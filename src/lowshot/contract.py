@@ -102,10 +102,23 @@ class Learner(Protocol):
     """Knows how to learn a new structure from one example, in seconds and without a gradient step."""
 
     def adapt(self, support: Sequence[LabelledScan], names: Names, run: Run) -> Model:
-        """A model for the structures of ``names``; it keeps this learner inside."""
+        """A model for the structures of ``names``; it keeps this learner inside (``Adapted``).
+
+        Raises:
+            ChannelMismatch: the annotated scans have other channels than those it learned from.
+        """
 
     def state(self) -> State:
         """What ``Method.restore`` rebuilds this learner from."""
+
+
+@runtime_checkable
+class Adapted(Model, Protocol):
+    """A model that a learner made of an example, and that can be given another one. Ask ``isinstance``."""
+
+    @property
+    def learner(self) -> Learner:
+        """What it was made by."""
 
 
 @runtime_checkable

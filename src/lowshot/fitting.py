@@ -4,7 +4,8 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,6 +23,7 @@ from lowshot.contract import Method, Synthesises
 from lowshot.errors import InputError, SettingsError, TaskProblem
 from lowshot.imaging.check import check
 from lowshot.imaging.grid import Affine
+from lowshot.imaging.names import Names
 from lowshot.imaging.scan import LabelledScan, Scan
 from lowshot.model_file import Fitted
 from lowshot.progress import Progress, Silent
@@ -30,6 +32,9 @@ from lowshot.training.folder import begin
 from lowshot.training.plan import Plan, Precision
 from lowshot.training.run import Budget, Run
 from lowshot.transforms.slices import Slices
+
+_UNNAMED = re.compile(r"label -?\d+")
+"""A structure that goes by its value in the files: two of them need not be the same."""
 
 
 def fit(
@@ -78,14 +83,16 @@ def fit(
     """
     values = catalogue.settings(method, preset, settings)
     made = _able(method, values, task)
-    _refuse_errors(task.support, progress or Silent())
+    refuse_errors(task.support, progress or Silent())
     _warn_of_unused(task, method, progress or Silent())
-    files = {"the task's voxels": _digest(task)} if files is None else files
+    base = _base_structures(task, method)
+    warn_of_known(task.names, base, progress or Silent())
+    files = digests_of(task) if files is None else files
     budget = Budget(steps, minutes)
     folder = None if folder is None else Path(folder)
     key = ""
     if folder is not None:
-        request = _request(task, files, method=method, settings=values, seed=seed, budget=asdict(budget))
+        request = _request(task, base, files, method=method, settings=values, seed=seed, budget=asdict(budget))
         begin(folder, request, restart)
         key = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:16]
     run = Run(
@@ -100,7 +107,15 @@ def fit(
         progress=progress,
     )
     model = made.fit(task, run)
-    return Fitted(model, made, method, values, _provenance(task, preset, run, files), folder)
+    provenance = {
+        "preset": preset,
+        "seed": seed,
+        "budget": asdict(budget),
+        **provenance_of(task.support, run, files),
+        "mirror_pairs": task.mirror_pairs,
+        **({"base_structures": base} if base else {}),
+    }
+    return Fitted(model, made, method, values, provenance, folder)
 
 
 def samples(
@@ -132,8 +147,12 @@ def _able(method: str, values: Mapping[str, Any], task: LowShotTask) -> Method:
     return made
 
 
-def _refuse_errors(support: Sequence[LabelledScan], progress: Progress) -> None:
-    """Tell all findings about annotated scans, then refuse to train if one of them is an error."""
+def refuse_errors(support: Sequence[LabelledScan], progress: Progress) -> None:
+    """Tell all findings about annotated scans, then refuse to learn if one of them is an error.
+
+    Raises:
+        InputError: one is.
+    """
     errors = []
     for finding in (finding for labelled in support for finding in check(labelled)):
         if finding.severity == "error":
@@ -155,11 +174,29 @@ def _warn_of_unused(task: LowShotTask, method: str, progress: Progress) -> None:
         progress.warn(f"{method} does not learn from {' or '.join(unused)}; they make no difference")
 
 
-def _request(task: LowShotTask, files: Mapping[str, str], **asked: Any) -> dict[str, Any]:
+def _base_structures(task: LowShotTask, method: str) -> list[str]:
+    """What the method learns from the base, by its first scan; the others are read when the method asks for them."""
+    if not len(task.base) or "base" not in catalogue.entry(method).uses:
+        return []
+    first = task.base[0]
+    return [name for name in first.truth.names.foreground if first.annotated is None or name in first.annotated]
+
+
+def warn_of_known(names: Names, base: Iterable[str], progress: Progress) -> None:
+    """Tell which structures to be learned from an example the base has shown already."""
+    there = {name.casefold() for name in base if not _UNNAMED.fullmatch(name)}
+    known = [name for name in names.foreground if name.casefold() in there]
+    if known:
+        listed, verb = ", ".join(known), "is" if len(known) == 1 else "are"
+        progress.warn(f"the base is annotated for {listed} too, so {listed} {verb} not new to it")
+
+
+def _request(task: LowShotTask, base: Sequence[str], files: Mapping[str, str], **asked: Any) -> dict[str, Any]:
     """What must be the same for a stopped training to go on."""
     return {
         **asked,
         "structures": dict(zip(map(str, task.names.values), task.names.names, strict=True)),
+        **({"base": base} if base else {}),
         "channels": list(task.channels),
         "mirror_pairs": task.mirror_pairs,
         "files": dict(files),
@@ -175,11 +212,11 @@ def _annotation(labelled: LabelledScan) -> str:
     return f"{known} of {', '.join(sorted(labelled.annotated)) if labelled.annotated else 'all structures'}"
 
 
-def _digest(task: LowShotTask) -> str:
+def digests_of(task: LowShotTask) -> dict[str, str]:
     """SHA-256 over a task in memory: voxels, where they lie, and what is known of their labels."""
     annotated = (_sha256(*_parts(each.scan), each.truth.labels, each.known) for each in chain(task.support, task.base))
     pool = (_sha256(*_parts(scan)) for scan in task.unlabelled)
-    return hashlib.sha256("".join([*annotated, *pool]).encode()).hexdigest()
+    return {"the task's voxels": hashlib.sha256("".join([*annotated, *pool]).encode()).hexdigest()}
 
 
 def _parts(scan: Scan) -> tuple[Tensor, Affine, Tensor]:
@@ -194,15 +231,11 @@ def _sha256(*parts: Tensor | Affine | None) -> str:
     return total.hexdigest()
 
 
-def _provenance(task: LowShotTask, preset: str, run: Run, files: Mapping[str, str]) -> dict[str, Any]:
+def provenance_of(support: Sequence[LabelledScan], run: Run, files: Mapping[str, str]) -> dict[str, Any]:
     """Where a model comes from. Hashes without paths: a model file travels, and folders can name patients."""
     return {
-        "preset": preset,
-        "seed": run.seed,
-        "budget": asdict(run.budget),
         "plan": asdict(run.plan),
-        "support": [labelled.scan.name for labelled in task.support],
-        "mirror_pairs": task.mirror_pairs,
+        "support": [labelled.scan.name for labelled in support],
         "training_files": sorted(files.values()),
         "machine": {
             "system": platform.platform(),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lowshot import catalogue
 from lowshot.atomic import atomic_path, remove_leftovers
-from lowshot.contract import Learner, Method, Model, State
+from lowshot.contract import Adapted, Learner, Method, Model, State
 from lowshot.errors import LowshotError, MissingExtra, ModelFileError, printable
 from lowshot.imaging.names import is_legible
 from lowshot.training.folder import finish
@@ -42,7 +42,8 @@ class Fitted:
     """What the method was made with, so that ``load`` can make it again."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Preset, seed, plan, support, SHA-256 of the training files, versions, machine, date; not needed to load. What is
-    there of ``plan``, ``stages`` in it and their ``steps`` has the types that ``fit`` gives it."""
+    there of ``plan``, ``stages`` in it and their ``steps``, and of ``base_structures`` has the types that ``fit`` gives
+    it. Of an adapted model ``base`` says the same about its learner."""
     folder: Path | None = None
     """Of its training. What only an unsaved training needs is removed there by ``save``."""
 
@@ -81,8 +82,26 @@ class Fitted:
             ModelFileError: it is a learner, which needs an example first.
         """
         if not isinstance(self.model, Model):
-            raise ModelFileError(f"this {self.name} has learned how to learn, but no structure yet: give it an example")
+            raise ModelFileError(
+                f"this {self.name} has learned how to learn, but no structure yet; give it an example: "
+                "lowshot adapt LEARNER IMAGE LABELS -o OUT.safetensors"
+            )
         return self.model
+
+    def learner(self) -> Learner:
+        """What can be given an example: the learner, or the one that an adapted model keeps.
+
+        Raises:
+            ModelFileError: the method learns every structure anew.
+        """
+        if isinstance(self.model, Learner):
+            return self.model
+        if isinstance(self.model, Adapted):
+            return self.model.learner
+        raise ModelFileError(
+            f"{self.name} does not learn from an example in seconds, it learns every structure anew: "
+            f"lowshot fit IMAGE LABELS --method {self.name} -o MODEL.safetensors"
+        )
 
 
 def require_model_name(path: Path) -> None:
@@ -159,6 +178,9 @@ def _check_provenance(path: Path, provenance: Mapping[str, Any]) -> None:
     stages = plan.get("stages", {}) if isinstance(plan, dict) else None
     if not isinstance(stages, dict) or not all(map(_is_stage, stages.values())):
         raise ModelFileError(f"{damaged} holds no plan with a number of steps for each stage")
+    structures = provenance.get("base_structures", [])
+    if not isinstance(structures, list) or not all(isinstance(each, str) for each in structures):
+        raise ModelFileError(f"{damaged} holds no list of the structures of its base")
 
 
 def _is_plain(value: object, levels: int) -> bool:

@@ -1,13 +1,19 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from lowshot.benchmarking.cases import Cases
 from lowshot.errors import InputError
+from lowshot.fewshot.base_slices import read_base
+from lowshot.fewshot.episodes import Sampling, Shown, draw_pairs, draw_structures
 from lowshot.imaging.files import write_segmentation, write_volume
 from lowshot.imaging.names import Names
+from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import Segmentation
 from lowshot.protocols.protocol import Fold, Layout
+from lowshot.training.run import Run
 
 NAMES = Names.of({1: "cavity", 2: "wall"})
 FULL = {"a": (1, 3), "b": (), "c": (2,)}
@@ -57,3 +63,90 @@ def test_the_seed_draws_one_slice_that_shows_every_structure(cases):
 def test_where_no_slice_shows_every_structure_there_is_no_draw(cases):
     with pytest.raises(InputError, match="no slice of b shows all structures"):
         cases.task(Fold("f", ("b",), (), one_slice=True), seed=0)
+
+
+ORGANS = Names.of({1: "liver", 2: "spleen", 4: "kidney"})
+SHOWN = ({1}, {1, 3}, {3}, {2, 3}, {2}, {3}, set(), {1, 2, 3})
+"""Which organs each slice of each case shows."""
+PREPARATION = Preparation(None, None, "none", "none", (12, 8, None))
+RUN = Run(device="cpu", precision="float32", memory_format="contiguous")
+SETTING_1 = Fold("liver A", ("d",), ("e",), base=("a", "b", "c"), new="liver")
+SETTING_2 = replace(SETTING_1, hidden=("liver", "spleen"))
+
+
+@pytest.fixture(scope="module")
+def organs(tmp_path_factory):
+    """Every slice of every case has a grey value of its own, by which it is known again."""
+    folder = tmp_path_factory.mktemp("organs")
+    for number, case in enumerate("abcde"):
+        labels = torch.zeros(12, 8, len(SHOWN), dtype=torch.int16)
+        voxels = torch.empty(1, 12, 8, len(SHOWN))
+        for k, shown in enumerate(SHOWN):
+            voxels[..., k] = 100 * number + k
+            for index in shown:
+                labels[4 * index - 4 : 4 * index - 1, number : number + 3, k] = index
+        write_volume(voxels, np.eye(4), folder / "images" / f"{case}.nii.gz")
+        write_segmentation(Segmentation(labels, ORGANS, np.eye(4)), folder / "labels" / f"{case}.nii.gz")
+    (folder / "names.txt").write_text("1 liver\n2 spleen\n4 kidney\n")
+    return Cases(folder, Layout())
+
+
+def test_the_new_structure_is_in_the_support_alone_and_the_others_in_the_base_alone(organs):
+    task = organs.task(SETTING_1, seed=0)
+    assert task.names == Names(("background", "liver"), (0, 1))
+    assert [each.scan.name for each in task.support] == ["d"]
+    assert task.support[0].truth.labels.sum() == 3 * 9
+    assert [each.scan.name for each in task.base] == ["a", "b", "c"]
+    for labelled in task.base:
+        assert labelled.truth.names.foreground == ("spleen", "kidney")
+        assert labelled.known is None
+    assert [each.truth.names.foreground for each in organs.task(SETTING_2, seed=0).base] == [("kidney",)] * 3
+
+
+def test_of_a_query_the_new_structure_alone_is_scored(organs):
+    assert organs.query("e", "liver").truth.names.foreground == ("liver",)
+    assert organs.query("e").truth.names == ORGANS
+
+
+def test_where_a_structure_is_hidden_no_slice_that_shows_it_is_known(organs):
+    for labelled in organs.task(SETTING_2, seed=0).base:
+        known = labelled.known.flatten(0, 1).all(dim=0)
+        assert known.tolist() == [not shown & {1, 2} for shown in SHOWN]
+
+
+def episodes(organs, fold):
+    """Hundreds of them, by both ways of drawing, with the true labels of every slice: (image, mask, truth)."""
+    truth = {
+        100 * number + k: organs.query(case).truth.labels[..., k]
+        for number, case in enumerate("abcde")
+        for k in range(len(SHOWN))
+    }
+    shown = Shown(read_base(organs.task(fold, seed=0).base, PREPARATION, ("image",), RUN), 0.005)
+    sampling = Sampling(tasks=2, shots=2)
+    for step in range(150):
+        for draw in (draw_structures, draw_pairs):
+            drawn = draw(shown, sampling, RUN, step, RUN.generator("draw", step))
+            images = torch.cat([drawn.support.flatten(0, 1), drawn.query])
+            masks = torch.cat([drawn.masks.flatten(0, 1), drawn.truth])
+            for image, mask in zip(images, masks, strict=True):
+                yield image, mask, truth[int(image[0, 0, 0])]
+
+
+def test_the_new_structure_is_never_asked_for(organs):
+    count, seen = 0, set()
+    for image, mask, truth in episodes(organs, SETTING_1):
+        assert mask.any()
+        assert not mask[truth == 1].any()
+        seen.add(int(image[0, 0, 0]))
+        count += 1
+    assert count > 1000
+    assert seen == {100 * n + k for n in range(3) for k, shown in enumerate(SHOWN) if shown & {2, 3}}
+
+
+def test_a_slice_that_shows_the_new_structure_or_its_group_is_never_drawn_where_they_are_hidden(organs):
+    seen = set()
+    for image, mask, truth in episodes(organs, SETTING_2):
+        assert not set(truth.flatten().tolist()) & {1, 2}
+        assert mask.equal((truth == 3).float())
+        seen.add(int(image[0, 0, 0]))
+    assert seen == {100 * n + k for n in range(3) for k, shown in enumerate(SHOWN) if shown == {3}}

@@ -1,19 +1,25 @@
 import errno
+import shutil
 from dataclasses import replace
 
 import pytest
+import torch
 from filelock import FileLock
 
-from ball_files import write_ball_files
+from ball_files import AFFINE, NAMES, SHAPE, write_ball_files
 from benchmarking.balls import BALLS, HOW, bench
 from lowshot.atomic import atomic_path
 from lowshot.benchmarking import runner
 from lowshot.benchmarking.cases import cases_of
+from lowshot.benchmarking.cell import MODEL, slug
 from lowshot.benchmarking.results import read_results
 from lowshot.benchmarking.runner import cells
+from lowshot.benchmarking.tables import main_table
 from lowshot.errors import InputError, OutputError
+from lowshot.imaging.files import read_labels, write_segmentation
+from lowshot.imaging.scan import Segmentation
 from lowshot.progress import Silent
-from lowshot.protocols.protocol import Fold
+from lowshot.protocols.protocol import Fold, System
 
 RECORDS = 3
 
@@ -196,3 +202,90 @@ def test_minutes_become_steps_once_for_all_seeds(data, tmp_path):
     steps = [record["provenance"]["plan"]["stages"]["training"]["steps"] for record in records]
     assert len(steps) == 2
     assert len(set(steps)) == 1
+
+
+CHUNKS = {"pairing": "chunks"}
+LEARNED = {"size": (32, 32), "width": 0.0625}
+NEW = replace(
+    BALLS,
+    folds=(Fold("left ball A", ("s0",), ("s1",), base=("s2", "s3"), new="left ball"),),
+    systems={
+        "copied": System(method="copied-mask", settings={"size": (24, 24)}, options=CHUNKS, granted=True),
+        "copied whole": System(method="copied-mask", settings={"size": (24, 24)}, model_of="copied"),
+        "panet": System(method="panet", settings=LEARNED, options=CHUNKS, granted=True),
+        "panet whole": System(method="panet", settings=LEARNED, model_of="panet"),
+    },
+    reference="copied",
+    measures=("dice", "hd95", "volume_elsewhere"),
+)
+
+
+@pytest.fixture(scope="module")
+def new_structure(tmp_path_factory):
+    """Data, and a folder of finished cells that segment a structure that is new."""
+    data, root = write_ball_files(tmp_path_factory.mktemp("balls"), count=4), tmp_path_factory.mktemp("bench")
+    records, failed = bench(data, root, NEW)
+    assert not failed
+    return data, root, records
+
+
+def cell(root, system):
+    return root / "cells" / slug(system) / "left-ball-a" / "seed-0"
+
+
+def found(root, system):
+    return read_labels(cell(root, system) / "predictions" / "s1.nii.gz", NAMES)[0].labels
+
+
+def test_rows_with_and_without_a_granted_range_share_one_model(new_structure):
+    _, root, records = new_structure
+    by_name = {record["system"]: record for record in records}
+    for name in ("copied", "panet"):
+        granted, whole = by_name[name], by_name[f"{name} whole"]
+        assert (granted["granted"], granted["options"]) == (True, CHUNKS)
+        assert (whole["model_of"], "granted" in whole, "options" in whole) == (name, False, False)
+        assert granted["training"] == whole["training"]
+        assert (cell(root, name) / MODEL).exists()
+        assert not (cell(root, f"{name} whole") / MODEL).exists()
+
+
+def test_the_new_structure_alone_is_found_and_scored(new_structure):
+    _, root, records = new_structure
+    for record in records:
+        assert [score["structure"] for case in record["cases"] for score in case["scores"]] == ["left ball"]
+        assert set(found(root, record["system"]).flatten().tolist()) <= {0, NAMES.index("left ball")}
+
+
+def test_in_a_granted_range_nothing_is_found_beyond_it(new_structure):
+    data, root, records = new_structure
+    truth = read_labels(data / "labels" / "s1.nii.gz", NAMES)[0].labels == NAMES.index("left ball")
+    slices = truth.flatten(0, 1).any(dim=0)
+    assert not found(root, "copied")[..., ~slices].any()
+    assert found(root, "copied")[..., slices].flatten(0, 1).any(dim=0).all()
+    assert not found(root, "panet")[..., ~slices].any()
+    elsewhere = {record["system"]: record["cases"][0]["scores"][0]["volume_elsewhere"] for record in records}
+    assert elsewhere["copied"] == elsewhere["panet"] == 0
+    beyond = int((found(root, "copied whole")[..., ~slices] > 0).sum())
+    assert elsewhere["copied whole"] == pytest.approx(beyond * 1.5 / 1000, abs=1e-6)
+
+
+def test_the_query_s_truth_makes_no_difference_where_nothing_is_granted(new_structure, tmp_path):
+    """Rubbish in its place, on the same grid, changes granted ranges and scores, and nothing else."""
+    data, root, _ = new_structure
+    poisoned = tmp_path / "data"
+    shutil.copytree(data, poisoned)
+    rubbish = torch.randint(0, 4, SHAPE, generator=torch.Generator().manual_seed(0)).to(torch.int16)
+    write_segmentation(Segmentation(rubbish, NAMES, AFFINE), poisoned / "labels" / "s1.nii.gz")
+    _, failed = bench(poisoned, tmp_path / "bench", NEW)
+    assert not failed
+    for name in ("copied", "panet"):
+        assert found(tmp_path / "bench", f"{name} whole").equal(found(root, f"{name} whole"))
+    assert found(root, "copied whole").any()
+    assert not found(tmp_path / "bench", "copied").equal(found(root, "copied"))
+
+
+def test_both_kinds_of_rows_stand_in_the_table(new_structure):
+    table = main_table(NEW, new_structure[2], "left ball A")
+    assert [row[0] for row in table.text] == list(NEW.systems)
+    headings = [column.heading for column in table.columns]
+    assert [row[headings.index("ml on slices without")] for row in table.text][::2] == ["0.0", "0.0"]

@@ -6,6 +6,7 @@ import pytest
 from benchmarking.balls import BALLS
 from lowshot.benchmarking.results import rows, to_csv
 from lowshot.benchmarking.tables import compare, cost_table, main_table, structure_table
+from lowshot.protocols.few_shot import MR
 from lowshot.protocols.protocol import Published
 
 COSINE = "distance cosine"
@@ -189,9 +190,40 @@ def test_what_is_printed_for_one_structure_stands_beside_no_mean_over_several():
 
 def test_records_older_than_a_score_are_read():
     (row, *_) = rows([record()])
-    assert math.isnan(row.radial_error + row.true_positive_ratio + row.false_positive_ratio)
+    assert math.isnan(row.radial_error + row.true_positive_ratio + row.false_positive_ratio + row.volume_elsewhere)
     assert cells_of(main_table(ULTRASOUND, [record()], "s0"), "mre-net")["radial error"] == "–"
     header, line, *_ = to_csv([record()]).splitlines()
-    assert header.endswith("true_positive_ratio,false_positive_ratio,radial_error")
-    assert line.endswith(",,,")
-    assert to_csv([flat_record((0.25,))]).splitlines()[1].endswith(",0.25")
+    assert header.endswith("true_positive_ratio,false_positive_ratio,radial_error,volume_elsewhere")
+    assert line.endswith(",,,,")
+    assert to_csv([flat_record((0.25,))]).splitlines()[1].endswith(",0.25,")
+
+
+def organ_record(system, structure, **changes):
+    """A cell in which one organ is new: three scans, 1.25 ml on slices without it on average."""
+    made = record(system, dice=((0.6, None), (0.7, None), (0.8, None)))
+    for case, elsewhere in zip(made["cases"], (0.5, 1.25, 2.0), strict=True):
+        case["scores"] = [case["scores"][0] | {"structure": structure, "volume_elsewhere": elsewhere}]
+    return made | {"protocol": MR.name, "fold": {"name": f"{structure} A"}} | changes
+
+
+def test_beside_a_single_structure_stands_what_is_printed_for_it_and_not_the_mean():
+    for structure, printed in (("liver", "0.474"), ("left kidney", "0.543")):
+        table = main_table(MR, [organ_record("panet", structure)], f"{structure} A")
+        assert cells_of(table, "panet")["published Dice"] == printed
+    over_all = organ_record("panet", "liver", cases=record(dice=((0.6, 0.7),))["cases"])
+    assert cells_of(main_table(MR, [over_all], "liver A"), "panet")["published Dice"] == "0.487"
+
+
+def test_where_the_single_structure_is_not_printed_the_mean_is():
+    found = cells_of(
+        main_table(MR, [organ_record("panet", "gallbladder", fold={"name": "liver A"})], "liver A"), "panet"
+    )
+    assert found["published Dice"] == "0.487"
+
+
+def test_beside_a_row_on_whole_volumes_nothing_published_stands():
+    whole = organ_record("panet whole volume", "liver", model_of="panet")
+    table = main_table(MR, [organ_record("panet", "liver", granted=True), whole], "liver A")
+    assert cells_of(table, "panet")["published Dice"] == "0.474"
+    assert cells_of(table, "panet whole volume")["published Dice"] == "–"
+    assert cells_of(table, "panet whole volume")["ml on slices without"].startswith("1.2")

@@ -11,6 +11,8 @@ import pytest
 
 from ball_files import TINY_WORDS
 from cli.conftest import fit_words
+from contract.fakes import FAKES
+from lowshot import catalogue
 from lowshot.model_file import load
 
 
@@ -72,6 +74,10 @@ def test_several_channels(typed, folder):
         (["--ignore-value", "7"], "cannot be both ignored and a structure"),
         (["--support", "x.csv"], "got both"),
         (["--unlabelled", "nowhere*"], "matches nothing"),
+        (["--base", "nowhere"], "nowhere: no such file or folder"),
+        (["--base", "."], "expected images/ and labels/"),
+        (["--weights", __file__], "settings of mre-net: no setting named weights"),
+        (["--weights", "nowhere.pth"], "nowhere.pth: cannot be read"),
     ],
 )
 def test_what_cannot_work_is_refused_before_training(typed, folder, words, message):
@@ -101,6 +107,39 @@ def test_wrong_files_are_refused_with_what_to_do(typed, folder, monkeypatch, fil
 def test_the_output_is_named_like_a_model(typed, folder):
     done = typed(*fit_words(folder, folder / "m.pt"))
     assert (done.code, "ending in .safetensors" in done.err) == (2, True)
+
+
+def test_a_base_alone_becomes_a_learner(typed, folder, monkeypatch):
+    monkeypatch.setitem(catalogue.CATALOGUE, "fake adaptable", FAKES["fake adaptable"])
+    words = [
+        "--method",
+        "fake adaptable",
+        "--base",
+        folder,
+        "--steps",
+        "1",
+        "--device",
+        "cpu",
+        "--precision",
+        "float32",
+    ]
+    done = typed("fit", *words, "-o", folder / "m.safetensors")
+    assert done.code == 0, done.err
+    assert "scans: 3 of other structures; no new structure yet; training in" in done.err
+    assert f"Next: lowshot adapt {folder / 'm.safetensors'} IMAGE LABELS -o OUT.safetensors" in done.out
+    told = load(folder / "m.safetensors").provenance
+    assert (told["base_structures"], len(told["training_files"])) == (["left ball", "right ball", "middle ball"], 6)
+
+
+def test_weights_are_a_setting(typed, folder):
+    (folder / "vgg.pth").write_bytes(b"weights")
+    images = folder / "images"
+    scan = [f"T1={images}/s0.nii.gz,T2={images}/s0.nii.gz", folder / "labels" / "s0.nii.gz"]
+    done = typed(
+        "fit", *scan, "--method", "fcn", "--preset", "paper", "--weights", folder / "vgg.pth", "-o", "m.safetensors"
+    )
+    assert done.code == 2
+    assert "weights of VGG-16 are for one grey channel or three, and there are 2" in done.err
 
 
 def test_findings_are_told_and_errors_refuse(typed, folder):

@@ -18,6 +18,7 @@ from torch.optim import SGD, Adam
 
 from lowshot.catalogue import Entry
 from lowshot.contract import NoOptions, Region, State
+from lowshot.errors import ChannelMismatch
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation
 from lowshot.inference.sliding_window import tiles
@@ -244,6 +245,10 @@ class PrototypeModel(FakeModel):
     def working_memory(self, shape, run, options):
         return 4 * prod(shape) * 2 * self.tensors["prototypes"].numel() + super().working_memory(shape, run, options)
 
+    @property
+    def learner(self):
+        return FakeLearner(self.channels, {name: self.tensors[name] for name in ("weight", "bias")})
+
 
 @dataclass(eq=False)
 class FakeLearner:
@@ -251,6 +256,8 @@ class FakeLearner:
     weights: Mapping[str, torch.Tensor]
 
     def adapt(self, support, names, run):
+        if support[0].scan.channels != self.channels:
+            raise ChannelMismatch(f"{support[0].scan.name}: has not the channels {', '.join(self.channels)}")
         preparation, volumes = prepare_support(support, Preparation(), None, run)
         features = [F.conv3d(v.image[None], self.weights["weight"], self.weights["bias"])[0] for v in volumes]
         picked = torch.cat([f[:, v.known] for f, v in zip(features, volumes, strict=True)], 1)
@@ -358,15 +365,16 @@ class MultiAtlas:
         return AtlasModel.restored(state)
 
 
-def entry(name):
-    return Entry(f"{name}, a fake", method=f"contract.fakes:{name}", presets="contract.fakes:PRESETS")
+def entry(name, *uses):
+    parts = frozenset({"support", *uses})
+    return Entry(f"{name}, a fake", method=f"contract.fakes:{name}", presets="contract.fakes:PRESETS", uses=parts)
 
 
 FAKES = {
     "fake patches": entry("Patches"),
     "fake adversarial": entry("Adversarial"),
     "fake two stages": entry("TwoStages"),
-    "fake adaptable": entry("Adaptable"),
+    "fake adaptable": entry("Adaptable", "base"),
     "fake external": entry("External"),
     "fake multi-atlas": entry("MultiAtlas"),
 }

@@ -2,6 +2,7 @@
 
 GENERATOR = {"encoder": (4, 4, 4), "decoder": ((4,), (4,), (4,))}
 SLICES = {"size": (16, 16)}
+TWO_ARM = {"size": (32, 32), "widths": (2, 4), "batch": 2}
 SETTINGS = {
     "mre-net": {"patch_voxels": 12**3, "batch": 2},
     "unet": {"patch_voxels": 12**3, "batch": 2},
@@ -21,8 +22,24 @@ SETTINGS = {
         **{"patch_voxels": 12**3, "affine": False, "settling_batches": 2},
     },
     "fcn": {"size": (32, 32), "width": 0.0625, "batch": 2},
+    "copied-mask": {"size": (16, 16)},
     "scs": {"size": (32, 32), "superpixels": 30, "words": 8, "sampled": 500, "epochs": 2},
     "multi-atlas": {"levels": ((2, 5), (1, 2))},
     "ants-syncc": {"iterations": (5,)},
     "ants-fusion": {"search_radius": 1},
+    "apscl": {
+        **{"size": (16, 16), "width": 0.0625, "features": 8, "factors": 4, "pooled": 2, "hidden": (8, 8)},
+        **{"enhancement_width": 8, "interaction_width": 4, "guidance_width": 8},
+    },
+    "panet": {"size": (32, 32), "width": 0.0625},
+    "sg-one": {"size": (32, 32), "width": 0.0625},
+    "gcn-de": {"size": (32, 32), "width": 0.0625, "pairs": 1},
+    "se-net": TWO_ARM,
+    "co-fcn": TWO_ARM,
+    "oslsm": TWO_ARM,
+    "sse-one-scan": TWO_ARM,
+    "ssl-alpnet": {"size": (32, 32), "width": 0.0625, "features": 8, "tasks": 2},
+    "adnet": {"size": (32, 32), "width": 0.0625, "features": 8, "tasks": 2},
+    "rp-net": SLICES | {"widths": (2, 4, 4), "relation": 4, "radius": 1, "tasks": 2, "test_passes": 2},
+    "aas-dcl": SLICES | {"widths": (4, 4), "kernel": 3, "tasks": 1},
 }

@@ -195,3 +195,32 @@ def test_volumes_have_ratios_and_no_radial_error():
     assert (liver.true_positive_ratio, liver.false_positive_ratio) == (0.5, 0.5)
     assert math.isnan(liver.radial_error)
     assert math.isnan(spleen.true_positive_ratio)
+
+
+def test_what_is_predicted_on_slices_without_the_structure_is_counted_in_ml():
+    """4×4 voxels of 3 mm³ on each of four slices, two of which show the liver."""
+    liver, spleen = evaluate_case(segmentation({1: box(2, 2, 4)}), segmentation({1: box(2, 2, 2)}), "a").scores
+    assert liver.volume_elsewhere == pytest.approx(2 * 16 * 3 / 1000)
+    assert spleen.volume_elsewhere == 0
+    beside = evaluate_case(segmentation({1: box(8, 8, 2)}), segmentation({1: box(2, 2, 2)}), "a").scores[0]
+    assert (beside.dice, beside.volume_elsewhere) == (0, 0)
+
+
+def test_where_no_slice_shows_a_structure_all_of_it_is_elsewhere():
+    _, spleen = evaluate_case(segmentation({2: box(2, 2, 4)}), segmentation({1: box(2, 2, 2)}), "a").scores
+    assert spleen.volume_elsewhere == spleen.volume_prediction == pytest.approx(64 * 3 / 1000)
+
+
+def test_elsewhere_counts_voxels_where_their_size_is_unknown_and_none_that_are_unknown():
+    truth = with_blank_scan(segmentation({1: box(2, 2, 2)}), "a", spacing_known=False)
+    known = torch.ones(12, 12, 12, dtype=torch.bool)
+    known[..., 7] = False
+    partly = LabelledScan(truth.scan, truth.truth, known)
+    found = [
+        evaluate_case(segmentation({1: box(2, 2, 4)}), each, "a").scores[0].volume_elsewhere for each in (truth, partly)
+    ]
+    assert found == [32, 16]
+
+
+def test_without_a_prediction_nothing_is_elsewhere():
+    assert evaluate_case(None, segmentation({1: box(2, 2, 2)}), "a").scores[0].volume_elsewhere == 0

@@ -7,6 +7,7 @@ from lowshot.errors import EmptySupport, InputError, UnknownLabel
 from lowshot.imaging.files import write_segmentation
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import Segmentation
+from lowshot.inputs.base_files import BaseFiles
 from lowshot.inputs.scan_files import ScanFiles
 from lowshot.inputs.table import Row
 from lowshot.inputs.task_files import ReadWhenAsked, TaskFiles, read_task
@@ -71,8 +72,28 @@ def test_the_pool_is_in_the_task(folder):
 
 
 def test_a_base_has_its_own_structures(folder):
-    task = read_task(TaskFiles([row(folder, 0)], base=[row(folder, 1)]), names=NAMES)
-    assert task.base[0].truth.names == Names.from_values([3, 7, 9])
+    own = Names.of({3: "one", 7: "two", 9: "three"})
+    files = TaskFiles([row(folder, 0)], base=BaseFiles([row(folder, 1)], own))
+    task = read_task(files, names=NAMES)
+    assert (task.names, task.base[0].truth.names) == (NAMES, own)
+    unnamed = TaskFiles([row(folder, 0)], base=BaseFiles([row(folder, 1)]))
+    assert read_task(unnamed, names=NAMES).base[0].truth.names == Names.from_values([3, 7, 9])
+
+
+def test_a_base_alone_has_no_structure_to_be_learned_and_takes_the_names(folder):
+    files = TaskFiles([], base=BaseFiles([row(folder, 1)], Names.of({3: "one", 7: "two", 9: "three"})))
+    assert read_task(files).names == Names(("background",), (0,))
+    assert read_task(files).base[0].truth.names.foreground == ("one", "two", "three")
+    task = read_task(files, names=NAMES)
+    assert (task.names.foreground, task.base[0].truth.names) == ((), NAMES)
+
+
+def test_a_base_may_have_its_own_ignored_value(folder):
+    names = Names.of({3: "one", 7: "two"})
+    files = TaskFiles([row(folder, 0)], base=BaseFiles([row(folder, 1)], names, ignore_value=9))
+    task = read_task(files, names=Names.of({3: "one", 9: "three"}), ignore_value=7)
+    assert torch.equal(~task.support[0].known, ball_files.labels(0) == 2)
+    assert torch.equal(~task.base[0].known, ball_files.labels(1) == 3)
 
 
 def test_left_and_right_follow_from_names_and_places(folder):
@@ -91,7 +112,7 @@ def test_errors_name_the_scan(folder):
 
 def test_every_file_of_a_task_is_listed(folder):
     pool = [ScanFiles.of(folder / "images" / "s2.nii.gz")]
-    files = TaskFiles([row(folder, 0)], pool, [row(folder, 1)])
+    files = TaskFiles([row(folder, 0)], pool, BaseFiles([row(folder, 1)]))
     assert [path.relative_to(folder).as_posix() for path in files.paths] == [
         "images/s0.nii.gz",
         "labels/s0.nii.gz",

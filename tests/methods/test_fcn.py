@@ -96,7 +96,7 @@ def test_weights_are_taken_from_a_file(tmp_path, narrow):
     kept = model.state().tensors
     torch.testing.assert_close(kept["backbone.features.28.weight"], stored["features.28.weight"])
     assert not torch.allclose(kept["backbone.features.0.bias"], first)
-    assert any("25 tensors taken, 1 of no use" in note for note in told.notes)
+    assert any("features: 25 of 26 taken\nclassifier: 1 in the file" in note for note in told.notes)
     assert any("no fitting features.0.bias" in warning for warning in told.warnings)
     path.unlink()
     method.restore(model.state())  # the file is needed for learning alone

@@ -1,10 +1,7 @@
-import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
-from lowshot.errors import UnreadableFile
-from lowshot.nn.vgg import VGG16, load_vgg
+from lowshot.nn.vgg import VGG16
 
 CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 """Where torchvision's vgg16 has them."""
@@ -41,47 +38,31 @@ def test_a_signal_comes_through_thirteen_convolutions():
     assert 0.05 < VGG16(width=1 / 4)(image)[-1].detach().std() < 20
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_weights_are_taken_by_name_and_the_rest_is_told(tmp_path, suffix):
+def test_dense_and_open_ended_it_keeps_an_eighth_of_the_size_and_torchvisions_names():
+    """As in PANet."""
     torch.manual_seed(0)
-    network, other = VGG16(width=1 / 16), VGG16(width=1 / 16)
-    stored = dict(other.state_dict())
-    del stored["features.7.bias"]
-    stored["features.10.weight"] = torch.zeros(16, 8, 1, 1)  # not its shape
-    stored["classifier.0.weight"] = torch.zeros(2, 2)
-    path = tmp_path / f"vgg{suffix}"
-    save_file(stored, path) if suffix == ".safetensors" else torch.save(stored, path)
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    loaded = load_vgg(network, path)
-    assert set(loaded.missing) == {"features.7.bias", "features.10.weight"}
-    assert set(loaded.unused) == {"features.10.weight", "classifier.0.weight"}
-    assert set(loaded.names) == set(stored) - set(loaded.unused)
-    for name, value in network.state_dict().items():
-        assert torch.equal(value, before[name] if name in loaded.missing else stored[name])
+    network = VGG16(width=1 / 16, dense=True, dilation=2, open_ended=True)
+    maps = network(torch.randn(1, 3, 64, 40))
+    assert [tuple(x.shape[2:]) for x in maps] == [(32, 20), (16, 10), (8, 5), (8, 5), (8, 5)]
+    assert list(network.state_dict()) == list(VGG16(width=1 / 16).state_dict())
+    assert (maps[-1] < 0).any()
+    assert (maps[-2] >= 0).all()
 
 
-def test_files_that_hold_no_weights_are_refused(tmp_path):
-    network = VGG16(width=1 / 16)
-    text = tmp_path / "weights.pth"
-    text.write_text("not weights")
-    code = tmp_path / "code.pth"
-    torch.save({"features.0.weight": Hostile()}, code)
-    numbers = tmp_path / "numbers.pth"
-    torch.save([1, 2], numbers)
-    for path in (tmp_path / "gone.pth", tmp_path / "gone.safetensors", text, code, numbers):
-        with pytest.raises(UnreadableFile, match=path.name):
-            load_vgg(network, path)
-    assert not Hostile.ran
+def test_open_ended_its_last_layer_is_a_convolution():
+    for norm in (False, True):
+        network = VGG16(width=1 / 16, norm=norm, open_ended=True)
+        assert isinstance(network.features[-1], nn.Conv2d)
+        assert list(network.state_dict()) == list(VGG16(width=1 / 16, norm=norm).state_dict())[: -5 if norm else None]
 
 
-class Hostile:
-    """Unpickling it would run code."""
+def test_dense_without_an_open_end_it_has_all_poolings():
+    """As in SG-One."""
+    maps = VGG16(width=1 / 16, dense=True)(torch.randn(1, 3, 64, 40))
+    assert [tuple(x.shape[2:]) for x in maps] == [(32, 20), (16, 10), (8, 5), (8, 5), (8, 5)]
+    assert (maps[-1] >= 0).all()
 
-    ran = False
 
-    def __reduce__(self):
-        return Hostile.run, ()
-
-    @staticmethod
-    def run():
-        Hostile.ran = True
+def test_the_last_three_convolutions_are_dilated_alone():
+    network = VGG16(width=1 / 16, dense=True, dilation=2)
+    assert [layer.dilation[0] for layer in network.features if isinstance(layer, nn.Conv2d)] == [1] * 10 + [2] * 3

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from lowshot.training.schedules import constant, cosine, polynomial, step_decay
+from lowshot.training.schedules import constant, cosine, polynomial, step_decay, stepwise
 
 
 def test_constant():
@@ -27,3 +27,10 @@ def test_cosine_rises_then_falls():
 def test_polynomial():
     assert polynomial(2.0)(0.5) == 0.25
     assert polynomial(0.9)(0.0) == 1.0
+
+
+def test_stepwise_falls_after_every_so_many_steps():
+    schedule = stepwise(0.5, every=10, steps=100)
+    assert [schedule(step / 100) for step in (0, 9, 10, 19, 20, 29, 30, 99)] == [
+        *(1, 1, 0.5, 0.5, 0.25, 0.25, 0.125, 0.5**9),
+    ]

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock
 
+from lowshot.benchmarking.new_structure import only, without, without_slices_of
 from lowshot.errors import InputError
 from lowshot.imaging.files import read_labels
 from lowshot.imaging.names import Names
@@ -18,7 +19,7 @@ from lowshot.imaging.scan import LabelledScan
 from lowshot.inputs.digests import digest
 from lowshot.inputs.scan_files import ScanFiles
 from lowshot.inputs.table import Row
-from lowshot.inputs.task_files import TaskFiles, read_labelled_row, read_task
+from lowshot.inputs.task_files import ReadWhenAsked, TaskFiles, read_labelled_row, read_task
 from lowshot.inputs.words import scan_files
 from lowshot.phantoms.study import Study, write_study
 from lowshot.progress import Progress
@@ -63,9 +64,22 @@ class Cases:
     def task(self, fold: Fold, seed: int) -> LowShotTask:
         """What a system may learn from with this seed: annotated scans now, the pool when it asks for it."""
         support = self._support(fold, random.Random(seed))  # noqa: S311 (nothing to keep secret)
+        if fold.new:
+            return self._new_structure(fold, support)
         annotated = {row.scan.name for row in support}
         pool = [self._images[case] for case in fold.unlabelled if case not in annotated]
         return read_task(TaskFiles(support, unlabelled=pool), names=self.names)
+
+    def _new_structure(self, fold: Fold, support: Sequence[Row]) -> LowShotTask:
+        """The new structure in the support alone, all others in the base alone."""
+
+        def read(row: Row) -> LabelledScan:
+            labelled = without_slices_of(read_labelled_row(row, self.names), fold.hidden)
+            return without(labelled, {fold.new, *fold.hidden})
+
+        annotated = [only(read_labelled_row(row, self.names), fold.new) for row in support]
+        base = ReadWhenAsked(read, [self._row(case) for case in fold.base])
+        return LowShotTask(annotated[0].truth.names, annotated, base=base)
 
     def _support(self, fold: Fold, draw: random.Random) -> list[Row]:
         if fold.one_slice:
@@ -89,9 +103,10 @@ class Cases:
             raise InputError(f"{self.folder / self.layout.labels}: no slice of {', '.join(cases)} shows all structures")
         return found
 
-    def query(self, case: str) -> LabelledScan:
-        """A scan to be segmented, with the truth that only the scores may see."""
-        return read_labelled_row(self._row(case), self.names)
+    def query(self, case: str, new: str = "") -> LabelledScan:
+        """A scan to be segmented, with the truth that only the scores may see: of all structures, or of the new one."""
+        labelled = read_labelled_row(self._row(case), self.names)
+        return only(labelled, new) if new else labelled
 
     def digests(self, cases: Sequence[str], *, labels: bool = True) -> dict[str, str]:
         """SHA-256 of the images (and label maps), by case."""
@@ -125,7 +140,8 @@ def cases_of(protocol: Protocol, data: Path | None, folder: Path, progress: Prog
         data = folder / "data"
         _make_once(protocol.study, data, progress)
     cases = Cases(data, protocol.layout)
-    cases.require(case for fold in protocol.folds for case in (*fold.support, *fold.queries, *fold.unlabelled))
+    parts = (part for fold in protocol.folds for part in (fold.support, fold.base, fold.queries, fold.unlabelled))
+    cases.require(case for part in parts for case in part)
     return cases
 
 

@@ -15,6 +15,7 @@ from lowshot import catalogue, fitting
 from lowshot.atomic import remove_leftovers
 from lowshot.benchmarking.cases import Cases
 from lowshot.benchmarking.cell import MODEL, RECORD, Cell, Record, as_json, begin, read_json, write_json
+from lowshot.benchmarking.new_structure import cut, granted_range
 from lowshot.benchmarking.results import all_settings, plain_fold
 from lowshot.contract import Deforms, Model
 from lowshot.evaluation.evaluate import evaluate_case
@@ -22,7 +23,7 @@ from lowshot.evaluation.scores import Score
 from lowshot.imaging.files import write_segmentation
 from lowshot.imaging.scan import Scan
 from lowshot.inference.footprint import forget_highest_resident, highest_resident_bytes
-from lowshot.inference.predict import predict, prepare
+from lowshot.inference.predict import predict_prepared, prepare
 from lowshot.model_file import Fitted, load
 from lowshot.progress import Progress
 from lowshot.segmenting import options_of
@@ -51,7 +52,8 @@ def request_of(cell: Cell, cases: Cases, how: Machine) -> Record:
     """What must be the same for a cell to go on, or to count as finished."""
     preset = cell.system.preset or how.preset
     settings = catalogue.settings(cell.system.method, preset, cell.system.settings)
-    chosen = {"options": dict(cell.system.options), "model_of": cell.system.model_of}
+    system = cell.system
+    chosen = {"options": dict(system.options), "model_of": system.model_of, "granted": system.granted}
     return {
         "protocol": cell.protocol.name,
         "system": cell.name,
@@ -66,7 +68,7 @@ def request_of(cell: Cell, cases: Cases, how: Machine) -> Record:
         "precision": how.precision,
         **{name: value for name, value in chosen.items() if value},  # absent where empty, as in older cells
         "names": cases.digest_of_names,
-        "data": cases.digests([*cell.fold.support, *cell.fold.queries])
+        "data": cases.digests([*cell.fold.support, *cell.fold.base, *cell.fold.queries])
         | cases.digests(cell.fold.unlabelled, labels=False),
     }
 
@@ -84,8 +86,7 @@ def compute(cell: Cell, cases: Cases, root: Path, how: Machine, *, restart: bool
         return read_json(folder / RECORD)
     trained = cell.trained
     fitted = _trained(trained, cases, trained.folder(root), how, restart=restart, progress=progress)
-    options = cell.system.options
-    scored = [_scored(fitted, cases, case, folder, how, options) for case in _told(cell.fold.queries, progress)]
+    scored = [_scored(fitted, cell, cases, case, folder, how) for case in _told(cell.fold.queries, progress)]
     record = {**request, "training": read_json(trained.folder(root) / "training.json"), "cases": scored}
     write_json(folder / RECORD, {**record, "provenance": dict(fitted.provenance)})
     return read_json(folder / RECORD)
@@ -110,7 +111,8 @@ def _trained(cell: Cell, cases: Cases, folder: Path, how: Machine, *, restart: b
             precision=how.precision,
             threads=how.threads,
             folder=training,
-            files=cases.digests(cell.fold.support) | cases.digests(cell.fold.unlabelled, labels=False),
+            files=cases.digests([*cell.fold.support, *cell.fold.base])
+            | cases.digests(cell.fold.unlabelled, labels=False),
             plan=_plan_of_another_seed(folder, request) if how.minutes is not None else None,
             progress=progress,
         )
@@ -135,16 +137,19 @@ def _logged_seconds(log: Path) -> float:
     return sum({row["stage"]: float(row["seconds"]) for row in rows}.values(), 0.0)
 
 
-def _scored(fitted: Fitted, cases: Cases, case: str, folder: Path, how: Machine, options: Mapping[str, Any]) -> Record:
+def _scored(fitted: Fitted, cell: Cell, cases: Cases, case: str, folder: Path, how: Machine) -> Record:
     """One query, segmented and scored; read where that was done before."""
     path = folder / "cases" / f"{case}.json"
     if path.exists():
         return read_json(path)
-    query, model, chosen = cases.query(case), fitted.segmenter(), options_of(fitted, options)
+    query, model, chosen = cases.query(case, cell.fold.new), fitted.segmenter(), options_of(fitted, cell.system.options)
     forget_highest_resident()
     start = time.perf_counter()
     run = Run(device=how.device, precision=how.precision_for(fitted), threads=how.threads)
-    result = predict(model, query.scan, run, chosen)
+    prepared = prepare(model, query.scan)
+    if cell.system.granted:
+        prepared = cut(prepared, granted_range(query, cell.fold.new))
+    result = predict_prepared(model, query.scan, prepared, run, chosen)
     cost = {"seconds": time.perf_counter() - start, "peak_bytes": highest_resident_bytes()}
     prediction = folder / "predictions" / f"{case}.nii.gz"
     remove_leftovers(prediction)

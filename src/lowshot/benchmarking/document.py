@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lowshot.benchmarking.cell import Record
+from lowshot.benchmarking.overview import overview_table
 from lowshot.benchmarking.results import by_budget, of_the_present, read_results
 from lowshot.benchmarking.tables import cost_table, is_as_compared, main_table, scan_table, structure_table
 from lowshot.protocols.protocol import Protocol
@@ -41,8 +42,10 @@ def protocol_tables(protocol: Protocol, records: Sequence[Record]) -> list[Table
     folds = [fold.name for fold in protocol.folds if any(r["fold"]["name"] == fold.name for r in records)]
     main = [main_table(protocol, records, fold) for fold in folds]
     scans = [scan_table(protocol, records, fold) for fold in folds]
-    structures = [structure_table(protocol, records, fold) for fold in folds]
-    return [*main, *scans, *structures, cost_table(protocol, records)]
+    several = [fold for fold in folds if not protocol.fold(fold).new]
+    structures = [structure_table(protocol, records, fold) for fold in several]
+    overview = [overview_table(protocol, records, folds)] if len(folds) > 1 else []
+    return [*overview, *main, *scans, *structures, cost_table(protocol, records)]
 
 
 def section(protocol: Protocol, records: Sequence[Record]) -> str:

@@ -23,4 +23,5 @@ MEASURES: dict[Measure, Shown] = {
     "radial_error": Shown("radial error", 3, ("are",)),
     "true_positive_ratio": Shown("true positives", 3, ("tp",)),
     "false_positive_ratio": Shown("false positives", 3, ("fp",)),
+    "volume_elsewhere": Shown("ml on slices without", 1, ()),
 }

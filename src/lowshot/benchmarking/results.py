@@ -17,7 +17,7 @@ from lowshot.errors import SettingsError, UnreadableFile
 from lowshot.protocols.protocol import Fold, Protocol
 
 SCORES = ("structure", "dice", "hd95", "hd95_unit", "volume_prediction", "volume_truth", "volume_unit", "empty")
-RATIOS = ("true_positive_ratio", "false_positive_ratio", "radial_error")
+RATIOS = ("true_positive_ratio", "false_positive_ratio", "radial_error", "volume_elsewhere")
 """Scores that older records do not have."""
 COLUMNS = ("protocol", "system", "fold", "seed", "case", "seconds", "peak_bytes", *SCORES, "expected_dice", *RATIOS)
 Budget = tuple[int | None, float | None]
@@ -41,7 +41,8 @@ class Row:
     true_positive_ratio: float
     false_positive_ratio: float
     radial_error: float
-    """This and the two above: NaN where they are not defined, and in older records."""
+    volume_elsewhere: float
+    """This and the three above: NaN where they are not defined, and in older records."""
 
 
 def rows(records: Iterable[Record]) -> list[Row]:
@@ -85,9 +86,9 @@ def _is_present(protocol: Protocol, record: Record, preset: str) -> bool:
             return False
     except SettingsError:
         return False
-    chosen = (record.get("options", {}), record.get("model_of"))
+    chosen = (record.get("options", {}), record.get("model_of"), record.get("granted", False))
     made = (record["method"], record["preset"], record["fold"], *chosen)
-    wanted = (as_json(system.options), system.model_of)
+    wanted = (as_json(system.options), system.model_of, system.granted)
     return made == (system.method, system.preset or preset, plain_fold(fold), *wanted)
 
 

@@ -4,7 +4,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 
@@ -70,7 +69,7 @@ def main_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Tabl
     )
     lines = [
         _main_row(protocol, system, name, [each for each in here if each["system"] == name], against.get(name), fold)
-        for name, system in _present(protocol, here).items()
+        for name, system in present(protocol, here).items()
     ]
     pairs = {comparison.pairs for comparison in against.values()}
     tested = f"; differences over common seeds, {_list(pairs)} pairs of scan and structure" if pairs else ""
@@ -90,7 +89,7 @@ def scan_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Tabl
     )
     lines = [
         _scan_row(protocol, system, name, [each for each in here if each["system"] == name], fold)
-        for name, system in _present(protocol, here).items()
+        for name, system in present(protocol, here).items()
     ]
     table = Table(columns, tuple(lines), f"{protocol.name}, {fold}: mean ± deviation over scans")
     return table.without_empty(*(column.heading for column in columns[5:]))
@@ -104,7 +103,7 @@ def _scan_row(protocol: Protocol, system: System, name: str, records: Sequence[R
     theirs = _published(protocol, system, records, fold, "dice")
     printed: tuple[Cell, ...] = (None, None, None)
     if theirs is not None and theirs.min is not None:  # else its spread is over something else
-        printed = (_printed(theirs, 3), _as_part(theirs, theirs.min), _as_part(theirs, theirs.max))
+        printed = (_printed(theirs, 3), as_part(theirs, theirs.min), as_part(theirs, theirs.max))
     folded = [100 * case["folded"] for record in records for case in record["cases"] if "folded" in case]
     return (
         *(name, scans.n, mean_and_spread(scans.mean, scans.std), scans.minimum, scans.maximum),
@@ -115,7 +114,7 @@ def _scan_row(protocol: Protocol, system: System, name: str, records: Sequence[R
 def structure_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Table:
     """Mean Dice of every structure, over queries and seeds: one column for each system."""
     here = _of_fold(records, fold)
-    systems = list(_present(protocol, here))
+    systems = list(present(protocol, here))
     scores: dict[tuple[str, str], list[float]] = defaultdict(list)
     merged = sideless(row.structure for row in rows(here)) if protocol.merge_sides else {}
     for row in rows(here):
@@ -145,7 +144,7 @@ def cost_table(protocol: Protocol, records: Sequence[Record]) -> Table:
                 for metric in PUBLISHED_COSTS
             ),
         )
-        for name, system in _present(protocol, records).items()
+        for name, system in present(protocol, records).items()
     ]
     table = Table(columns, tuple(lines), f"{protocol.name}: time and memory")
     return table.without_empty(*(column.heading for column in columns[-len(PUBLISHED_COSTS) :]))
@@ -184,14 +183,14 @@ def _published(
 ) -> Figure | None:
     """What the paper prints for this row, where ours is as it was chosen for the comparison.
 
-    That is the mean over structures or, where there is but one, what is printed for it.
+    Where there is but one structure that is what is printed for it, or else the mean over structures.
     """
     where = system.published.get(fold) or system.published.get("")
     if where is None or not all(is_as_compared(protocol, record) for record in records):
         return None
     structures = {score["structure"] for score in _scores(records)}
-    looked_for = [OVER_STRUCTURES, *(structures if len(structures) == 1 else ())]
-    names = product(MEASURES[measure].printed_as, looked_for)
+    looked_for = [*(structures if len(structures) == 1 else ()), OVER_STRUCTURES]
+    names = ((metric, structure) for structure in looked_for for metric in MEASURES[measure].printed_as)
     return next(filter(None, (published(protocol, where, *each) for each in names)), None)
 
 
@@ -214,11 +213,12 @@ def _correlation_of_scans(record: Record) -> float:
 
 def _printed(figure: Figure, digits: int) -> str:
     """A published mean and spread; per cent become parts of one."""
-    mean, std = _as_part(figure, figure.mean), _as_part(figure, figure.std)
+    mean, std = as_part(figure, figure.mean), as_part(figure, figure.std)
     return mean_and_spread(mean, std, digits)
 
 
-def _as_part(figure: Figure, value: float | None) -> float:
+def as_part(figure: Figure, value: float | None) -> float:
+    """A published value; per cent become parts of one."""
     return math.nan if value is None else value / 100 if figure.unit == "%" else value
 
 
@@ -254,7 +254,7 @@ def _over_seeds(scores: Sequence[Mapping[Pair, float]]) -> dict[Pair, float]:
     return {pair: mean for pair, mean in means.items() if not math.isnan(mean)}
 
 
-def _present(protocol: Protocol, records: Sequence[Record]) -> dict[str, System]:
+def present(protocol: Protocol, records: Sequence[Record]) -> dict[str, System]:
     """The systems that have results, in the protocol's order; then methods that are no row of it."""
     computed = {record["system"]: System(method=record["method"]) for record in records}
     ordered = {name: system for name, system in protocol.systems.items() if name in computed}

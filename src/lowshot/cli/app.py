@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from lowshot.cli.adapt import adapt
 from lowshot.cli.bench import bench
 from lowshot.cli.choose import choose
 from lowshot.cli.demo import demo
@@ -22,8 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (choose, fit, segment, evaluate, demo, bench, methods, doctor):
-    app.command(no_args_is_help=command in (choose, fit, segment, evaluate, doctor))(reported(command))
+for command in (choose, fit, adapt, segment, evaluate, demo, bench, methods, doctor):
+    app.command(no_args_is_help=command in (choose, fit, adapt, segment, evaluate, doctor))(reported(command))
 
 
 def _print_version(wanted: bool) -> bool:

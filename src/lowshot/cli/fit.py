@@ -4,31 +4,36 @@ import time
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lowshot import catalogue
 from lowshot.cli.options import (
+    AnnotatedSlice,
     AsJson,
     Changes,
     Channels,
     Colour,
     Device,
     IgnoreValue,
+    Image,
+    Labels,
+    ModelFile,
     NamesFile,
     Precision,
     PrecisionOption,
     Restart,
+    Support,
     Threads,
+    annotated_scans,
     declared,
 )
 from lowshot.cli.terminal import Terminal
-from lowshot.errors import InputError
 from lowshot.settings import parse_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from lowshot.inputs.scan_files import Declared
     from lowshot.inputs.task_files import TaskFiles
@@ -45,21 +50,18 @@ class MirrorChoice(StrEnum):
     off = "off"
 
 
-Image = Annotated[str | None, typer.Argument(help="Annotated scan: a file, a DICOM folder, or T1=FILE,FLAIR=FILE.")]
-Labels = Annotated[Path | None, typer.Argument(help="Its label map.")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Model file to write (.safetensors).")]
-Support = Annotated[
-    Path | None, typer.Option(help="CSV of annotated scans instead: columns image (or one per channel) and labels.")
-]
 Unlabelled = Annotated[list[str] | None, typer.Option(help="Scans without labels: folder, pattern, CSV or file.")]
-Base = Annotated[Path | None, typer.Option(help="CSV of scans annotated for other structures.")]
+Base = Annotated[
+    Path | None,
+    typer.Option(help="Scans annotated for other structures: folder with images/ and labels/, nnU-Net data set, CSV."),
+]
 Method = Annotated[str, typer.Option(help="See 'lowshot methods'.")]
 Preset = Annotated[str, typer.Option(help="Named settings; see 'lowshot methods NAME'.")]
 Minutes = Annotated[float | None, typer.Option(help="How long the whole fit may take.")]
 Steps = Annotated[int | None, typer.Option(help="How many training steps; with neither, the preset's.")]
 Seed = Annotated[int, typer.Option(help="Everything random follows from it.")]
-AnnotatedSlice = Annotated[
-    str | None, typer.Option(metavar="INDEX", help="The only annotated slice, from 0; AXIS:INDEX for another axis.")
+Weights = Annotated[
+    Path | None, typer.Option(help="File of pretrained weights, for methods that have this as a setting.")
 ]
 MirrorOption = Annotated[
     MirrorChoice, typer.Option(help="Whether left and right are twins, for methods set to mirror (--set mirror=true).")
@@ -78,13 +80,14 @@ def fit(
     *,
     image: Image = None,
     labels: Labels = None,
-    output: Output,
+    output: ModelFile,
     support: Support = None,
     unlabelled: Unlabelled = None,
     base: Base = None,
     names: NamesFile = None,
     method: Method = catalogue.DEFAULT_METHOD,
     preset: Preset = catalogue.DEFAULT_PRESET,
+    weights: Weights = None,
     minutes: Minutes = None,
     steps: Steps = None,
     changes: Changes = None,
@@ -103,18 +106,17 @@ def fit(
     restart: Restart = False,
     as_json: AsJson = False,
 ) -> None:
-    """Learn to segment from one, two or three annotated scans.
+    """Learn to segment from one, two or three annotated scans; or how to, from a base, for 'lowshot adapt'.
 
     Stopped or killed, the same command goes on where it was. Example:
 
     lowshot fit 1000.nii.gz 1000_labels.nii.gz --names names.txt --minutes 20 -o brain.safetensors
     """
     start, terminal = time.monotonic(), Terminal(as_json)
-    settings = parse_words(changes or ()) | ({"allow_missing": True} if allow_missing else {})
+    settings = _settings(changes or (), allow_missing, weights)
     catalogue.settings(method, preset, settings)  # a misspelt name is told before anything heavy is imported
 
     from lowshot import fitting
-    from lowshot.inputs.digests import digests
     from lowshot.model_file import require_model_name
 
     require_model_name(output)
@@ -136,10 +138,22 @@ def fit(
         threads=threads,
         folder=folder,
         restart=restart,
-        files=digests(files.paths),
+        files=_digests(files, weights),
         progress=terminal.progress,
     )
     _save(fitted, output, folder, start, terminal)
+
+
+def _settings(changes: "Sequence[str]", allow_missing: bool, weights: Path | None) -> dict[str, Any]:
+    """What --set changes, and the settings that have an option of their own."""
+    options = {"allow_missing": allow_missing or None, "weights": weights and str(weights)}
+    return parse_words(changes) | {name: value for name, value in options.items() if value is not None}
+
+
+def _digests(files: "TaskFiles", weights: Path | None) -> dict[str, str]:
+    from lowshot.inputs.digests import digests
+
+    return digests([*files.paths, *([weights] if weights else [])])
 
 
 def _beside(output: Path) -> Path:
@@ -167,23 +181,12 @@ def _files(
     unlabelled: list[str] | None,
     base: Path | None,
 ) -> "TaskFiles":
-    from lowshot.inputs.scan_files import one_scan
-    from lowshot.inputs.table import Row, parse_slice, read_table
+    from lowshot.inputs.base_files import NO_BASE, base_files
     from lowshot.inputs.task_files import TaskFiles
     from lowshot.inputs.words import scan_files
 
-    if image is not None and support is not None:
-        raise InputError("expected IMAGE LABELS or --support, got both; put the scan into the CSV as one more row")
-    if image is not None and labels is None:
-        raise InputError(f"{image}: expected its label map after it: lowshot fit IMAGE LABELS -o MODEL")
-    rows = [] if support is None else read_table(support)
-    if image is not None:
-        rows = [Row(one_scan(image), labels, parse_slice(annotated_slice or "", "--annotated-slice"))]
-    elif annotated_slice is not None:
-        raise InputError("--annotated-slice belongs to IMAGE LABELS; a CSV has a column of that name")
-    if not rows and base is None:
-        raise InputError("no annotated scan: give IMAGE and LABELS, or --support with a CSV")
-    return TaskFiles(rows, scan_files(unlabelled or ()), [] if base is None else read_table(base))
+    rows = annotated_scans(image, labels, support, annotated_slice, optional=base is not None)
+    return TaskFiles(rows, scan_files(unlabelled or ()), NO_BASE if base is None else base_files(base))
 
 
 def _task(
@@ -199,15 +202,18 @@ def _task(
 def _announce(task: "LowShotTask", folder: Path, output: Path, terminal: Terminal) -> None:
     """Say what was found in the annotated scans and what will be learned, before hours are spent on it."""
     names = ", ".join(task.names.foreground[:8]) + (", …" if len(task.names) > 9 else "")
+    structures = f"{len(task.names) - 1} structures ({names})" if task.support else "no new structure yet"
     counts = {"annotated": task.support, "unlabelled": task.unlabelled, "of other structures": task.base}
     scans = ", ".join(f"{len(scans)} {what}" for what, scans in counts.items() if scans)
-    terminal.progress.note(f"scans: {scans}; {len(task.names) - 1} structures ({names}); training in {folder}")
+    terminal.progress.note(f"scans: {scans}; {structures}; training in {folder}")
     if output.exists():
         terminal.progress.note(f"{output} is there already and will be replaced at the end")
 
 
 def _save(fitted: "Fitted", output: Path, folder: Path, start: float, terminal: Terminal) -> None:
-    """Write the model, and say what it took since ``start``."""
+    """Write the model, and say what it took since ``start`` and what comes next."""
+    from lowshot.contract import Model
+
     if terminal.is_first:
         fitted.save(output)
     seconds = time.monotonic() - start
@@ -223,7 +229,7 @@ def _save(fitted: "Fitted", output: Path, folder: Path, start: float, terminal: 
         "folder": str(folder),
     }
     done = f"{steps} steps in {seconds / 60:.1f} min" if plan["stages"] else "which trains nothing"
-    terminal.result(
-        result,
-        f"{output}: {fitted.name}, {done}. Next: lowshot segment {output} SCANS -o FOLDER",
-    )
+    following = f"adapt {output} IMAGE LABELS -o OUT.safetensors"
+    if isinstance(fitted.model, Model):
+        following = f"segment {output} SCANS -o FOLDER"
+    terminal.result(result, f"{output}: {fitted.name}, {done}. Next: lowshot {following}")

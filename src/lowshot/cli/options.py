@@ -6,9 +6,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lowshot.errors import InputError
+
 if TYPE_CHECKING:
     from lowshot.inputs.scan_files import Declared
+    from lowshot.inputs.table import Row
 
+Image = Annotated[str | None, typer.Argument(help="Annotated scan: a file, a DICOM folder, or T1=FILE,FLAIR=FILE.")]
+Labels = Annotated[Path | None, typer.Argument(help="Its label map.")]
+Support = Annotated[
+    Path | None, typer.Option(help="CSV of annotated scans instead: columns image (or one per channel) and labels.")
+]
+AnnotatedSlice = Annotated[
+    str | None, typer.Option(metavar="INDEX", help="The only annotated slice, from 0; AXIS:INDEX for another axis.")
+]
+ModelFile = Annotated[Path, typer.Option("--output", "-o", help="Model file to write (.safetensors).")]
 AsJson = Annotated[
     bool, typer.Option("--json", help="For programs: the result as JSON on stdout, events as JSON lines on stderr.")
 ]
@@ -45,3 +57,23 @@ def declared(channels: str | None, colour: bool) -> "Declared":
 
     names = tuple(name.strip() for name in channels.split(",") if name.strip()) if channels else None
     return Declared(names, colour)
+
+
+def annotated_scans(
+    image: str | None, labels: Path | None, support: Path | None, annotated_slice: str | None, *, optional: bool = False
+) -> "list[Row]":
+    """The annotated scans that IMAGE LABELS, or --support instead, mean; there may be none if they are ``optional``."""
+    from lowshot.inputs.scan_files import one_scan
+    from lowshot.inputs.table import Row, parse_slice, read_table
+
+    if image is not None and support is not None:
+        raise InputError("expected IMAGE LABELS or --support, got both; put the scan into the CSV as one more row")
+    if image is not None and labels is None:
+        raise InputError(f"{image}: expected its label map after it: IMAGE LABELS")
+    if image is not None:
+        return [Row(one_scan(image), labels, parse_slice(annotated_slice or "", "--annotated-slice"))]
+    if annotated_slice is not None:
+        raise InputError("--annotated-slice belongs to IMAGE LABELS; a CSV has a column of that name")
+    if support is None and not optional:
+        raise InputError("no annotated scan: give IMAGE and LABELS, or --support with a CSV")
+    return [] if support is None else read_table(support)

@@ -147,6 +147,7 @@ def _score(
         hd95_in_plane=hd95_in_plane(prediction, truth, affine) if variants else float("nan"),
         true_positive_ratio=true_positive_ratio(prediction, truth),
         false_positive_ratio=false_positive_ratio(prediction, truth),
+        volume_elsewhere=int(prediction[..., ~truth.any(axis=(0, 1))].sum()) * voxel_volume,
         radial_error=_radial_error(prediction, truth, affine),
     )
 

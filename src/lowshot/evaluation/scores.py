@@ -36,6 +36,8 @@ class Score:
     true_positive_ratio: float = float("nan")
     false_positive_ratio: float = float("nan")
     """Parts of the truth's size that were found rightly and wrongly; NaN where the truth is empty."""
+    volume_elsewhere: float = float("nan")
+    """What is predicted on slices (along the third axis) that show none of it, in ``volume_unit``."""
     radial_error: float = float("nan")
     """Averaged over rays, in radii of the truth; NaN where the truth is empty, and for volumes."""
 

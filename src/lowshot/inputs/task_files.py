@@ -12,6 +12,7 @@ from lowshot.imaging.files import read_labelled
 from lowshot.imaging.laterality import Mirror, mirror_pairs
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import LabelledScan, Segmentation
+from lowshot.inputs.base_files import NO_BASE, BaseFiles
 from lowshot.inputs.scan_files import NOTHING_DECLARED, Declared, ScanFiles
 from lowshot.inputs.table import Row
 from lowshot.task import LowShotTask
@@ -26,12 +27,12 @@ class TaskFiles:
 
     support: Sequence[Row]
     unlabelled: Sequence[ScanFiles] = ()
-    base: Sequence[Row] = ()
+    base: BaseFiles = NO_BASE
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """Every file or folder, images before their label maps."""
-        rows = (*self.support, *self.base)
+        rows = (*self.support, *self.base.rows)
         annotated = (path for row in rows for path in (*row.scan.all_paths, row.labels) if path is not None)
         return (*annotated, *(path for scan in self.unlabelled for path in scan.all_paths))
 
@@ -46,20 +47,22 @@ def read_task(
 ) -> LowShotTask:
     """Read the annotated scans; the pool and the base are read one by one, when a method asks for them.
 
-    Without ``names`` each label value found is a structure ("label 5"). Structures of the base, which are others than
-    those to be learned, are named that way always.
+    Without ``names`` each label value found is a structure ("label 5"). Structures of the base are others than those
+    to be learned and have their own names; where no annotated scan is given beside it, ``names`` are the base's.
 
     Raises:
         InputError: a file that cannot be used, or a row without labels.
     """
     support = [read_labelled_row(row, names, ignore_value, declared) for row in files.support]
     support = _with_same_names(support)
-    names = support[0].truth.names if support else names or Names(("background",), (0,))
+    base, its_names = files.base, (files.base.names if support else names or files.base.names)
+    its_ignored = ignore_value if base.ignore_value is None else base.ignore_value
+    names = support[0].truth.names if support else Names(("background",), (0,))
     return LowShotTask(
         names,
         support,
         unlabelled=ReadWhenAsked(lambda scan: scan.read(declared), files.unlabelled),
-        base=ReadWhenAsked(lambda row: read_labelled_row(row, None, ignore_value, declared), files.base),
+        base=ReadWhenAsked(lambda row: read_labelled_row(row, its_names, its_ignored, declared), base.rows),
         mirror_pairs=mirror_pairs(names, support, mirror),
     )
 

@@ -22,7 +22,7 @@ from lowshot.inference.header import Header
 from lowshot.inference.slice_model import SliceModel, SliceOptions
 from lowshot.losses.segmentation import segmentation_loss
 from lowshot.nn.fcn import MULTIPLE, FCN8s
-from lowshot.nn.vgg import VGG16, load_vgg
+from lowshot.nn.weights import take_weights
 from lowshot.settings import refuse_out_of_range
 from lowshot.task import LowShotTask
 from lowshot.training.loop import Goal, train
@@ -99,7 +99,7 @@ class FCN:
         with run.seeded("weights"):
             network = self._network(len(task.channels), len(task.names))
         if self.weights is not None:
-            _take_weights(network.backbone, Path(self.weights), run)
+            take_weights(network.backbone, Path(self.weights), run.progress)
         goal = Goal(
             partial(_loss, network),
             network,
@@ -128,21 +128,6 @@ class FCN:
         if self.optimiser == "adam":
             return Adam(network.parameters(), self.learning_rate)
         return SGD(network.parameters(), self.learning_rate, self.momentum, weight_decay=self.weight_decay)
-
-
-def _take_weights(backbone: VGG16, file: Path, run: Run) -> None:
-    """Weights of the file into the backbone; says what it did not find.
-
-    Raises:
-        SettingsError: nothing in the file fits.
-    """
-    loaded = load_vgg(backbone, file)
-    if not loaded.names:
-        some = ", ".join(loaded.unused[:3]) or "nothing"
-        raise SettingsError(f"{file}: expected VGG-16's features.0.weight and so on, found {some}")
-    run.progress.note(f"{file.name}: {len(loaded.names)} tensors taken, {len(loaded.unused)} of no use to FCN")
-    if loaded.missing:
-        run.progress.warn(f"{file.name} has no fitting {', '.join(loaded.missing)}; these begin at random")
 
 
 def _batch(volumes: Sequence[Volume], sampling: PatchSampling, run: Run, step: int, generator: Generator) -> Slices:

@@ -31,5 +31,7 @@ FCN = {
     },
 }
 
+COPIED_MASK = {"paper": {}, "compact": {"size": (128, 128)}}
+
 # Nothing of it is trained for long.
 SCS: dict[str, dict[str, float]] = {"paper": {}, "compact": {}}

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from lowshot.errors import SettingsError
 from lowshot.phantoms.study import Study
 
-Measure = Literal["dice", "hd95", "radial_error", "true_positive_ratio", "false_positive_ratio"]
+Measure = Literal["dice", "hd95", "radial_error", "true_positive_ratio", "false_positive_ratio", "volume_elsewhere"]
 """A score, by its name in ``lowshot.evaluation.scores.Score``."""
 
 
@@ -28,6 +28,13 @@ class Fold:
     one_slice: bool = False
     """Whether of the support a single slice is annotated, drawn by the cell's seed among those of all its scans that
     show every structure. The rest of that scan joins the pool."""
+    base: tuple[str, ...] = ()
+    """Cases annotated for the other structures, where one is new."""
+    new: str = ""
+    """The structure that is new: of the support it alone is annotated, it alone is scored, and in the base it is
+    background (setting 1 of the few-shot literature)."""
+    hidden: tuple[str, ...] = ()
+    """Structures of which the base shows no slice (its setting 2)."""
 
     @property
     def transductive(self) -> bool:
@@ -60,6 +67,9 @@ class System:
     """What is chosen when it segments."""
     model_of: str | None = None
     """The row whose model this one segments with, instead of training its own."""
+    granted: bool = False
+    """Whether a query is cut to the slices that show the new structure before it is segmented, as published few-shot
+    protocols do. Only a benchmark can know them."""
     costs: tuple[Published, ...] = ()
     """Where its published time and memory stand; the first that prints a figure counts."""
 

@@ -1,7 +1,7 @@
 """Every protocol by name, for ``lowshot bench``."""
 
 from lowshot.errors import SettingsError
-from lowshot.protocols import compact, elnet, lt_net, mre_net, ultrasound
+from lowshot.protocols import compact, elnet, few_shot, lt_net, mre_net, ultrasound
 from lowshot.protocols.protocol import Protocol
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -23,6 +23,12 @@ PROTOCOLS: dict[str, Protocol] = {
         elnet.PHANTOM_CARDIAC,
         ultrasound.ULTRASOUND,
         ultrasound.PHANTOM_ULTRASOUND,
+        few_shot.MR,
+        few_shot.MR_HIDDEN,
+        few_shot.GCN_DE_MODULES,
+        few_shot.APSCL_MODULES,
+        few_shot.PHANTOM_MR,
+        few_shot.PHANTOM_CT,
     )
 }
 

@@ -34,3 +34,11 @@ def cosine(warmup: float = 0.0, final: float = 0.0) -> Schedule:
 def polynomial(power: float = 0.9) -> Schedule:
     """(1 − fraction) to the ``power``; 0.9 is nnU-Net's."""
     return lambda fraction: (1.0 - fraction) ** power
+
+
+def stepwise(factor: float, every: int, steps: int) -> Schedule:
+    """Multiplied by ``factor`` after each ``every`` of ``steps`` steps (SSL-ALPNet: 0.95 after each 1000 of 100,100).
+
+    A budget of other than ``steps`` steps is shared out alike, so that the last factor is the same.
+    """
+    return lambda fraction: factor ** math.floor(fraction * steps / every + 1e-9)  # 0.29 · 100 is less than 29

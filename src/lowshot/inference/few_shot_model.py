@@ -1,0 +1,209 @@
+"""What a few-shot system learns, and what becomes of it with one annotated scan: a network, and slices as examples."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lowshot.contract import Region, State
+from lowshot.errors import ChannelMismatch, EmptySupport, GridMismatch
+from lowshot.fewshot.examples import Examples, Paired, Shots, shots, slices_of, together
+from lowshot.fewshot.laying import by_place, laying_bytes
+from lowshot.fewshot.pairing import PairingOptions
+from lowshot.imaging.names import Names
+from lowshot.imaging.preparation import Preparation, Prepared
+from lowshot.imaging.scan import LabelledScan
+from lowshot.inference.header import Header
+from lowshot.inference.memory import activation_bytes
+from lowshot.inference.patch_model import load_weights
+from lowshot.nn.geometry import Triple
+from lowshot.settings import build
+from lowshot.task import LowShotTask
+from lowshot.training.run import Run
+
+NETWORK = "network."
+ABSENT = -30.0
+"""Logit of a structure where it cannot be."""
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What a learner is besides its network."""
+
+    channels: tuple[str, ...]
+    preparation: Preparation
+    structures: tuple[str, ...]
+    """Of the base, background not among them: what it has learned from."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "channels": list(self.channels),
+            "preparation": self.preparation.to_json(),
+            "structures": list(self.structures),
+        }
+
+    @classmethod
+    def from_json(cls, header: Mapping[str, Any]) -> "Knowledge":
+        """What ``to_json`` described, every type checked."""
+        values = {
+            "channels": header["channels"],
+            "preparation": build(Preparation, header["preparation"], "preparation"),
+            "structures": header["structures"],
+        }
+        return build(cls, values, "learner")
+
+
+@dataclass(eq=False)
+class FewShotLearner:
+    """A network that marks in query slices what is marked in support slices, whatever that is.
+
+    ``network(support, masks, query)`` takes k support slices (n k c i j) with their masks (n k i j) and query slices
+    (m c i j), and gives the logit (m i j) of being inside; n is m, or 1: the same support for all.
+    """
+
+    network: nn.Module
+    knowledge: Knowledge
+
+    def __post_init__(self) -> None:
+        self.network.eval()
+
+    def adapt(self, support: Sequence[LabelledScan], names: Names, run: Run) -> "FewShotModel":
+        """Keep the annotated scans as examples; nothing is trained.
+
+        Raises:
+            EmptySupport: a structure is not shown in any of them.
+            ChannelMismatch: other channels than those of the base.
+            GridMismatch: some scans know their voxel size and some do not.
+        """
+        if len({labelled.scan.spacing_known for labelled in support}) > 1:
+            raise GridMismatch("some annotated scans know their voxel size and some (PNG, TIFF) do not; use one kind")
+        for labelled in support:
+            if labelled.scan.channels != self.knowledge.channels:
+                raise ChannelMismatch(
+                    f"{labelled.scan.name}: has the channels {', '.join(labelled.scan.channels)}, what was learned "
+                    f"from has {', '.join(self.knowledge.channels)}"
+                )
+        examples = [Examples.of(labelled, self.knowledge.preparation) for labelled in support]
+        unseen = [k for k in range(1, len(names)) if not any(bool(each.shown(k).any()) for each in examples)]
+        missing = [names.names[k] for k in unseen]
+        if missing:
+            scans = ", ".join(labelled.scan.name for labelled in support)
+            raise EmptySupport(
+                f"{scans}: shows no {', no '.join(missing)}, so there is no example of it; annotate it, or take it out "
+                "of the names"
+            )
+        return FewShotModel(self, names, examples)
+
+    def state(self) -> State:
+        """Network weights; channels and preparation in the header."""
+        weights = {NETWORK + name: value.detach().cpu() for name, value in self.network.state_dict().items()}
+        return State(self.knowledge.to_json(), weights)
+
+
+@dataclass(eq=False)
+class FewShotModel:
+    """A learner with examples."""
+
+    learner: FewShotLearner
+    names: Names
+    examples: Sequence[Examples]
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """As in the base."""
+        return self.learner.knowledge.channels
+
+    @property
+    def preparation(self) -> Preparation:
+        """As of the base."""
+        return self.learner.knowledge.preparation
+
+    def regions(self, prepared: Prepared, run: Run, options: PairingOptions) -> Iterator[Region]:
+        """A few slices at a time, each structure by its own examples; background has the logit 0 among theirs."""
+        run.place(self.learner.network)
+        image = slices_of(prepared.voxels)
+        paired = [Paired.of(each, range(1, len(self.names)), image, prepared.grid, options) for each in self.examples]
+        everywhere, laid = slice(None), all(each.matrix is not None for each in paired)
+        for first in range(0, len(image), options.slices_at_once):
+            places = torch.arange(first, min(first + options.slices_at_once, len(image)))
+            some = run.tensor(image[places])
+            logits = torch.full((len(self.names), len(some), *image.shape[2:]), ABSENT, device=run.device)
+            logits[0] = 0
+            for k in range(1, len(self.names)):
+                for here in together(paired, k, places):
+                    examples = shots(paired, k, places[here])
+                    logits[k, here] = self._logits(some[here], examples, run)
+                    if options.prior and laid:
+                        logits[k, here] += options.prior * by_place(examples.masks, options.softness).to(run.device)
+            part = slice(first, first + len(some))
+            yield Region((everywhere, everywhere, part), logits.softmax(dim=0).movedim(1, -1).cpu())
+
+    def _logits(self, query: Float[Tensor, "m c i j"], examples: Shots, run: Run) -> Float[Tensor, "m i j"]:
+        support, masks = examples
+        image = run.tensor(support.flatten(0, 1))
+        with torch.inference_mode(), run.autocast():
+            found: Tensor = self.learner.network(
+                torch.unflatten(image, 0, support.shape[:2]), masks.to(run.device), query
+            )
+        return found.float()
+
+    def working_memory(self, shape: Triple, run: Run, options: PairingOptions) -> int:
+        """Activations of one forward pass, scores of the slices that are looked at together, and the examples."""
+        dtype = torch.bfloat16 if run.plan.precision == "bfloat16" else torch.float32
+        count, plane = min(options.slices_at_once, shape[2]), shape[:2]
+        if self.preparation.resize is not None:
+            plane = self.preparation.resize[:2]
+        channels, chunks = len(self.channels), options.pairing == "chunks"
+        sets, shots_each = (1, 1) if chunks else (count, options.shots * len(self.examples))
+        support = torch.empty(sets, shots_each, channels, *plane, device="meta", dtype=dtype)
+        masks = torch.empty(sets, shots_each, *plane, device="meta", dtype=dtype)
+        query = torch.empty(count, channels, *plane, device="meta", dtype=dtype)
+        scores = 4 * 4 * count * len(self.names) * math.prod(plane)
+        examples = 4 * sum(each.image.numel() + each.labels.numel() * len(self.names) for each in self.examples)
+        laying = 0 if chunks else max(laying_bytes((*plane, shape[2]), each.shape) for each in self.examples)
+        return max(laying, activation_bytes(self.learner.network, (support, masks, query)) + scores) + examples
+
+    def state(self) -> State:
+        """The learner's state, and the examples."""
+        learner = self.learner.state()
+        header = {"names": list(self.names.names), "values": list(self.names.values), "scans": len(self.examples)}
+        tensors = {
+            f"example {n} {field}": getattr(each, field) for n, each in enumerate(self.examples) for field in FIELDS
+        }
+        return State({**learner.header, **header}, {**learner.tensors, **tensors})
+
+
+FIELDS = ("image", "labels", "known", "looked_for", "affine")
+
+
+def adapted(learner: FewShotLearner, task: LowShotTask, run: Run) -> FewShotLearner | FewShotModel:
+    """What ``fit`` returns: the learner, or its model where the task has an annotated scan already."""
+    return learner.adapt(task.support, task.names, run) if task.support else learner
+
+
+def restore(network: Callable[[int], nn.Module], state: State) -> FewShotLearner | FewShotModel:
+    """Rebuild a learner, or a learner with examples.
+
+    Args:
+        network: from a number of channels to a network of the same architecture.
+        state: of either.
+    """
+    knowledge = Knowledge.from_json(state.header)
+    with torch.device("meta"):  # no memory and no random numbers for weights that are about to be replaced
+        empty = network(len(knowledge.channels))
+    weights = {name.removeprefix(NETWORK): value for name, value in state.tensors.items() if name.startswith(NETWORK)}
+    load_weights(empty, weights)
+    learner = FewShotLearner(empty, knowledge)
+    if "names" not in state.header:
+        return learner
+    header = Header.from_json({**state.header, "preparation": knowledge.preparation.to_json()})
+    examples = [
+        Examples(**{field: state.tensors[f"example {n} {field}"] for field in FIELDS})
+        for n in range(int(state.header["scans"]))
+    ]
+    return FewShotModel(learner, header.names, examples)

@@ -1,0 +1,161 @@
+"""SSL-ALPNet: a few-shot network that learns from superpixels of unannotated slices (Ouyang et al., ECCV 2020).
+
+Read from here: ``network.py`` compares a query with local prototypes of the support, ``lowshot.fewshot.pseudo_labels``
+makes tasks of superpixels, ``objective.py`` has the loss. Of the base the images alone are looked at. This folder's
+README maps the paper's equations to functions and lists our deviations.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from torch.optim import SGD, AdamW, Optimizer
+
+from lowshot.contract import State
+from lowshot.errors import SettingsError
+from lowshot.fewshot.base_slices import Base, read_base
+from lowshot.fewshot.episodes import Sampling, Shown
+from lowshot.fewshot.pairing import PairingOptions
+from lowshot.fewshot.pseudo_labels import Amount, Copies, PseudoSampling, superpixel_labels
+from lowshot.imaging.preparation import Preparation
+from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowledge, adapted, restore
+from lowshot.methods.alpnet.batches import Annotated, draw
+from lowshot.methods.alpnet.network import ALPNet
+from lowshot.methods.alpnet.objective import alpnet_loss
+from lowshot.nn.dilated_encoder import STRIDE
+from lowshot.nn.resnet import Depth
+from lowshot.nn.weights import take_weights
+from lowshot.settings import refuse_out_of_range
+from lowshot.task import LowShotTask
+from lowshot.training.loop import Goal, train
+from lowshot.training.run import Run
+from lowshot.training.schedules import Schedule, cosine, stepwise
+
+POSITIVE = (
+    *("size", "width", "features", "window", "test_window", "least_pixels", "tasks", "steps", "learning_rate"),
+    "decay_every",
+)
+SHARES = ("threshold", "background_weight", "supervised_share", "least_share", "momentum", "decay")
+NOT_NEGATIVE = ("alignment", "weight_decay")
+MOST_PIXELS, WIDEST = 4096**2, 4.0
+IMAGENET_CHANNELS = (1, 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SSLALPNet:
+    """Defaults are the published settings; each says where it comes from (paper, code, ours)."""
+
+    # What the network sees
+    size: tuple[int, int] = (256, 256)  # paper
+    crop: Literal["none", "foreground"] = "none"  # paper
+    intensity: str = "zscore"  # paper, for MR; its window for CT comes before that
+
+    # Network
+    depth: Depth = 101  # paper
+    width: float = 1.0  # paper
+    features: int = 256  # paper
+    weights: str | None = None
+    """File with the backbone's weights as torchvision saves them, alone or in DeepLabV3 (paper: of COCO); None: random
+    ones."""
+    window: int = 4  # paper: cells along the side of a local prototype in training
+    test_window: int = 2  # paper: and afterwards
+    threshold: float = 0.95  # paper
+
+    # Superpixels
+    least_pixels: int = 400  # code; in slices of 256×256, as many fewer in smaller ones
+    copies: Copies = "query"  # paper; "both" in the public code
+    augmentation: Amount = "published"  # code
+    tasks: int = 1  # paper: in a step
+
+    # Annotated structures of the base, which the paper leaves alone
+    supervised_share: float = 0.0  # ours: of the steps
+    least_share: float = 0.005  # ours: of a slice, that shows a structure
+
+    # Loss
+    background_weight: float = 0.05  # code
+    alignment: float = 1.0  # paper
+
+    # Training
+    optimiser: Literal["sgd", "adamw"] = "sgd"  # paper
+    schedule: Literal["stepwise", "cosine"] = "stepwise"  # paper
+    steps: int = 100_100  # code
+    learning_rate: float = 1e-3  # paper
+    decay: float = 0.95  # code
+    decay_every: int = 1000  # code
+    momentum: float = 0.9  # code
+    weight_decay: float = 5e-4  # code
+
+    Options: ClassVar[type] = PairingOptions
+
+    def __post_init__(self) -> None:
+        self._preparation()
+        refuse_out_of_range(self, positive=POSITIVE, shares=SHARES, not_negative=NOT_NEGATIVE)
+        if any(size % STRIDE for size in self.size) or math.prod(self.size) > MOST_PIXELS:
+            raise SettingsError(f"size: expected multiples of {STRIDE}, {MOST_PIXELS:,} pixels at most, {self.size}")
+        if self.width > WIDEST:
+            raise SettingsError(f"width: expected at most {WIDEST:g} times the published one, got {self.width}")
+        if self.weights is not None and self.width != 1:
+            raise SettingsError(f"weights: they are of a ResNet in its full width, not of {self.width} times that")
+
+    def problems(self, task: LowShotTask) -> list[str]:
+        """Needs a base; weights from a file need a grey image, or three channels."""
+        found = []
+        if not len(task.base):
+            found.append("learns from the images of scans annotated for other structures; give them with --base")
+        if self.weights is not None and len(task.channels) not in IMAGENET_CHANNELS:
+            found.append(f"weights of a ResNet are for one grey channel or three, and there are {len(task.channels)}")
+        if self.weights is not None and not Path(self.weights).is_file():
+            found.append(f"there is no file of weights at {self.weights}")
+        return found
+
+    def fit(self, task: LowShotTask, run: Run) -> FewShotLearner | FewShotModel:
+        """Train on superpixels of the base's slices."""
+        base = read_base(task.base, self._preparation(), task.channels, run)
+        labels = superpixel_labels(base, self.least_pixels, run)
+        with run.seeded("weights"):
+            network = self._network(len(task.channels))
+        if self.weights is not None:
+            take_weights(network.encoder.backbone, Path(self.weights), run.progress)
+        loss = partial(alpnet_loss, network, self.background_weight, self.alignment)
+        goal = Goal(loss, network, self._optimiser(network), self._schedule())
+        sampling = PseudoSampling(self.tasks, self.augmentation, self.copies)
+        train([goal], partial(draw, labels, sampling, self._annotated(base), run), steps=self.steps, run=run)
+        knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
+        return adapted(FewShotLearner(network, knowledge), task, run)
+
+    def restore(self, state: State) -> FewShotLearner | FewShotModel:
+        """The network's architecture follows from the settings."""
+        return restore(self._network, state)
+
+    def _preparation(self) -> Preparation:
+        return Preparation("in-plane", None, self.crop, self.intensity, (*self.size, None))
+
+    def _network(self, channels: int) -> ALPNet:
+        return ALPNet(
+            channels,
+            self.features,
+            depth=self.depth,
+            width=self.width,
+            window=self.window,
+            test_window=self.test_window,
+            threshold=self.threshold,
+        )
+
+    def _annotated(self, base: Base) -> Annotated | None:
+        if not self.supervised_share:
+            return None
+        level = "none" if self.augmentation == "published" else self.augmentation
+        sampling = Sampling(self.tasks, 1, self.least_share, level)
+        return Annotated(Shown(base, self.least_share), sampling, self.supervised_share)
+
+    def _optimiser(self, network: ALPNet) -> Optimizer:
+        if self.optimiser == "adamw":
+            return AdamW(network.parameters(), self.learning_rate, weight_decay=self.weight_decay)
+        return SGD(network.parameters(), self.learning_rate, self.momentum, weight_decay=self.weight_decay)
+
+    def _schedule(self) -> Schedule:
+        if self.schedule == "cosine":
+            return cosine(warmup=0.05)
+        return stepwise(self.decay, self.decay_every, self.steps)

@@ -1,0 +1,202 @@
+"""APSCL: few-shot segmentation with anatomical priors and spatial contrast.
+
+Read from here: ``network.py`` is the network, ``objective.py`` the losses, ``lowshot.fewshot.episodes`` the data, and
+``fit`` below the training. This folder's README maps the paper's equations to functions and lists our deviations.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from torch.optim import SGD, AdamW, Optimizer
+
+from lowshot.contract import State
+from lowshot.errors import SettingsError
+from lowshot.fewshot.base_slices import read_base
+from lowshot.fewshot.episodes import Sampling, Shown, draw_structures
+from lowshot.fewshot.pairing import PairingOptions
+from lowshot.imaging.preparation import Preparation
+from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowledge, adapted, restore
+from lowshot.methods.apscl.network import (
+    APSCLNetwork,
+    FeatureEnhancement,
+    LatentFactors,
+    MutualGuidance,
+    SpatialInteraction,
+    Teaching,
+)
+from lowshot.methods.apscl.objective import Weights, apscl_loss
+from lowshot.nn.dilated_encoder import STRIDE, DilatedEncoder
+from lowshot.nn.resnet import Depth
+from lowshot.nn.weights import take_weights
+from lowshot.settings import refuse_out_of_range
+from lowshot.task import LowShotTask
+from lowshot.training.loop import Goal, train
+from lowshot.training.run import Run
+from lowshot.training.schedules import Schedule, cosine, stepwise
+from lowshot.transforms.levels import Level
+
+POSITIVE = (
+    *("size", "width", "features", "factors", "pooled", "hidden", "enhancement_width", "interaction_width"),
+    *("guidance_width", "temperature", "pairs", "shots", "steps", "learning_rate"),
+)
+NOT_NEGATIVE = ("divergence", "contrast", "weight_decay", "least_share")
+SHARES = ("momentum", "posterior_share")
+MOST_PIXELS, WIDEST = 4096**2, 4.0
+BACKBONE_CHANNELS = (1, 3)
+DECAY, DECAYS_EVERY = 0.95, 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class APSCL:
+    """Defaults are the published settings; each says where it comes from (paper, code of SSL-ALPNet, ours)."""
+
+    # What the network sees
+    size: tuple[int, int] = (256, 256)  # paper; every slice is stretched to it
+    crop: Literal["none", "foreground"] = "none"  # ours
+    intensity: str = "zscore"  # code
+
+    # Backbone
+    depth: Depth = 101  # paper
+    width: float = 1.0  # paper
+    features: int = 256  # paper
+    weights: str | None = None
+    """File with weights of a ResNet-101 as torchvision saves them, of its DeepLabV3 (paper) or of ImageNet; None:
+    trained from random ones. The label encoder begins with them, too."""
+
+    # Modules: the switches of the paper's Table 2; SCL is off with contrast = 0
+    enhancement: bool = True  # paper: FEM
+    guidance: bool = True  # paper: MGD
+
+    # Latent factors and FEM
+    factors: int = 32  # paper
+    pooled: int = 8  # ours: cells along each side of the map that the factors are read from
+    hidden: tuple[int, int] = (512, 128)  # ours
+    enhancement_width: int = 128  # ours
+    posterior_share: float = 0.0  # ours: of images in training that FEM enhances by the labels' factors
+
+    # SIM, SCL, MGD
+    interaction_width: int = 128  # ours
+    temperature: float = 0.1  # ours
+    foreground_relevance: bool = False  # ours: relevance within the structure alone
+    guidance_width: int = 256  # ours
+    guidance_softmax: bool = False  # ours
+
+    # Weights of the losses
+    divergence: float = 0.1  # paper: λ_KL
+    contrast: float = 0.07  # paper: λ_SCL; 0: no SCL, and no SIM
+
+    # What is in an episode
+    pairs: int = 2  # ours: the paper's one pair leaves SCL identically zero
+    shots: int = 1  # paper
+    least_share: float = 0.005  # ours (GCN-DE's): of a slice, that a structure covers to count as shown
+    augmentation: Level = "none"  # ours: the paper names none
+
+    # Training
+    optimiser: Literal["sgd", "adamw"] = "sgd"  # paper
+    schedule: Literal["stepwise", "cosine"] = "stepwise"  # code: ×0.95 every 1000 steps
+    steps: int = 100_000  # paper
+    learning_rate: float = 1e-3  # paper
+    momentum: float = 0.9  # paper
+    weight_decay: float = 5e-4  # paper
+
+    Options: ClassVar[type] = PairingOptions
+
+    def __post_init__(self) -> None:
+        self._preparation()
+        refuse_out_of_range(self, positive=POSITIVE, not_negative=NOT_NEGATIVE, shares=SHARES)
+        if any(size % STRIDE for size in self.size) or math.prod(self.size) > MOST_PIXELS:
+            raise SettingsError(
+                f"size: expected multiples of {STRIDE}, {MOST_PIXELS:,} pixels at most, got {self.size}"
+            )
+        if self.width > WIDEST:
+            raise SettingsError(f"width: expected at most {WIDEST:g} times the published one, got {self.width}")
+        if self.weights is not None and self.width != 1:
+            raise SettingsError(f"weights: they are of a ResNet in its full width, not of {self.width} times that")
+
+    def problems(self, task: LowShotTask) -> list[str]:
+        """Needs a base; weights from a file need a grey image, or three channels."""
+        found = []
+        if not task.base:
+            found.append("APSCL learns from scans annotated for other structures; give them with --base")
+        if self.weights is not None and len(task.channels) not in BACKBONE_CHANNELS:
+            found.append(f"weights of a ResNet are for one grey channel or three, and there are {len(task.channels)}")
+        if self.weights is not None and not Path(self.weights).is_file():
+            found.append(f"there is no file of weights at {self.weights}")
+        return found
+
+    def fit(self, task: LowShotTask, run: Run) -> FewShotLearner | FewShotModel:
+        """Train on episodes in which structures of the base play the part of the new one."""
+        base = read_base(task.base, self._preparation(), task.channels, run)
+        shown = Shown(base, self.least_share)
+        if self.contrast and self.pairs == 1:
+            run.progress.warn("with pairs=1 there is nothing to contrast a pair with, so SCL is zero; take 2 or 3")
+        if self.contrast and len(shown.structures) == 1:
+            run.progress.warn(
+                f"{base.structures[shown.structures[0]]} alone can be asked for, so SCL has no other structure to "
+                "contrast it with; switch it off with contrast=0, or give scans in which more is annotated"
+            )
+        with run.seeded("weights"):
+            teaching = self._teaching(len(task.channels))
+        for encoder in (teaching.network.encoder, teaching.label_encoder):
+            if self.weights is not None and encoder is not None:
+                take_weights(encoder.backbone, Path(self.weights), run.progress)
+        goal = Goal(partial(apscl_loss, teaching, self._loss_weights), teaching, self._optimiser(teaching), self._decay)
+        sampling = Sampling(self.pairs, self.shots, self.least_share, self.augmentation)
+        train([goal], partial(draw_structures, shown, sampling, run), steps=self.steps, run=run)
+        knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
+        return adapted(FewShotLearner(teaching.network, knowledge), task, run)
+
+    def restore(self, state: State) -> FewShotLearner | FewShotModel:
+        """What only training needs is not kept."""
+        return restore(self._network, state)
+
+    def _preparation(self) -> Preparation:
+        return Preparation("in-plane", None, self.crop, self.intensity, (*self.size, None))
+
+    def _network(self, channels: int) -> APSCLNetwork:
+        on, f = self.enhancement, self.features
+        return APSCLNetwork(
+            self._encoder(channels),
+            self._factors() if on else None,
+            FeatureEnhancement(f, self.factors, self.enhancement_width) if on else None,
+            MutualGuidance(f, self.guidance_width, softmax=self.guidance_softmax) if self.guidance else None,
+        )
+
+    def _teaching(self, channels: int) -> Teaching:
+        on = self.enhancement
+        return Teaching(
+            self._network(channels),
+            self._encoder(1) if on else None,
+            self._factors() if on else None,
+            SpatialInteraction(self.features, self.interaction_width) if self.contrast else None,
+        )
+
+    def _encoder(self, channels: int) -> DilatedEncoder:
+        return DilatedEncoder(channels, self.features, depth=self.depth, width=self.width)
+
+    def _factors(self) -> LatentFactors:
+        return LatentFactors(self.features, self.factors, pooled=self.pooled, hidden=self.hidden)
+
+    @property
+    def _loss_weights(self) -> Weights:
+        return Weights(
+            divergence=self.divergence,
+            contrast=self.contrast,
+            temperature=self.temperature,
+            posterior_share=self.posterior_share,
+            foreground=self.foreground_relevance,
+        )
+
+    def _optimiser(self, teaching: Teaching) -> Optimizer:
+        if self.optimiser == "adamw":
+            return AdamW(teaching.parameters(), self.learning_rate, weight_decay=self.weight_decay)
+        return SGD(teaching.parameters(), self.learning_rate, self.momentum, weight_decay=self.weight_decay)
+
+    @property
+    def _decay(self) -> Schedule:
+        if self.schedule == "cosine":
+            return cosine(warmup=0.05)
+        return stepwise(DECAY, DECAYS_EVERY, self.steps)

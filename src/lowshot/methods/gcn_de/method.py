@@ -1,0 +1,143 @@
+"""GCN-DE: few-shot segmentation by global correlation and a discriminative embedding. Settings, fit and restore.
+
+Read from here: ``network.py`` and ``lowshot.nn.global_correlation`` are the model, ``objective.py`` the loss,
+``lowshot.fewshot.episodes`` the data. This folder's README maps the paper's equations to functions and lists our
+deviations.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from torch.optim import SGD, AdamW, Optimizer
+
+from lowshot.contract import State
+from lowshot.errors import SettingsError
+from lowshot.fewshot.base_slices import read_base
+from lowshot.fewshot.episodes import Sampling, Shown, draw_pairs
+from lowshot.fewshot.pairing import PairingOptions
+from lowshot.imaging.preparation import Preparation
+from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowledge, adapted, restore
+from lowshot.methods.gcn_de.network import MULTIPLE, EmbeddingStage, GCNDENetwork
+from lowshot.methods.gcn_de.objective import Distance, Embedding, Form, gcn_de_loss
+from lowshot.nn.global_correlation import Pooled
+from lowshot.nn.weights import take_weights
+from lowshot.settings import refuse_out_of_range
+from lowshot.task import LowShotTask
+from lowshot.training.loop import Goal, train
+from lowshot.training.run import Run
+from lowshot.training.schedules import Schedule, constant, cosine
+from lowshot.transforms.levels import Level
+
+POSITIVE = ("size", "width", "partitions", "pairs", "steps", "learning_rate")
+NOT_NEGATIVE = ("embedding_weight", "weight_decay")
+SHARES = ("least_share", "momentum")
+MOST_PIXELS, WIDEST = 4096**2, 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GCNDE:
+    """Defaults are the published settings for MRI; each says where it comes from (paper, code, ours)."""
+
+    # What the network sees
+    size: tuple[int, int] = (256, 256)  # code; every slice is stretched to it
+    crop: Literal["none", "foreground"] = "none"  # ours
+    intensity: str = "percentiles"  # paper: [0, 1] per volume (ours: without the outermost 0.5 %)
+
+    # Network
+    width: float = 1.0  # code
+    correlation: bool = True  # paper: its switch; off, gates take its place
+    partitions: int = 4  # paper: P, blocks along either side
+    pooled: Pooled = "large"  # ours: the code does it always, Eq. 2 never
+    output_norm: bool = True  # code: BatchNorm of the logits, whose range has to be learned slowly
+    weights: str | None = None
+    """File with ResNet-18's weights as torchvision saves them (.pth, .safetensors), for both arms; None: random."""
+
+    # Loss
+    embedding_weight: float = 1.0  # paper: λ; 0 switches the discriminative embedding off
+    embedding_stage: EmbeddingStage = 8  # ours: the paper's "backend"; 4 is the code's
+    embedding_distance: Distance = "rms"  # ours; "l1" is the code's
+    embedding_form: Form = "hinge"  # paper; "softplus" is the code's
+
+    # What is in a batch
+    pairs: int = 2  # code: of slices; each is one task for every structure that they show
+    least_share: float = 0.005  # paper: of a slice, that a structure has to cover to be asked for
+    augmentation: Level = "none"  # ours: the paper is silent
+
+    # Training
+    optimiser: Literal["sgd", "adamw"] = "sgd"  # paper
+    schedule: Literal["constant", "cosine"] = "constant"  # paper
+    steps: int = 625  # paper: 25 epochs of 25 for MRI, 40 for CT
+    learning_rate: float = 1e-2  # paper
+    momentum: float = 0.99  # code
+    weight_decay: float = 1e-4  # code
+
+    Options: ClassVar[type] = PairingOptions
+
+    def __post_init__(self) -> None:
+        self._preparation()
+        refuse_out_of_range(self, positive=POSITIVE, not_negative=NOT_NEGATIVE, shares=SHARES)
+        # Blocks are cut from maps of a half and of a fourth of the size.
+        multiple = math.lcm(MULTIPLE, 4 * self.partitions) if self.correlation else MULTIPLE
+        if any(size % multiple for size in self.size) or math.prod(self.size) > MOST_PIXELS:
+            raise SettingsError(f"size: expected multiples of {multiple}, {MOST_PIXELS:,} pixels at most, {self.size}")
+        if self.width > WIDEST:
+            raise SettingsError(f"width: expected at most {WIDEST:g} times the published one, got {self.width}")
+        if self.weights is not None and self.width != 1:
+            raise SettingsError(f"weights: they are of ResNet-18 in its full width, not of {self.width} times that")
+
+    def problems(self, task: LowShotTask) -> list[str]:
+        """Needs a base."""
+        found = []
+        if not task.base:
+            found.append("GCN-DE learns from scans annotated for other structures; give them with --base")
+        if self.weights is not None and not Path(self.weights).is_file():
+            found.append(f"there is no file of weights at {self.weights}")
+        return found
+
+    def fit(self, task: LowShotTask, run: Run) -> FewShotLearner | FewShotModel:
+        """Learn from pairs of slices of the base that show the same structures."""
+        base = read_base(task.base, self._preparation(), task.channels, run)
+        with run.seeded("weights"):
+            network = self._network(len(task.channels))
+        if self.weights is not None:
+            take_weights(network.query.backbone, Path(self.weights), run.progress)
+            network.support.backbone.load_state_dict(network.query.backbone.state_dict())
+        goal = Goal(partial(gcn_de_loss, network, self._embedding), network, self._optimiser(network), self._schedule)
+        sampling = Sampling(tasks=self.pairs, least_share=self.least_share, augmentation=self.augmentation)
+        draw = partial(draw_pairs, Shown(base, self.least_share), sampling, run)
+        train([goal], draw, steps=self.steps, run=run)
+        knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
+        return adapted(FewShotLearner(network, knowledge), task, run)
+
+    def restore(self, state: State) -> FewShotLearner | FewShotModel:
+        """The network's architecture follows from the settings."""
+        return restore(self._network, state)
+
+    def _preparation(self) -> Preparation:
+        return Preparation("in-plane", None, self.crop, self.intensity, (*self.size, None))
+
+    def _network(self, channels: int) -> GCNDENetwork:
+        return GCNDENetwork(
+            channels,
+            width=self.width,
+            correlation=self.correlation,
+            partitions=self.partitions,
+            pooled=self.pooled,
+            output_norm=self.output_norm,
+        )
+
+    @property
+    def _embedding(self) -> Embedding:
+        return Embedding(self.embedding_weight, self.embedding_stage, self.embedding_distance, self.embedding_form)
+
+    def _optimiser(self, network: GCNDENetwork) -> Optimizer:
+        if self.optimiser == "adamw":
+            return AdamW(network.parameters(), self.learning_rate, weight_decay=self.weight_decay)
+        return SGD(network.parameters(), self.learning_rate, self.momentum, weight_decay=self.weight_decay)
+
+    @property
+    def _schedule(self) -> Schedule:
+        return cosine(warmup=0.05) if self.schedule == "cosine" else constant

@@ -1,0 +1,165 @@
+"""PANet: prototypes aligned between support and query (Wang et al., ICCV 2019), a rival of GCN-DE and of APSCL.
+
+A dense VGG-16; foreground and background of the support are averaged to one prototype each, and a pixel of the query
+belongs to the one whose cosine is larger. In training, what the query was found to be has to segment the support in
+turn. Settings are of its public code where the paper names none; what it sees of scans is as in SSL-ALPNet's.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from lowshot.contract import State
+from lowshot.errors import SettingsError
+from lowshot.fewshot.base_slices import read_base
+from lowshot.fewshot.episodes import Episode, Sampling, Shown, draw_structures
+from lowshot.fewshot.pairing import PairingOptions
+from lowshot.imaging.preparation import Preparation
+from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowledge, adapted, restore
+from lowshot.losses.alignment import alignment_loss
+from lowshot.losses.binary import binary_cross_entropy
+from lowshot.nn.prototypes import prototype_logit
+from lowshot.nn.vgg import VGG16
+from lowshot.nn.weights import take_weights
+from lowshot.settings import refuse_out_of_range
+from lowshot.task import LowShotTask
+from lowshot.training.loop import Goal, train
+from lowshot.training.run import Run
+from lowshot.training.schedules import cosine, step_decay
+from lowshot.transforms.levels import Level
+
+POSITIVE = ("size", "width", "tasks", "shots", "steps", "learning_rate")
+NOT_NEGATIVE = ("alignment", "weight_decay", "least_share")
+STRIDE, MOST_PIXELS, WIDEST = 8, 4096**2, 4.0
+BACKBONE_CHANNELS = (1, 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PANet:
+    """Defaults are the published settings, but for the size of images."""
+
+    # What the network sees
+    size: tuple[int, int] = (256, 256)  # ours: SSL-ALPNet's, against 417×417 for photographs
+    crop: Literal["none", "foreground"] = "none"  # ours
+    intensity: str = "zscore"  # ours: SSL-ALPNet's
+
+    # Network
+    width: float = 1.0  # paper
+    norm: bool = False  # paper
+    weights: str | None = None
+    """File with VGG-16's weights as torchvision saves them (.pth, .safetensors); None: trained from random ones."""
+
+    # Losses
+    alignment: float = 1.0  # paper: weight of the alignment loss
+
+    # What is in an episode
+    tasks: int = 1  # code
+    shots: int = 1  # paper
+    least_share: float = 0.005  # ours (GCN-DE's): of a slice, that a structure covers to count as shown
+    augmentation: Level = "none"  # ours: the code mirrors photographs, and organs have sides
+
+    # Training
+    optimiser: Literal["sgd", "adamw"] = "sgd"  # paper
+    schedule: Literal["steps", "cosine"] = "steps"  # paper: ×0.1 after each third
+    steps: int = 30_000  # paper
+    learning_rate: float = 1e-3  # paper
+    momentum: float = 0.9  # paper
+    weight_decay: float = 5e-4  # paper
+
+    Options: ClassVar[type] = PairingOptions
+
+    def __post_init__(self) -> None:
+        self._preparation()
+        refuse_out_of_range(self, positive=POSITIVE, not_negative=NOT_NEGATIVE, shares=("momentum",))
+        if any(size % STRIDE for size in self.size) or math.prod(self.size) > MOST_PIXELS:
+            raise SettingsError(f"size: expected multiples of {STRIDE}, {MOST_PIXELS:,} pixels at most, {self.size}")
+        if self.width > WIDEST:
+            raise SettingsError(f"width: expected at most {WIDEST:g} times the published one, got {self.width}")
+        if self.weights is not None and self.width != 1:
+            raise SettingsError(f"weights: they are of VGG-16 in its full width, not of {self.width} times that")
+
+    def problems(self, task: LowShotTask) -> list[str]:
+        """Needs a base; weights from a file need a grey image, or three channels."""
+        found = []
+        if not task.base:
+            found.append("PANet learns from scans annotated for other structures; give them with --base")
+        if self.weights is not None and len(task.channels) not in BACKBONE_CHANNELS:
+            found.append(f"weights of VGG-16 are for one grey channel or three, and there are {len(task.channels)}")
+        if self.weights is not None and not Path(self.weights).is_file():
+            found.append(f"there is no file of weights at {self.weights}")
+        return found
+
+    def fit(self, task: LowShotTask, run: Run) -> FewShotLearner | FewShotModel:
+        """Train on episodes in which structures of the base play the part of the new one."""
+        base = read_base(task.base, self._preparation(), task.channels, run)
+        with run.seeded("weights"):
+            network = self._network(len(task.channels))
+        if self.weights is not None:
+            take_weights(network.backbone, Path(self.weights), run.progress)
+        schedule = cosine(warmup=0.05) if self.schedule == "cosine" else step_decay((1 / 3, 2 / 3))
+        goal = Goal(partial(panet_loss, network, self.alignment), network, self._optimiser(network), schedule)
+        sampling = Sampling(self.tasks, self.shots, self.least_share, self.augmentation)
+        shown = Shown(base, self.least_share)
+        train([goal], partial(draw_structures, shown, sampling, run), steps=self.steps, run=run)
+        knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
+        return adapted(FewShotLearner(network, knowledge), task, run)
+
+    def restore(self, state: State) -> FewShotLearner | FewShotModel:
+        """The network's architecture follows from the settings."""
+        return restore(self._network, state)
+
+    def _preparation(self) -> Preparation:
+        return Preparation("in-plane", None, self.crop, self.intensity, (*self.size, None))
+
+    def _network(self, channels: int) -> "PANetNetwork":
+        return PANetNetwork(channels, width=self.width, norm=self.norm)
+
+    def _optimiser(self, network: nn.Module) -> Optimizer:
+        if self.optimiser == "adamw":
+            return AdamW(network.parameters(), self.learning_rate, weight_decay=self.weight_decay)
+        return SGD(network.parameters(), self.learning_rate, self.momentum, weight_decay=self.weight_decay)
+
+
+class PANetNetwork(nn.Module):
+    """Logit of being inside of what is marked in the support; prototypes are means over shots."""
+
+    def __init__(self, channels: int, *, width: float = 1.0, norm: bool = False) -> None:
+        super().__init__()
+        self.grey = channels == 1
+        self.backbone = VGG16(
+            3 if self.grey else channels, width=width, norm=norm, dense=True, dilation=2, open_ended=True
+        )
+
+    def forward(
+        self, support: Float[Tensor, "n k c i j"], masks: Float[Tensor, "n k i j"], query: Float[Tensor, "m c i j"]
+    ) -> Float[Tensor, "m i j"]:
+        """As many examples as queries, or one (n = 1) for all of them."""
+        examples, features = self.encode(support, query)
+        return prototype_logit(examples, masks, features)
+
+    def encode(
+        self, support: Float[Tensor, "n k c i j"], query: Float[Tensor, "m c i j"]
+    ) -> tuple[Float[Tensor, "n k e h w"], Float[Tensor, "m e h w"]]:
+        """Features at an eighth of the size, of support and query in one pass."""
+        images = torch.cat([support.flatten(0, 1), query])
+        features = self.backbone(images.expand(-1, 3, -1, -1) if self.grey else images)[-1]
+        examples, own = torch.split(features, [len(images) - len(query), len(query)])
+        return examples.reshape(*support.shape[:2], *examples.shape[1:]), own
+
+
+def panet_loss(network: PANetNetwork, alignment: float, episode: Episode, done: float) -> Mapping[str, Tensor]:
+    """Cross-entropy of the query, and of the support in turn."""
+    support, query = network.encode(episode.support, episode.query)
+    logit = prototype_logit(support, episode.masks, query)
+    terms = {"cross_entropy": binary_cross_entropy(logit, episode.truth, episode.known)}
+    if alignment:
+        terms["alignment"] = alignment * alignment_loss(prototype_logit, support, episode.masks, query, logit)
+    return terms

@@ -1,0 +1,143 @@
+"""SE-Net: few-shot segmentation by squeeze and excitation between two arms (Roy et al., Medical Image Analysis 2020).
+
+Two systems that its authors adapted to medical images are the same with another link between the arms: co-FCN (Rakelly
+et al., 2018) and OSLSM (Shaban et al., BMVC 2017). ``lowshot.nn.two_arm`` has the networks. Where the support stands in
+for the base, it is MRE-Net's "sSE adapted to one scan": support and query are slices of the same annotated scan.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from lowshot.contract import State
+from lowshot.errors import SettingsError
+from lowshot.fewshot.base_slices import read_base
+from lowshot.fewshot.episodes import Episode, Sampling, Shown, draw_structures
+from lowshot.fewshot.pairing import PairingOptions
+from lowshot.imaging.preparation import Preparation
+from lowshot.imaging.scan import LabelledScan
+from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowledge, adapted, restore
+from lowshot.losses.binary import binary_cross_entropy
+from lowshot.losses.binary_dice import binary_dice
+from lowshot.nn.two_arm import MULTIPLE, ConcatenatedArms, GatedArms, RegressedClassifier
+from lowshot.settings import refuse_out_of_range
+from lowshot.task import LowShotTask
+from lowshot.training.loop import Goal, train
+from lowshot.training.run import Run
+from lowshot.training.schedules import Schedule, constant, cosine
+from lowshot.transforms.levels import Level
+
+NETWORKS = {"gate": GatedArms, "concatenate": ConcatenatedArms, "weights": RegressedClassifier}
+POSITIVE = ("size", "widths", "kernel", "batch", "steps", "learning_rate")
+NOT_NEGATIVE = ("cross_entropy", "weight_decay")
+SHARES = ("least_share", "momentum")
+MOST_PIXELS, WIDEST, LARGEST_KERNEL = 4096**2, 4096, 31
+
+
+@dataclass(frozen=True, kw_only=True)
+class SENet:
+    """Defaults are the published settings; each says where it comes from (paper, code, ours)."""
+
+    learns_from: Literal["base", "support"] = "base"  # paper; "support": MRE-Net's adaptation to one scan
+
+    # What the network sees
+    size: tuple[int, int] = (256, 256)  # paper of GCN-DE, which compares with it; every slice is stretched to it
+    crop: Literal["none", "foreground"] = "none"  # ours
+    intensity: str = "zscore"  # ours
+
+    # Network
+    link: Literal["gate", "concatenate", "weights"] = "gate"  # paper; the others are co-FCN's and OSLSM's
+    widths: tuple[int, int] = (16, 64)  # code: of the conditioner and of the segmenter
+    kernel: int = 5  # paper
+
+    # Loss
+    cross_entropy: float = 0.0  # paper: Dice alone; ours: weight of cross-entropy beside it
+
+    # What is in a batch
+    batch: int = 2  # code: tasks in a step
+    least_share: float = 10 / 256**2  # code: a slice shows what covers more than 10 pixels of it
+    augmentation: Level = "none"  # ours: the paper is silent
+
+    # Training
+    optimiser: Literal["sgd", "adamw"] = "sgd"  # paper
+    schedule: Literal["constant", "cosine"] = "constant"  # ours
+    steps: int = 10_000  # ours: 20 epochs, whose length depends on the data
+    learning_rate: float = 1e-3  # code
+    momentum: float = 0.99  # code
+    weight_decay: float = 1e-4  # code
+
+    Options: ClassVar[type] = PairingOptions
+
+    def __post_init__(self) -> None:
+        self._preparation()
+        refuse_out_of_range(self, positive=POSITIVE, not_negative=NOT_NEGATIVE, shares=SHARES)
+        if any(size % MULTIPLE for size in self.size) or math.prod(self.size) > MOST_PIXELS:
+            raise SettingsError(f"size: expected multiples of {MULTIPLE}, {MOST_PIXELS:,} pixels at most, {self.size}")
+        if max(self.widths) > WIDEST:
+            raise SettingsError(f"widths: expected at most {WIDEST} channels, got {self.widths}")
+        if self.kernel % 2 == 0 or self.kernel > LARGEST_KERNEL:
+            raise SettingsError(f"kernel: expected an odd number, at most {LARGEST_KERNEL}, got {self.kernel}")
+
+    def problems(self, task: LowShotTask) -> list[str]:
+        """Needs a base, or an annotated scan with slices to be support and query of each other."""
+        if self.learns_from == "base":
+            wanted = "learns from scans annotated for other structures; give them with --base"
+            return [] if task.base else [wanted]
+        if not task.support:
+            return ["learns from an annotated scan alone; give at least one"]
+        if max(map(_annotated_slices, task.support)) < 2:
+            return ["learns to carry labels from slice to slice, and no annotated scan shows a structure in two slices"]
+        return []
+
+    def fit(self, task: LowShotTask, run: Run) -> FewShotLearner | FewShotModel:
+        """Learn to mark in one slice what is marked in another."""
+        alone = self.learns_from == "support"
+        base = read_base(task.support if alone else task.base, self._preparation(), task.channels, run)
+        with run.seeded("weights"):
+            network = self._network(len(task.channels))
+        goal = Goal(partial(self._loss, network), network, self._optimiser(network), self._schedule)
+        sampling = Sampling(tasks=self.batch, least_share=self.least_share, augmentation=self.augmentation)
+        draw = partial(draw_structures, Shown(base, self.least_share, same_scan=alone), sampling, run)
+        train([goal], draw, steps=self.steps, run=run)
+        knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
+        return adapted(FewShotLearner(network, knowledge), task, run)
+
+    def restore(self, state: State) -> FewShotLearner | FewShotModel:
+        """The network's architecture follows from the settings."""
+        return restore(self._network, state)
+
+    def _preparation(self) -> Preparation:
+        return Preparation("in-plane", None, self.crop, self.intensity, (*self.size, None))
+
+    def _network(self, channels: int) -> nn.Module:
+        return NETWORKS[self.link](channels, self.widths, self.kernel)
+
+    def _loss(self, network: nn.Module, episode: Episode, done: float) -> Mapping[str, Tensor]:
+        truth, known = episode.truth, episode.known
+        logit = network(episode.support, episode.masks, episode.query)
+        terms = {"dice": binary_dice(logit, truth, known)}
+        if self.cross_entropy:
+            terms["cross_entropy"] = self.cross_entropy * binary_cross_entropy(logit, truth, known)
+        return terms
+
+    def _optimiser(self, network: nn.Module) -> Optimizer:
+        if self.optimiser == "adamw":
+            return AdamW(network.parameters(), self.learning_rate, weight_decay=self.weight_decay)
+        return SGD(network.parameters(), self.learning_rate, self.momentum, weight_decay=self.weight_decay)
+
+    @property
+    def _schedule(self) -> Schedule:
+        return cosine(warmup=0.05) if self.schedule == "cosine" else constant
+
+
+def _annotated_slices(labelled: LabelledScan) -> int:
+    """How many slices of a scan show any structure."""
+    marked = labelled.truth.labels > 0
+    if labelled.known is not None:
+        marked = marked & labelled.known
+    return int(marked.flatten(0, 1).any(dim=0).sum())

@@ -1,0 +1,178 @@
+"""SG-One: similarity guidance for one-shot segmentation (Zhang et al., IEEE Trans. Cybernetics 2020).
+
+A rival of GCN-DE.
+
+A dense VGG-16 sees support and query alike. The mean vector of the support inside of its mask is compared with every
+cell of the query, and the map of cosines is multiplied into a branch of 128 channels that segments the query. Layers
+and training are those of its public code, but for the padding of its last 1×1 convolution, a slip. What it sees of
+scans is as in SSL-ALPNet's code.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from lowshot.contract import State
+from lowshot.errors import SettingsError
+from lowshot.fewshot.base_slices import read_base
+from lowshot.fewshot.episodes import Episode, Sampling, Shown, draw_structures
+from lowshot.fewshot.pairing import PairingOptions
+from lowshot.imaging.preparation import Preparation
+from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowledge, adapted, restore
+from lowshot.losses.binary import binary_cross_entropy
+from lowshot.nn.convolution import Conv2d
+from lowshot.nn.prototypes import average_of_shots, cosines, enlarged
+from lowshot.nn.vgg import VGG16
+from lowshot.nn.weights import take_weights
+from lowshot.settings import refuse_out_of_range
+from lowshot.task import LowShotTask
+from lowshot.training.loop import Goal, train
+from lowshot.training.run import Run
+from lowshot.training.schedules import constant, cosine
+from lowshot.transforms.levels import Level
+
+POSITIVE = ("size", "width", "tasks", "shots", "steps", "learning_rate")
+NOT_NEGATIVE = ("weight_decay", "least_share")
+STRIDE, MOST_PIXELS, WIDEST = 8, 4096**2, 4.0
+BACKBONE_CHANNELS = (1, 3)
+BRANCH_WIDTH = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGOne:
+    """Defaults are the published settings, but for the size of images."""
+
+    # What the network sees
+    size: tuple[int, int] = (256, 256)  # ours: SSL-ALPNet's; its own are photographs of any size
+    crop: Literal["none", "foreground"] = "none"  # ours
+    intensity: str = "zscore"  # ours: SSL-ALPNet's
+
+    # Network
+    width: float = 1.0  # paper
+    norm: bool = False  # paper
+    weights: str | None = None
+    """File with VGG-16's weights as torchvision saves them (.pth, .safetensors); None: trained from random ones."""
+
+    # What is in an episode
+    tasks: int = 1  # code
+    shots: int = 1  # paper
+    least_share: float = 0.005  # ours (GCN-DE's): of a slice, that a structure covers to count as shown
+    augmentation: Level = "none"  # ours
+
+    # Training
+    optimiser: Literal["sgd", "adamw"] = "sgd"  # code
+    schedule: Literal["constant", "cosine"] = "constant"  # code
+    steps: int = 100_000  # code
+    learning_rate: float = 1e-5  # code
+    momentum: float = 0.99  # code
+    weight_decay: float = 5e-4  # code
+
+    Options: ClassVar[type] = PairingOptions
+
+    def __post_init__(self) -> None:
+        self._preparation()
+        refuse_out_of_range(self, positive=POSITIVE, not_negative=NOT_NEGATIVE, shares=("momentum",))
+        if any(size % STRIDE for size in self.size) or math.prod(self.size) > MOST_PIXELS:
+            raise SettingsError(f"size: expected multiples of {STRIDE}, {MOST_PIXELS:,} pixels at most, {self.size}")
+        if self.width > WIDEST:
+            raise SettingsError(f"width: expected at most {WIDEST:g} times the published one, got {self.width}")
+        if self.weights is not None and self.width != 1:
+            raise SettingsError(f"weights: they are of VGG-16 in its full width, not of {self.width} times that")
+
+    def problems(self, task: LowShotTask) -> list[str]:
+        """Needs a base; weights from a file need a grey image, or three channels."""
+        found = []
+        if not task.base:
+            found.append("SG-One learns from scans annotated for other structures; give them with --base")
+        if self.weights is not None and len(task.channels) not in BACKBONE_CHANNELS:
+            found.append(f"weights of VGG-16 are for one grey channel or three, and there are {len(task.channels)}")
+        if self.weights is not None and not Path(self.weights).is_file():
+            found.append(f"there is no file of weights at {self.weights}")
+        return found
+
+    def fit(self, task: LowShotTask, run: Run) -> FewShotLearner | FewShotModel:
+        """Train on episodes in which structures of the base play the part of the new one."""
+        base = read_base(task.base, self._preparation(), task.channels, run)
+        with run.seeded("weights"):
+            network = self._network(len(task.channels))
+        if self.weights is not None:
+            take_weights(network.backbone, Path(self.weights), run.progress)
+        schedule = cosine(warmup=0.05) if self.schedule == "cosine" else constant
+        goal = Goal(partial(_loss, network), network, self._optimiser(network), schedule)
+        sampling = Sampling(self.tasks, self.shots, self.least_share, self.augmentation)
+        shown = Shown(base, self.least_share)
+        train([goal], partial(draw_structures, shown, sampling, run), steps=self.steps, run=run)
+        knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
+        return adapted(FewShotLearner(network, knowledge), task, run)
+
+    def restore(self, state: State) -> FewShotLearner | FewShotModel:
+        """The network's architecture follows from the settings."""
+        return restore(self._network, state)
+
+    def _preparation(self) -> Preparation:
+        return Preparation("in-plane", None, self.crop, self.intensity, (*self.size, None))
+
+    def _network(self, channels: int) -> "SimilarityGuidance":
+        return SimilarityGuidance(channels, width=self.width, norm=self.norm)
+
+    def _optimiser(self, network: "SimilarityGuidance") -> Optimizer:
+        if self.optimiser == "adamw":
+            return AdamW(network.parameters(), self.learning_rate, weight_decay=self.weight_decay)
+        # As in the public code: the layer whose features are compared learns faster, and so do all biases.
+        rates: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in network.named_parameters():
+            times = (10 if name.startswith("guide.") else 1) * (2 if name.endswith("bias") else 1)
+            rates.setdefault(times * self.learning_rate, []).append(parameter)
+        groups = [{"params": parameters, "lr": rate} for rate, parameters in rates.items()]
+        return SGD(groups, self.learning_rate, self.momentum, weight_decay=self.weight_decay)
+
+
+class SimilarityGuidance(nn.Module):
+    """Logit of being inside of what is marked in the support; of several shots the mean vectors are averaged."""
+
+    def __init__(self, channels: int, *, width: float = 1.0, norm: bool = False) -> None:
+        super().__init__()
+        self.grey = channels == 1
+        self.backbone = VGG16(3 if self.grey else channels, width=width, norm=norm, dense=True)
+        *_, third, fourth, fifth = self.backbone.widths
+        branch = max(1, round(width * BRANCH_WIDTH))
+        self.guide = Conv2d(fifth, fifth)
+        """What is compared: features of either sign."""
+        self.sides = nn.ModuleList(
+            [Conv2d(third, branch), Conv2d(branch + fourth, branch), Conv2d(branch + fifth, branch)]
+        )
+        self.inner, self.score = Conv2d(branch, branch), nn.Conv2d(branch, 2, 1)
+        for convolution in (self.guide, *self.sides, self.inner, self.score):
+            nn.init.xavier_uniform_(convolution.weight)
+            nn.init.zeros_(convolution.bias)
+
+    def forward(
+        self, support: Float[Tensor, "n k c i j"], masks: Float[Tensor, "n k i j"], query: Float[Tensor, "m c i j"]
+    ) -> Float[Tensor, "m i j"]:
+        """As many examples as queries, or one (n = 1) for all of them."""
+        images = torch.cat([support.flatten(0, 1), query])
+        *_, third, fourth, fifth = self.backbone(images.expand(-1, 3, -1, -1) if self.grey else images)
+        shots = len(images) - len(query)
+        compared = self.guide(fifth)
+        examples = compared[:shots].reshape(*support.shape[:2], *compared.shape[1:])
+        similarity = cosines(compared[shots:], average_of_shots(examples, masks)[:, None])
+        first, second, last = self.sides
+        side = F.relu(first(third[shots:]))
+        side = F.relu(second(torch.cat([side, fourth[shots:]], dim=1)))
+        side = last(torch.cat([side, fifth[shots:]], dim=1))
+        scores = self.score(F.relu(self.inner(side * similarity)))
+        return enlarged(scores[:, 1:] - scores[:, :1], (query.shape[2], query.shape[3]))[:, 0]
+
+
+def _loss(network: SimilarityGuidance, episode: Episode, done: float) -> Mapping[str, Tensor]:
+    logit = network(episode.support, episode.masks, episode.query)
+    return {"cross_entropy": binary_cross_entropy(logit, episode.truth, episode.known)}
