@@ -74,8 +74,9 @@ def test_published_the_branch_has_128_channels_and_learns_at_four_rates():
     method = SGOne()
     with torch.device("meta"):
         made = method._network(1)
-    assert [tuple(side.weight.shape[:2]) for side in made.sides] == [(128, 256), (128, 640), (128, 640)]
-    assert made.inner.weight.shape == (128, 128, 3, 3)
+    assert [tuple(side[0].weight.shape[:2]) for side in made.sides] == [(128, 256), (128, 640), (128, 640)]
+    assert made.inner[0].weight.shape == (128, 128, 3, 3)
+    assert all(len(layer) == 1 for layer in (made.guide, *made.sides, made.inner, made.score))
     groups = {round(group["lr"] / 1e-5): len(group["params"]) for group in method._optimiser(made).param_groups}
     assert groups == {1: 13 + 5, 2: 13 + 5, 10: 1, 20: 1}
 

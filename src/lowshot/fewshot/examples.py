@@ -1,5 +1,6 @@
 """Annotated slices as examples: those of one scan, and which of them go with which slices of another scan."""
 
+import math
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,7 +10,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lowshot.fewshot.laying import lay, moved_in_plane, places
-from lowshot.fewshot.pairing import LEAST_PIXELS, PairingOptions, Pairs, pair_chunks, pair_whole, signatures
+from lowshot.fewshot.pairing import (
+    LEAST_PIXELS,
+    SLICE_PIXELS,
+    PairingOptions,
+    Pairs,
+    pair_chunks,
+    pair_whole,
+    signatures,
+)
 from lowshot.imaging.grid import Affine, Grid
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import LabelledScan
@@ -38,7 +47,7 @@ class Examples:
         names, annotated = labelled.truth.names.foreground, labelled.annotated
         return cls(
             image=slices_of(prepared.voxels),
-            labels=labels.movedim(-1, 0).contiguous(),
+            labels=labels.where(known, 0).movedim(-1, 0).contiguous(),
             known=known.movedim(-1, 0).contiguous(),
             looked_for=torch.tensor([True, *(annotated is None or name in annotated for name in names)]),
             affine=torch.from_numpy(prepared.grid.affine.copy()),
@@ -57,12 +66,12 @@ class Examples:
 
     def masks(self, k: int) -> Float[Tensor, "n i j"]:
         """Where structure k is marked."""
-        return ((self.labels == k) & self.known).float()
+        return (self.labels == k).float()
 
     def shown(self, k: int) -> Bool[Tensor, " n"]:
         """Which slices show it; of a structure that is small everywhere, those with any pixel of it."""
         pixels = self.masks(k).flatten(1).sum(dim=1)
-        enough = pixels > LEAST_PIXELS
+        enough = pixels > LEAST_PIXELS * math.prod(self.image.shape[2:]) / SLICE_PIXELS
         return enough if bool(enough.any()) else pixels > 0
 
     def lacking(self, k: int) -> Bool[Tensor, " n"]:

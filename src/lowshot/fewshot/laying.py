@@ -50,6 +50,8 @@ def moved_in_plane(
 ) -> Float[Tensor, "n c i j"]:
     """Each example slice as it lies in a query slice, whatever the distance between the two planes.
 
+    Beyond its borders the last channel, which is the mask, is 0; the others are mirrored.
+
     Args:
         slices: of the example, one for each query slice.
         matrix: from voxels of the query to voxels of the example.
@@ -59,7 +61,11 @@ def moved_in_plane(
     a = torch.from_numpy(matrix[:2]).float().to(slices.device)
     x, y = torch.meshgrid(i, j, indexing="ij")
     pixels = x[..., None] * a[:, 0] + y[..., None] * a[:, 1] + a[:, 3]
-    return sample_slices(slices, pixels + places.to(slices)[:, None, None, None] * a[:, 2], "bilinear")
+    pixels = pixels + places.to(slices)[:, None, None, None] * a[:, 2]
+    last = torch.tensor(slices.shape[2:], device=slices.device) - 1
+    within = ((pixels >= -0.5) & (pixels <= last + 0.5)).all(dim=-1)
+    moved = sample_slices(slices, pixels, "bilinear")
+    return torch.cat([moved[:, :-1], moved[:, -1:] * within[:, None]], dim=1)
 
 
 def by_place(masks: Float[Tensor, "n k i j"], softness: float) -> Float[Tensor, "n i j"]:

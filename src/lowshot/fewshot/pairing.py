@@ -20,8 +20,8 @@ from torch import Tensor
 from lowshot.errors import SettingsError
 from lowshot.settings import refuse_out_of_range
 
-LEAST_PIXELS = 10
-"""That a slice must have more of to be among the structure's slices (SE-Net's and ALPNet's public code)."""
+LEAST_PIXELS, SLICE_PIXELS = 10, 256**2
+"""That a slice of 256×256 must have more of to be among the structure's slices (SE-Net's and ALPNet's public code)."""
 SIGNATURE = 24
 """A slice is compared with others by its averages over 24×24 cells."""
 NEIGHBOURHOOD = 0.15

@@ -16,6 +16,8 @@ Box = tuple[slice, slice, slice]
 
 SLACK = 0.01
 """Hundredths of a voxel do not matter: below this, positions count as whole and edges as inside."""
+ROWS_AT_ONCE = 16
+"""Planes that are summed together in float64, which takes twice the memory."""
 
 
 class Line(NamedTuple):
@@ -225,9 +227,14 @@ def _triangle(positions: Tensor, length: int, step: float) -> tuple[Tensor, Tens
 
 
 def _weighted(planes: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
-    """Σ over taps of weight × plane, in the order of the taps."""
+    """Σ over taps of weight × plane, in float64: it must not matter from which end an axis is stored."""
     column = (-1, *[1] * (planes.ndim - 1))
-    result = planes.new_zeros((indices.shape[1], *planes.shape[1:]))
-    for index, weight in zip(indices.to(planes.device), weights.to(planes), strict=True):
-        result.addcmul_(planes.index_select(0, index), weight.view(column))
+    result = planes.new_empty((indices.shape[1], *planes.shape[1:]))
+    indices, weights = indices.to(planes.device), weights.to(planes.device)
+    for first in range(0, len(result), ROWS_AT_ONCE):
+        rows = slice(first, first + ROWS_AT_ONCE)
+        total = torch.zeros_like(result[rows], dtype=torch.float64)
+        for index, weight in zip(indices[:, rows], weights[:, rows], strict=True):
+            total.addcmul_(planes.index_select(0, index).double(), weight.double().view(column))
+        result[rows] = total.to(planes.dtype)
     return result

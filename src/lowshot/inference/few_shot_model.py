@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lowshot.contract import Region, State
-from lowshot.errors import ChannelMismatch, EmptySupport, GridMismatch
+from lowshot.errors import ChannelMismatch, EmptySupport, GridMismatch, ModelFileError
 from lowshot.fewshot.examples import Examples, Paired, Shots, shots, slices_of, together
 from lowshot.fewshot.laying import by_place, laying_bytes
 from lowshot.fewshot.pairing import PairingOptions
@@ -28,6 +28,8 @@ from lowshot.training.run import Run
 NETWORK = "network."
 ABSENT = -30.0
 """Logit of a structure where it cannot be."""
+MOST_EXAMPLES = 100
+"""Annotated scans in a model file; real ones have three."""
 
 
 @dataclass(frozen=True)
@@ -202,8 +204,30 @@ def restore(network: Callable[[int], nn.Module], state: State) -> FewShotLearner
     if "names" not in state.header:
         return learner
     header = Header.from_json({**state.header, "preparation": knowledge.preparation.to_json()})
-    examples = [
-        Examples(**{field: state.tensors[f"example {n} {field}"] for field in FIELDS})
-        for n in range(int(state.header["scans"]))
-    ]
-    return FewShotModel(learner, header.names, examples)
+    count = state.header["scans"]
+    if not isinstance(count, int) or not 1 <= count <= MOST_EXAMPLES:
+        raise ModelFileError(f"expected 1 to {MOST_EXAMPLES} annotated scans, got {count!r}")
+    return FewShotModel(learner, header.names, [_stored(n, state.tensors, header) for n in range(count)])
+
+
+def _stored(number: int, tensors: Mapping[str, Tensor], header: Header) -> Examples:
+    """The examples of one annotated scan; a model file may come from anywhere.
+
+    Raises:
+        LowshotError, KeyError: these are none.
+    """
+    made = Examples(**{field: tensors[f"example {number} {field}"] for field in FIELDS})
+    wanted = (torch.float32, torch.int16, torch.bool, torch.bool, torch.float64)
+    found = tuple(getattr(made, field).dtype for field in FIELDS)
+    grid = (made.image.shape[:1] + made.image.shape[2:]) if made.image.ndim == 4 else ()
+    if found != wanted or not made.image.numel() or made.image.shape[1] != len(header.channels):
+        raise ModelFileError(f"example {number}: expected slices of {len(header.channels)} channels, got {found}")
+    if made.labels.shape != grid or made.known.shape != grid or made.looked_for.shape != (len(header.names),):
+        raise ModelFileError(f"example {number}: its image, labels and names do not fit each other")
+    if not bool(made.image.isfinite().all()) or not 0 <= int(made.labels.min()) <= int(made.labels.max()) < len(
+        header.names
+    ):
+        raise ModelFileError(f"example {number}: values that no image or no label map has")
+    if made.affine.shape != (4, 4) or not bool(made.affine.isfinite().all()) or not float(made.affine.det()):
+        raise ModelFileError(f"example {number}: expected an affine of its slices")
+    return made

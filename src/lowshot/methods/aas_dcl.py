@@ -133,23 +133,25 @@ class AASDCL:
     def _loss(self, network: "GuidedUNet", batch: "Batch", done: float) -> Mapping[str, Tensor]:
         """Cross-entropy and Dice of the query; contrast of prototypes, and of cells, with slices that lack it."""
         episode, others = batch.episode, batch.others
-        logit, support, query = network.look(episode.support, episode.masks, episode.query)
-        entropy = binary_cross_entropy(logit, episode.truth, episode.known)
-        dice = binary_dice(logit, episode.truth, episode.known)
+        contrast = bool(self.prototype_contrast or self.cell_contrast)
+        slices = others.image.flatten(0, 1) if contrast else episode.query[:0]
+        seen = network.look(episode.support, episode.masks, episode.query, slices)
+        entropy = binary_cross_entropy(seen.logit, episode.truth, episode.known)
+        dice = binary_dice(seen.logit, episode.truth, episode.known)
         terms = {"query": self.entropy_share * entropy + (1 - self.entropy_share) * dice}
-        if not self.prototype_contrast and not self.cell_contrast:
-            return terms
-        elsewhere = network.describe(others.image.flatten(0, 1))
-        own, theirs = masked_average(query, episode.truth), masked_average(support, episode.masks[:, 0])
-        negatives = masked_average(elsewhere, others.regions.flatten(0, 1)).reshape(*others.regions.shape[:2], -1)
+        return {**terms, **self._contrast(seen, episode, others)} if contrast else terms
+
+    def _contrast(self, seen: "Seen", episode: Episode, others: "OtherSlices") -> Mapping[str, Tensor]:
+        tasks, count = others.regions.shape[:2]
+        own, theirs = masked_average(seen.query, episode.truth), masked_average(seen.support, episode.masks[:, 0])
+        negatives = masked_average(seen.others, others.regions.flatten(0, 1)).reshape(tasks, count, -1)
         prototypes = info_nce(own, theirs, negatives, others.valid, self.temperature)
-        own, theirs, negatives = (cell_means(each) for each in (query, support, elsewhere))
-        count = own.shape[1]
-        negatives = negatives.reshape(len(own), -1, own.shape[2]).repeat_interleave(count, dim=0)
-        valid = others.valid.repeat_interleave(count)
-        cells = info_nce(own.flatten(0, 1), theirs.flatten(0, 1), negatives, valid, self.temperature)
-        weighed = {"prototypes": self.prototype_contrast * prototypes, "cells": self.cell_contrast * cells}
-        return {**terms, **weighed}
+        own, theirs, elsewhere = (cell_means(each) for each in (seen.query, seen.support, seen.others))
+        cells, size = own.shape[1:]
+        negatives = elsewhere.reshape(tasks, count * cells, size).repeat_interleave(cells, dim=0)
+        valid = others.valid.repeat_interleave(cells)
+        between = info_nce(own.flatten(0, 1), theirs.flatten(0, 1), negatives, valid, self.temperature)
+        return {"prototypes": self.prototype_contrast * prototypes, "cells": self.cell_contrast * between}
 
     def _preparation(self) -> Preparation:
         return Preparation("in-plane", None, self.crop, self.intensity, (*self.size, None))
@@ -258,38 +260,50 @@ class GuidedUNet(nn.Module):
         masks: Float[Tensor, "n k i j"],
         query: Float[Tensor, "m c i j"],
     ) -> Float[Tensor, "m i j"]:
-        return self.look(support, masks, query)[0]
+        return self.look(support, masks, query, query[:0]).logit
 
     def look(
         self,
         support: Float[Tensor, "n k c i j"],
         masks: Float[Tensor, "n k i j"],
         query: Float[Tensor, "m c i j"],
-    ) -> tuple[Float[Tensor, "m i j"], Float[Tensor, "nk e h w"], Float[Tensor, "mk e h w"]]:
-        """Logits, and the deepest map of each arm; of the query's after the prior, for each shot."""
+        others: Float[Tensor, "b c i j"],
+    ) -> "Seen":
+        """Logits, and the deepest maps: of the query after the prior, of other slices as nothing guides them.
+
+        Every block gets all of them in one batch. Its BatchNorm would else learn statistics in training that are none
+        of the three's.
+        """
         shots = masks.shape[1]
-        s, q = self.marked(marked(support, masks)), self.plain(for_each_shot(query, shots))
+        s, (q, o) = self.marked(marked(support, masks)), _apart(self.plain, for_each_shot(query, shots), others)
         skips = []
         for link, block in zip(self.links, self.encoder, strict=False):
             skips.append((s, q))
-            s, q = F.max_pool2d(s, 2), F.max_pool2d(q, 2)
-            s, q = block(s), block(link(s, q))
+            s, q, o = (F.max_pool2d(each, 2) for each in (s, q, o))
+            s, q, o = _apart(block, s, link(s, q), o)
         q = self.links[-1](s, q)
         q = self.prior(torch.cat([q, similarity_prior(s, masks.flatten(0, 1), q)], dim=1))
-        deepest = s, q
+        deepest = s, q, o
         for level in range(len(skips) - 1, -1, -1):
-            up, block, link = self.ups[level], self.decoder[level], self.links[level]
-            beside_s, beside_q = skips[level]
-            s = block(torch.cat([beside_s, up(F.interpolate(s, scale_factor=2))], dim=1))
-            q = link(s, block(torch.cat([beside_q, up(F.interpolate(q, scale_factor=2))], dim=1)))
-        return mean_of_shots(self.head(q)[:, 0], shots), *deepest
+            s, q = _apart(self.ups[level], *(F.interpolate(each, scale_factor=2) for each in (s, q)))
+            beside = (torch.cat(pair, dim=1) for pair in zip(skips[level], (s, q), strict=True))
+            s, q = _apart(self.decoder[level], *beside)
+            q = self.links[level](s, q)
+        return Seen(mean_of_shots(self.head(q)[:, 0], shots), *deepest)
 
-    def describe(self, image: Float[Tensor, "b c i j"]) -> Float[Tensor, "b e h w"]:
-        """The deepest map of slices that nothing guides."""
-        x: Tensor = self.plain(image)
-        for block in self.encoder:
-            x = block(F.max_pool2d(x, 2))
-        return x
+
+class Seen(NamedTuple):
+    """Of n supports with k shots, m queries and b other slices."""
+
+    logit: Float[Tensor, "m i j"]
+    support: Float[Tensor, "nk e h w"]
+    query: Float[Tensor, "mk e h w"]
+    others: Float[Tensor, "b e h w"]
+
+
+def _apart(block: nn.Module, *batches: Tensor) -> tuple[Tensor, ...]:
+    """Several batches through a block at once."""
+    return torch.split(block(torch.cat(batches)), [len(each) for each in batches])
 
 
 def similarity_prior(

@@ -9,7 +9,7 @@ COMPACT = {
     "augmentation": "strong",
     "optimiser": "adamw",
     "schedule": "cosine",
-    "steps": 1000,
+    "steps": 2000,
     "learning_rate": 1e-3,
 }
 

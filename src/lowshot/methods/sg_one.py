@@ -1,7 +1,5 @@
 """SG-One: similarity guidance for one-shot segmentation (Zhang et al., IEEE Trans. Cybernetics 2020).
 
-A rival of GCN-DE.
-
 A dense VGG-16 sees support and query alike. The mean vector of the support inside of its mask is compared with every
 cell of the query, and the map of cosines is multiplied into a branch of 128 channels that segments the query. Layers
 and training are those of its public code, but for the padding of its last 1×1 convolution, a slip. What it sees of
@@ -58,7 +56,7 @@ class SGOne:
 
     # Network
     width: float = 1.0  # paper
-    norm: bool = False  # paper
+    norm: bool = False  # paper; ours: BatchNorm in the backbone and after the layers upon it
     weights: str | None = None
     """File with VGG-16's weights as torchvision saves them (.pth, .safetensors); None: trained from random ones."""
 
@@ -145,15 +143,12 @@ class SimilarityGuidance(nn.Module):
         self.backbone = VGG16(3 if self.grey else channels, width=width, norm=norm, dense=True)
         *_, third, fourth, fifth = self.backbone.widths
         branch = max(1, round(width * BRANCH_WIDTH))
-        self.guide = Conv2d(fifth, fifth)
+        self.guide = _layer(Conv2d(fifth, fifth), norm)
         """What is compared: features of either sign."""
         self.sides = nn.ModuleList(
-            [Conv2d(third, branch), Conv2d(branch + fourth, branch), Conv2d(branch + fifth, branch)]
+            _layer(Conv2d(inputs, branch), norm) for inputs in (third, branch + fourth, branch + fifth)
         )
-        self.inner, self.score = Conv2d(branch, branch), nn.Conv2d(branch, 2, 1)
-        for convolution in (self.guide, *self.sides, self.inner, self.score):
-            nn.init.xavier_uniform_(convolution.weight)
-            nn.init.zeros_(convolution.bias)
+        self.inner, self.score = _layer(Conv2d(branch, branch), norm), _layer(nn.Conv2d(branch, 2, 1), norm=False)
 
     def forward(
         self, support: Float[Tensor, "n k c i j"], masks: Float[Tensor, "n k i j"], query: Float[Tensor, "m c i j"]
@@ -171,6 +166,13 @@ class SimilarityGuidance(nn.Module):
         side = last(torch.cat([side, fifth[shots:]], dim=1))
         scores = self.score(F.relu(self.inner(side * similarity)))
         return enlarged(scores[:, 1:] - scores[:, :1], (query.shape[2], query.shape[3]))[:, 0]
+
+
+def _layer(convolution: nn.Conv2d, norm: bool) -> nn.Sequential:
+    nn.init.xavier_uniform_(convolution.weight)
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)
+    return nn.Sequential(convolution, *([nn.BatchNorm2d(convolution.out_channels)] if norm else []))
 
 
 def _loss(network: SimilarityGuidance, episode: Episode, done: float) -> Mapping[str, Tensor]:

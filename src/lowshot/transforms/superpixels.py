@@ -32,8 +32,8 @@ SIZE = 256
 PARTS = 50
 """So many times smaller than a supervoxel are the superpixels that it is joined of, in voxels."""
 
-EQUAL = 1e-6
-"""Parts that differ by less are joined however large they are: those of an image without any noise."""
+GREY_LEVEL = 1 / 255
+"""Of an image with values from 0 to 1; parts that differ by less are joined, however large they are."""
 
 OUTSIDE = -1.0
 """Of an image with values from 0 to 1; no region will want to cross to there."""
@@ -126,10 +126,10 @@ def _in_slices(image: Image, body: Mask, least: int, scale: float, sigma: float)
 
 
 def _pieces(labels: Labels) -> Labels:
-    """The connected pieces of all labels but 0, numbered from 1 on."""
+    """The pieces of all labels but 0, numbered from 1 on; voxels are connected through edges, as felzenszwalb's are."""
     from skimage.measure import label
 
-    return np.asarray(label(labels, background=0, connectivity=1), np.int64)  # type: ignore[no-untyped-call]
+    return np.asarray(label(labels, background=0, connectivity=2), np.int64)  # type: ignore[no-untyped-call]
 
 
 def _large(pieces: Labels, least: int) -> Labels:
@@ -170,7 +170,10 @@ class _Graph:
             self.surfaces[a][b] = self.surfaces[b][a] = (area, contrast)
 
     def joined(self, least: int) -> Labels:
-        """The number that each part has in the end, when none that has neighbours is below the least size."""
+        """The number that each part has in the end, when none that has neighbours is below the least size.
+
+        Those that differ by less than a grey level are joined even so: an organ is not cut where there is no noise.
+        """
         queue = [(self.difference(a, b), a, b) for a in range(len(self.size)) for b in self.surfaces[a] if a < b]
         heapq.heapify(queue)
         while queue:
@@ -181,7 +184,9 @@ class _Graph:
             difference = self.difference(a, b)
             if difference > before:  # one of them has grown; a part with many neighbours is not asked until it matters
                 heapq.heappush(queue, (difference, a, b))
-            elif min(self.size[a], self.size[b]) < least or difference < EQUAL:
+                continue
+            n, m = self.size[a], self.size[b]
+            if min(n, m) < least or difference * (1 / n + 1 / m) < GREY_LEVEL**2:
                 self._join(*sorted((a, b), key=lambda part: -len(self.surfaces[part])))
         return np.array([self._last(a) for a in self.into])
 

@@ -102,19 +102,32 @@ def test_relevance_within_an_empty_mask_is_zero():
 
 
 @pytest.mark.parametrize("softmax", [False, True])
-def test_guidance_is_the_formula(softmax):
+@pytest.mark.parametrize("unit", [False, True])
+def test_guidance_is_the_formula(softmax, unit):
     """Eq. 8 to 10 with Z of M rows and E1 columns, as printed."""
     torch.manual_seed(0)
-    mgd = MutualGuidance(6, 5, softmax=softmax)
+    mgd = MutualGuidance(6, 5, softmax=softmax, unit=unit)
     support, query = torch.randn(2, 3, 6, 4, 4), torch.randn(2, 6, 4, 4)
     z_s, guided = mgd(support, query)
     for n in range(2):
         rows = mgd.project(query[n : n + 1])[0].flatten(1).T  # (M, E1)
         shots = mgd.project(support[n])
+        if unit:
+            rows, shots = F.normalize(rows, dim=1), F.normalize(shots, dim=1)
         torch.testing.assert_close(z_s[n], shots)
         a = (rows.T @ rows + shots.mean(0).flatten(1) @ rows) / len(rows)
         a = a.softmax(dim=1) if softmax else a
         torch.testing.assert_close(guided[n].flatten(1).T, rows @ a.T + rows)
+
+
+def test_with_unit_cells_guidance_does_not_depend_on_the_scale_of_features():
+    torch.manual_seed(0)
+    support, query = torch.randn(2, 1, 6, 4, 4), torch.randn(2, 6, 4, 4)
+    for unit in (False, True):
+        mgd = MutualGuidance(6, 5, unit=unit)
+        torch.nn.init.zeros_(mgd.project.bias)
+        found, larger = (F.normalize(mgd(scale * support, scale * query)[1], dim=1) for scale in (1, 30))
+        assert torch.allclose(found, larger, atol=1e-5) == unit
 
 
 @pytest.mark.parametrize("enhancement", [True, False])

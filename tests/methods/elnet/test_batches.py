@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import torch
 from torch import nn
 
-from lowshot.methods.elnet.batches import Drawing, Sources, draw, pseudo_labels
+from lowshot.methods.elnet.batches import Drawing, Sources, draw, following_slices, pseudo_labels
 from lowshot.training.run import Run
 from lowshot.transforms.levels import AUGMENTATION
 from lowshot.transforms.slices import Slices, unlabelled
@@ -59,6 +61,21 @@ def test_a_teacher_sees_what_the_student_sees_with_its_own_grey_values():
     assert turned.slices.image[5:].equal(turned.plain_pool)
     wide = draw(sources(pool), drawing("wide", pseudo=2), RUN, 0, at(0))
     assert not wide.slices.image[5:].equal(wide.plain_pool)
+
+
+def test_slices_that_follow_are_moved_like_those_before_them():
+    image = torch.rand(4, 1, 16, 16)
+    image[1], image[3] = image[0] + 5, image[2] + 5
+    pooled = Sources(exemplars(), torch.rand(3, 1, 16, 16), unlabelled(image), following_slices([2, 2]))
+    wanted = replace(drawing("turns", pseudo=3), neighbours=True)
+    batch = draw(pooled, wanted, RUN, 0, at(3))
+    assert torch.allclose((batch.following - batch.plain_pool).abs(), torch.tensor(5.0), atol=1e-4)
+    assert not len(draw(pooled, drawing("turns", pseudo=3), RUN, 0, at(3)).following)
+
+
+def test_the_last_slice_of_a_scan_is_followed_by_the_one_before_it():
+    assert following_slices([3, 1, 2]).tolist() == [1, 2, 1, 3, 5, 4]
+    assert following_slices([]).tolist() == []
 
 
 class Thresholds(nn.Module):

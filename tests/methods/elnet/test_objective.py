@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from lowshot.methods.elnet.objective import Batch, Weights, elnet_loss
+from lowshot.methods.elnet.objective import Batch, Weights, elnet_loss, neighbour_consistency
 from lowshot.transforms.slices import Slices
 
 
@@ -31,7 +31,7 @@ def slices(*wrong):
 
 def batch(*wrong, counts, plain=None):
     plain = torch.zeros(0, 1, 8, 8) if plain is None else plain
-    return Batch(slices(*wrong), counts, torch.Generator().manual_seed(0), plain)
+    return Batch(slices(*wrong), counts, torch.Generator().manual_seed(0), plain, plain[:0])
 
 
 def terms(made, teacher=None, **weights):
@@ -75,3 +75,22 @@ def test_what_a_teacher_is_not_sure_of_is_not_learned():
     made = batch(False, True, counts=(1, 0, 1), plain=-slices(False).image)
     assert terms(made, unsure, contrast=0.0)["pseudo_labelled"] > 3
     assert terms(made, unsure, contrast=0.0, confidence=0.9)["pseudo_labelled"] == pytest.approx(0, abs=1e-6)
+
+
+def test_neighbours_are_to_agree_where_they_look_alike():
+    sure = torch.tensor([9.0, -9.0]).view(1, 2, 1, 1)
+    image = torch.zeros(1, 1, 1, 1)
+    assert float(neighbour_consistency(sure, sure, image, image)) == 0
+    assert float(neighbour_consistency(sure, -sure, image, image)) == pytest.approx(2, abs=1e-3)
+    both = torch.cat([sure, -sure], dim=3)
+    looks = torch.tensor([[[[0.0, 5.0]]]])
+    disagreeing_where_unlike = torch.cat([sure, sure], dim=3)
+    assert float(neighbour_consistency(both, disagreeing_where_unlike, torch.zeros(1, 1, 1, 2), looks)) < 1e-3
+
+
+def test_neighbours_count_by_their_weight_where_they_come_along():
+    made = batch(False, True, counts=(1, 0, 1), plain=slices(False).image)
+    assert "neighbours" not in terms(made, contrast=0.0, neighbours=1.0)
+    made.following = -made.plain_pool
+    assert terms(made, contrast=0.0, neighbours=2.0)["neighbours"] > 0
+    assert "neighbours" not in terms(made, contrast=0.0)

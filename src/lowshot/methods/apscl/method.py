@@ -82,7 +82,8 @@ class APSCL:
     temperature: float = 0.1  # ours
     foreground_relevance: bool = False  # ours: relevance within the structure alone
     guidance_width: int = 256  # ours
-    guidance_softmax: bool = False  # ours
+    guidance_softmax: bool = False  # ours: of the rows of MGD's A
+    guidance_unit: bool = False  # ours: MGD's cells have length 1, so that A does not grow with them
 
     # Weights of the losses
     divergence: float = 0.1  # paper: λ_KL
@@ -162,7 +163,7 @@ class APSCL:
             self._encoder(channels),
             self._factors() if on else None,
             FeatureEnhancement(f, self.factors, self.enhancement_width) if on else None,
-            MutualGuidance(f, self.guidance_width, softmax=self.guidance_softmax) if self.guidance else None,
+            self._mutual_guidance() if self.guidance else None,
         )
 
     def _teaching(self, channels: int) -> Teaching:
@@ -176,6 +177,11 @@ class APSCL:
 
     def _encoder(self, channels: int) -> DilatedEncoder:
         return DilatedEncoder(channels, self.features, depth=self.depth, width=self.width)
+
+    def _mutual_guidance(self) -> MutualGuidance:
+        return MutualGuidance(
+            self.features, self.guidance_width, softmax=self.guidance_softmax, unit=self.guidance_unit
+        )
 
     def _factors(self) -> LatentFactors:
         return LatentFactors(self.features, self.factors, pooled=self.pooled, hidden=self.hidden)

@@ -97,24 +97,31 @@ class MutualGuidance(nn.Module):
         inputs: length of the features.
         width: E1.
         softmax: of every row of A (ours, off as published).
+        unit: cells of Z have length 1 (ours, off as published). The cosines that follow do not ask for lengths, but A
+            does: with long cells the query is little else than its own mean direction, and nothing is learned at first.
     """
 
-    def __init__(self, inputs: int, width: int = 256, *, softmax: bool = False) -> None:
+    def __init__(self, inputs: int, width: int = 256, *, softmax: bool = False, unit: bool = False) -> None:
         super().__init__()
-        self.softmax = softmax
+        self.softmax, self.unit = softmax, unit
         self.project = nn.Conv2d(inputs, width, 1)
 
     def forward(
         self, support: Float[Tensor, "n k e h w"], query: Float[Tensor, "m e h w"]
     ) -> tuple[Float[Tensor, "n k d h w"], Float[Tensor, "m d h w"]]:
         """Z_s, and Z̃_q; n is m, or 1."""
-        z_s = self.project(support.flatten(0, 1)).reshape(*support.shape[:2], -1, *support.shape[3:])
-        z_q = self.project(query).flatten(2)  # (m, E1, M)
+        z_s = self._cells(support.flatten(0, 1))
+        z_s = z_s.reshape(*support.shape[:2], *z_s.shape[1:])
+        z_q = self._cells(query).flatten(2)  # (m, E1, M)
         a = (z_q + z_s.mean(dim=1).flatten(2)) @ (z_q / z_q.shape[2]).mT
         if self.softmax:
             a = a.softmax(dim=2)
         guided: Tensor = a @ z_q + z_q
         return z_s, guided.reshape(*guided.shape[:2], *query.shape[2:])
+
+    def _cells(self, features: Float[Tensor, "n e h w"]) -> Float[Tensor, "n d h w"]:
+        z: Tensor = self.project(features)
+        return F.normalize(z, dim=1) if self.unit else z
 
 
 class APSCLNetwork(nn.Module):

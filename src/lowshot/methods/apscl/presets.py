@@ -10,6 +10,7 @@ COMPACT = {
     "enhancement_width": 64,
     "interaction_width": 64,
     "guidance_width": 128,
+    "guidance_unit": True,
     "augmentation": "strong",
     "optimiser": "adamw",
     "schedule": "cosine",

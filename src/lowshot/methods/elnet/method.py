@@ -22,7 +22,7 @@ from lowshot.errors import SettingsError
 from lowshot.imaging.preparation import Preparation
 from lowshot.inference.header import Header
 from lowshot.inference.slice_model import SliceModel, SliceOptions
-from lowshot.methods.elnet.batches import Drawing, Sources, draw, pseudo_labels
+from lowshot.methods.elnet.batches import Drawing, Sources, draw, following_slices, pseudo_labels
 from lowshot.methods.elnet.objective import Weights, elnet_loss
 from lowshot.nn.mt_unet import MTUNet
 from lowshot.nn.planar_unet import PlanarUNet
@@ -42,7 +42,7 @@ NetworkName = Literal["mt-unet", "unet"]
 POSITIVE = ("size", "stem", "widths", "exemplars", "temperature", "steps", "learning_rate", "taught_rate")
 NOT_NEGATIVE = (
     *("exemplar_loss", "synthetic_loss", "pseudo_loss", "contrast", "second_contrast", "weight_decay"),
-    *("synthetic", "pseudo_labelled", "rounds", "level"),
+    *("synthetic", "pseudo_labelled", "rounds", "level", "neighbours"),
 )
 SHARES = ("dice_share", "black_backgrounds", "own_backgrounds", "confidence", "teacher_momentum", "first_share")
 MOST_PIXELS, MOST_LEVELS = 4096**2, 8
@@ -90,6 +90,7 @@ class ELNet:
     confidence: float = 0.0  # ours: least probability of a pseudo-label that is learned from
     teacher: bool = False  # ours: pseudo-labels come from a mean teacher, anew in every step
     teacher_momentum: float = 0.99  # ours
+    neighbours: float = 0.0  # ours: weight of neighbouring slices of the pool being labelled alike
     rounds: int = 1  # ours: of pseudo-labels and a network that learns from them
     first_share: float = 0.5  # ours: part of the training that the first network gets
     allow_missing: bool = False  # ours: whether the exemplar may lack a structure, which is then never found
@@ -173,7 +174,9 @@ class ELNet:
         stacks = [rest for _, rest in annotated if len(rest)]
         stacks += pool_of(task.unlabelled, self._preparation(), task.channels)
         backgrounds = backgrounds_of(stacks, exemplars)
-        return Sources(exemplars.on(run.device), backgrounds.to(run.device)), torch.cat([exemplars.image[:0], *stacks])
+        following = following_slices([len(stack) for stack in stacks])
+        sources = Sources(exemplars.on(run.device), backgrounds.to(run.device), following=following)
+        return sources, torch.cat([exemplars.image[:0], *stacks])
 
     def _second(
         self,
@@ -240,6 +243,7 @@ class ELNet:
             temperature=self.temperature,
             level=self.level,
             confidence=self.confidence,
+            neighbours=self.neighbours,
         )
 
     def _drawing(self, weights: Weights, sources: Sources) -> Drawing:
@@ -247,7 +251,8 @@ class ELNet:
         pseudo = 0 if sources.pool is None else self.pseudo_labelled
         synthetic = max(0, self.synthetic - pseudo) if weights.synthetic else 0
         exemplars = self.exemplars + self.synthetic - (pseudo + synthetic)
-        return Drawing(exemplars, synthetic, pseudo, self._synthesis, AUGMENTATION[self.augmentation])
+        augmentation = AUGMENTATION[self.augmentation]
+        return Drawing(exemplars, synthetic, pseudo, self._synthesis, augmentation, weights.neighbours > 0)
 
     @property
     def _synthesis(self) -> Synthesis:

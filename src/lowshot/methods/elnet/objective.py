@@ -25,6 +25,8 @@ class Batch:
     """For what the loss draws: the other image that a prototype is to resemble."""
     plain_pool: Float[Tensor, "n c i j"]
     """The pool's slices before their grey values were changed, as a teacher sees them."""
+    following: Float[Tensor, "m c i j"]
+    """The slices that follow those of the pool in their scans, moved like them; none where they are not asked for."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Weights:
     """At which of the encoder's maps prototypes are formed; 0 is the deepest."""
     confidence: float = 0.0
     """Least probability of a teacher's label that is learned from."""
+    neighbours: float = 0.0
+    """Of what makes neighbouring slices of the pool be labelled alike."""
 
 
 def elnet_loss(
@@ -59,11 +63,31 @@ def elnet_loss(
         weight = getattr(weights, source)
         if weight and len(part):
             terms[source] = weight * segmentation_loss(part, truth, mask, weights.dice_share)
+    if weights.neighbours and len(batch.following):
+        pool = logits[len(logits) - len(batch.following) :]
+        alike = neighbour_consistency(pool, network(batch.following), batch.plain_pool, batch.following)
+        terms["neighbours"] = weights.neighbours * alike
     if weights.contrast:
         predicted = logits.detach().argmax(dim=1)
         prototypes, present = class_prototypes(embedding, predicted, logits.shape[1])
         terms["contrast"] = weights.contrast * prototype_contrast(prototypes, present, batch.draws, weights.temperature)
     return terms
+
+
+def neighbour_consistency(
+    logits: Float[Tensor, "n k i j"],
+    others: Float[Tensor, "n k i j"],
+    image: Float[Tensor, "n c i j"],
+    other: Float[Tensor, "n c i j"],
+) -> Float[Tensor, ""]:
+    """Mean squared difference of the probabilities of two neighbouring slices where they look alike (ours).
+
+    A pixel counts exp(−d²), where d is by how much the two grey values (of images whose deviation is about 1) differ:
+    where an organ begins or ends between two slices, they need not agree.
+    """
+    counts = torch.exp(-(image.float() - other.float()).square().sum(dim=1))
+    apart = (logits.float().softmax(dim=1) - others.float().softmax(dim=1)).square().sum(dim=1)
+    return (counts * apart).sum() / counts.sum().clamp_min(1)
 
 
 def taught(batch: Batch, teacher: nn.Module, confidence: float) -> Slices:
