@@ -79,6 +79,7 @@ class Identity(nn.Module):
         return image
 
 
+@torch.no_grad()
 def test_loss_by_hand():
     """Features are right, so that every pixel's logit is 5 the right way; T / 20 is −½."""
     adnet = network()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from lowshot.transforms.superpixels import _Graph, superpixels, supervoxels
+from lowshot.transforms.superpixels import _Graph, _pieces, superpixels, supervoxels
 
 SPACING = (1.0, 1.0, 4.0)
 
@@ -146,6 +146,11 @@ def test_a_body_below_the_least_size_has_no_regions():
     image[:, 30:34, 30:34] = 1
     assert not superpixels(image, 4000).any()
     assert not supervoxels(image[..., None], SPACING, 4000).any()
+
+
+def test_a_diagonal_line_is_one_piece():
+    """As felzenszwalb finds them wherever values rise evenly; taken for single pixels they would be far too many."""
+    assert _pieces(np.eye(5, dtype=np.int64)[..., None]).max() == 1
 
 
 def test_joined_by_hand():

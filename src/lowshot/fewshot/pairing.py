@@ -28,7 +28,7 @@ NEIGHBOURHOOD = 0.15
 """Of the structure's length, and two slices at least: how far an example may lie from where a slice is laid."""
 
 
-Pairs = list[Int[Tensor, " k"] | None]
+Pairs = list[Int[Tensor, " _"] | None]
 """For each query slice its examples, as slices of the annotated scan; None: the structure cannot be there."""
 
 
@@ -44,15 +44,15 @@ class PairingOptions:
     """"legacy" is SE-Net's released one, whose last chunk holds a single slice."""
     in_chunk: Literal["middle", "most alike"] = "middle"
     """"most alike" is GCN-DE's slice selection: of the support slices of the chunk the one most like the query's."""
-    shots: int = 1
+    shots: int = 3
     """Support slices for each slice of a whole volume."""
     reach: float = 0.1
     """How far beyond the annotated structure it may go on in a whole volume, as a part of its length."""
     laid: bool = True
     """Whether examples for a whole volume are moved within their planes to where they lie in the scan."""
-    prior: float = 0.5
+    prior: float = 1.0
     """How much it counts in a whole volume that a structure is likely where the example's, moved, is; 0: not at all."""
-    softness: float = 0.04
+    softness: float = 0.06
     """How far structures may lie from there, as a part of a slice's width: the deviation of a Gaussian."""
     slices_at_once: int = 8
     """More are faster on a GPU and take more memory."""

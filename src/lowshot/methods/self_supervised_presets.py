@@ -9,12 +9,12 @@ ADNET = {
         "depth": 18,
         "width": 0.5,
         "features": 64,
-        "tasks": 4,
+        "tasks": 2,
         "augmentation": "strong",
         "optimiser": "adamw",
         "schedule": "cosine",
         "learning_rate": 1e-3,
-        "steps": 1000,
+        "steps": 1500,
     },
 }
 
@@ -30,7 +30,7 @@ RP_NET = {
         "augmentation": "strong",
         "schedule": "cosine",
         "learning_rate": 1e-3,
-        "steps": 1000,
+        "steps": 800,
     },
 }
 
@@ -40,11 +40,13 @@ AAS_DCL = {
     "compact": {
         "size": (128, 128),
         "widths": (8, 16, 32, 64, 128),
+        "kernel": 3,
+        "entropy_share": 0.2,
         "tasks": 2,
         "lacking": 2,
         "augmentation": "strong",
         "schedule": "cosine",
-        "learning_rate": 1e-3,
-        "steps": 1000,
+        "learning_rate": 3e-3,
+        "steps": 1200,
     },
 }

@@ -1,4 +1,4 @@
-"""Efficient global correlation of GCN-DE (Sun et al., 2021): every pixel of two maps learns of all pixels of both.
+"""Efficient global correlation of GCN-DE (Sun et al., 2022): every pixel of two maps learns of all pixels of both.
 
 In two steps (interlaced sparse self-attention, Huang et al., 2019): a map is cut into 4×4 blocks. First each pixel
 attends to those that lie at the same place of the other blocks, then to all of its own block. Two pixels share a block

@@ -3,7 +3,8 @@
 SE-Net (Roy et al., "Squeeze & Excite" guided few-shot segmentation of volumetric images, Medical Image Analysis 2020)
 and two systems that its authors adapted to medical images: co-FCN (Rakelly et al., 2018) and OSLSM (Shaban et al., BMVC
 2017). Sizes follow SE-Net's public code, whose two slips are not repeated: its conditioner uses the third block twice,
-and its softmax is applied twice before the loss.
+and its softmax is applied twice before the loss. Ours: maps are linked after their pooling; one sigmoid, which is the
+softmax of two classes; the bias of OSLSM's classifier.
 
 Several shots: every one is looked at by itself, and the logits are averaged.
 """

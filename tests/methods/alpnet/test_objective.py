@@ -34,12 +34,14 @@ def network():
     return alpnet
 
 
+@torch.no_grad()
 def test_features_that_tell_structure_from_background_cost_nothing(network):
     terms = alpnet_loss(network, 0.05, 1.0, episode(), 0.0)
     assert set(terms) == {"query", "alignment"}
     assert all(float(term) < 1e-4 for term in terms.values())
 
 
+@torch.no_grad()
 def test_alignment_is_weighted_and_can_be_off(network):
     network.encoder = nn.Conv2d(2, 2, 1)
     once, twice = (alpnet_loss(network, 0.05, weight, episode(), 0.0) for weight in (1.0, 2.0))
@@ -47,6 +49,7 @@ def test_alignment_is_weighted_and_can_be_off(network):
     assert set(alpnet_loss(network, 0.05, 0.0, episode(), 0.0)) == {"query"}
 
 
+@torch.no_grad()
 def test_background_counts_less(network):
     """Found the wrong way round: all pixels cost 20 alike, whatever their weight."""
     for background in (0.05, 1.0):

@@ -11,12 +11,12 @@ COMPACT = {
     "features": 64,
     "window": 2,
     "test_window": 1,
-    "tasks": 4,
+    "tasks": 2,
     "augmentation": "strong",
     "optimiser": "adamw",
     "schedule": "cosine",
     "learning_rate": 1e-3,
-    "steps": 1000,
+    "steps": 1500,
 }
 
 ALPNET = {"paper": {}, "released": RELEASED, "compact": COMPACT}

@@ -16,7 +16,9 @@ from lowshot.contract import State
 from lowshot.errors import SettingsError
 from lowshot.fewshot.base_slices import read_base
 from lowshot.fewshot.episodes import Sampling, Shown, draw_structures
+from lowshot.fewshot.mixture import Draw, mixed
 from lowshot.fewshot.pairing import PairingOptions
+from lowshot.fewshot.pseudo_labels import PseudoSampling, draw_regions, supervoxel_labels
 from lowshot.imaging.preparation import Preparation
 from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowledge, adapted, restore
 from lowshot.methods.apscl.network import (
@@ -40,10 +42,11 @@ from lowshot.transforms.levels import Level
 
 POSITIVE = (
     *("size", "width", "features", "factors", "pooled", "hidden", "enhancement_width", "interaction_width"),
-    *("guidance_width", "temperature", "pairs", "shots", "steps", "learning_rate"),
+    *("guidance_width", "temperature", "pairs", "shots", "steps", "learning_rate", "least_voxels"),
+    "least_pixels",
 )
 NOT_NEGATIVE = ("divergence", "contrast", "weight_decay", "least_share")
-SHARES = ("momentum", "posterior_share")
+SHARES = ("momentum", "posterior_share", "region_share")
 MOST_PIXELS, WIDEST = 4096**2, 4.0
 BACKBONE_CHANNELS = (1, 3)
 DECAY, DECAYS_EVERY = 0.95, 1000
@@ -94,6 +97,9 @@ class APSCL:
     shots: int = 1  # paper
     least_share: float = 0.005  # ours (GCN-DE's): of a slice, that a structure covers to count as shown
     augmentation: Level = "none"  # ours: the paper names none
+    region_share: float = 0.0  # ours: of the steps, that are about supervoxels of the base's images instead
+    least_voxels: int = 5000  # code of ADNet: of a supervoxel, where slices have 256×256
+    least_pixels: int = 200  # code of ADNet: of a supervoxel in a slice
 
     # Training
     optimiser: Literal["sgd", "adamw"] = "sgd"  # paper
@@ -145,8 +151,7 @@ class APSCL:
             if self.weights is not None and encoder is not None:
                 take_weights(encoder.backbone, Path(self.weights), run.progress)
         goal = Goal(partial(apscl_loss, teaching, self._loss_weights), teaching, self._optimiser(teaching), self._decay)
-        sampling = Sampling(self.pairs, self.shots, self.least_share, self.augmentation)
-        train([goal], partial(draw_structures, shown, sampling, run), steps=self.steps, run=run)
+        train([goal], self._draw(shown, run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
         return adapted(FewShotLearner(teaching.network, knowledge), task, run)
 
@@ -156,6 +161,16 @@ class APSCL:
 
     def _preparation(self) -> Preparation:
         return Preparation("in-plane", None, self.crop, self.intensity, (*self.size, None))
+
+    def _draw(self, shown: Shown, run: Run) -> Draw:
+        """Pairs of slices for some structures; in a share of the steps, pairs that show one supervoxel each."""
+        sampling = Sampling(self.pairs, self.shots, self.least_share, self.augmentation)
+        annotated = partial(draw_structures, shown, sampling, run)
+        if not self.region_share:
+            return annotated
+        labels = supervoxel_labels(shown.base, self.least_voxels, self.least_pixels, run)
+        either = PseudoSampling(self.pairs, self.augmentation, "either")
+        return mixed(annotated, partial(draw_regions, labels, either, run), self.region_share)
 
     def _network(self, channels: int) -> APSCLNetwork:
         on, f = self.enhancement, self.features

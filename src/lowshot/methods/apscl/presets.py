@@ -12,6 +12,7 @@ COMPACT = {
     "guidance_width": 128,
     "guidance_unit": True,
     "augmentation": "strong",
+    "region_share": 0.7,
     "optimiser": "adamw",
     "schedule": "cosine",
     "steps": 1000,

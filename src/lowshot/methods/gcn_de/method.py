@@ -15,9 +15,11 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from lowshot.contract import State
 from lowshot.errors import SettingsError
-from lowshot.fewshot.base_slices import read_base
+from lowshot.fewshot.base_slices import Base, read_base
 from lowshot.fewshot.episodes import Sampling, Shown, draw_pairs
+from lowshot.fewshot.mixture import Draw, mixed
 from lowshot.fewshot.pairing import PairingOptions
+from lowshot.fewshot.pseudo_labels import PseudoSampling, draw_regions, supervoxel_labels
 from lowshot.imaging.preparation import Preparation
 from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowledge, adapted, restore
 from lowshot.methods.gcn_de.network import MULTIPLE, EmbeddingStage, GCNDENetwork
@@ -31,9 +33,9 @@ from lowshot.training.run import Run
 from lowshot.training.schedules import Schedule, constant, cosine
 from lowshot.transforms.levels import Level
 
-POSITIVE = ("size", "width", "partitions", "pairs", "steps", "learning_rate")
+POSITIVE = ("least_voxels", "least_pixels", "size", "width", "partitions", "pairs", "steps", "learning_rate")
 NOT_NEGATIVE = ("embedding_weight", "weight_decay")
-SHARES = ("least_share", "momentum")
+SHARES = ("least_share", "region_share", "momentum")
 MOST_PIXELS, WIDEST = 4096**2, 4.0
 
 
@@ -65,6 +67,9 @@ class GCNDE:
     pairs: int = 2  # code: of slices; each is one task for every structure that they show
     least_share: float = 0.005  # paper: of a slice, that a structure has to cover to be asked for
     augmentation: Level = "none"  # ours: the paper is silent
+    region_share: float = 0.0  # ours: of the steps, that are about supervoxels of the base's images instead
+    least_voxels: int = 5000  # code of ADNet: of a supervoxel, where slices have 256×256
+    least_pixels: int = 200  # code of ADNet: of a supervoxel in a slice
 
     # Training
     optimiser: Literal["sgd", "adamw"] = "sgd"  # paper
@@ -106,9 +111,7 @@ class GCNDE:
             take_weights(network.query.backbone, Path(self.weights), run.progress)
             network.support.backbone.load_state_dict(network.query.backbone.state_dict())
         goal = Goal(partial(gcn_de_loss, network, self._embedding), network, self._optimiser(network), self._schedule)
-        sampling = Sampling(tasks=self.pairs, least_share=self.least_share, augmentation=self.augmentation)
-        draw = partial(draw_pairs, Shown(base, self.least_share), sampling, run)
-        train([goal], draw, steps=self.steps, run=run)
+        train([goal], self._draw(base, run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
         return adapted(FewShotLearner(network, knowledge), task, run)
 
@@ -118,6 +121,16 @@ class GCNDE:
 
     def _preparation(self) -> Preparation:
         return Preparation("in-plane", None, self.crop, self.intensity, (*self.size, None))
+
+    def _draw(self, base: Base, run: Run) -> Draw:
+        """Pairs of slices that show the same structures; in a share of the steps, pairs that show one supervoxel."""
+        sampling = Sampling(tasks=self.pairs, least_share=self.least_share, augmentation=self.augmentation)
+        annotated = partial(draw_pairs, Shown(base, self.least_share), sampling, run)
+        if not self.region_share:
+            return annotated
+        labels = supervoxel_labels(base, self.least_voxels, self.least_pixels, run)
+        either = PseudoSampling(self.pairs, self.augmentation, "either")
+        return mixed(annotated, partial(draw_regions, labels, either, run), self.region_share)
 
     def _network(self, channels: int) -> GCNDENetwork:
         return GCNDENetwork(

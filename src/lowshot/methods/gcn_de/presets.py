@@ -19,6 +19,7 @@ COMPACT = {
     "width": 0.25,
     "output_norm": False,
     "augmentation": "strong",
+    "region_share": 0.5,
     "optimiser": "adamw",
     "schedule": "cosine",
     "learning_rate": 3e-3,
