@@ -1,6 +1,6 @@
 """AAS-DCL: two arms, and contrast with slices that lack the structure (Wu, Xiao & Liang, ECCV 2022).
 
-"Dual contrastive learning with anatomical auxiliary supervision for few-shot medical image segmentation"; of its public
+"Dual contrastive learning with anatomical auxiliary supervision for few-shot medical image segmentation"; the public
 code, which holds the model alone, was read. A U-Net of 5×5 convolutions reads the marked support and the query with the
 same blocks; what it sees in the support weighs each map of the query pixel by pixel (sSE). The deepest map is joined by
 a prior: how similar each cell is to the support's at its place, inside of the mask, and the support's prototypes. In
@@ -9,8 +9,8 @@ slices without the structure, and so are cells of the deepest maps (InfoNCE, τ 
 
 Ours: the plain form of this. The code's anchor is the query's mean over the whole slice, ours over the structure; its
 contrast of local prototypes is left out, and so is the iterated prediction that keeps to the maps' similarity. The
-prior reaches the decoder (in the code the contrast alone). Optimiser and augmentation. Several shots: the logits are
-averaged.
+prior reaches the decoder (in the code the contrast alone). Both arms go through a block in one batch. Optimiser and
+augmentation. Several shots: the logits are averaged.
 """
 
 import math

@@ -16,12 +16,12 @@ from torch.optim import SGD, AdamW, Optimizer
 from lowshot.contract import State
 from lowshot.errors import SettingsError
 from lowshot.fewshot.base_slices import Base, read_base
-from lowshot.fewshot.episodes import Sampling, Shown
+from lowshot.fewshot.episodes import Sampling, Shown, draw_structures
+from lowshot.fewshot.mixture import Draw, mixed
 from lowshot.fewshot.pairing import PairingOptions
-from lowshot.fewshot.pseudo_labels import Amount, Copies, PseudoSampling, superpixel_labels
+from lowshot.fewshot.pseudo_labels import Amount, Copies, PseudoLabels, PseudoSampling, draw_regions, superpixel_labels
 from lowshot.imaging.preparation import Preparation
 from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowledge, adapted, restore
-from lowshot.methods.alpnet.batches import Annotated, draw
 from lowshot.methods.alpnet.network import ALPNet
 from lowshot.methods.alpnet.objective import alpnet_loss
 from lowshot.nn.dilated_encoder import STRIDE
@@ -120,8 +120,7 @@ class SSLALPNet:
             take_weights(network.encoder.backbone, Path(self.weights), run.progress)
         loss = partial(alpnet_loss, network, self.background_weight, self.alignment)
         goal = Goal(loss, network, self._optimiser(network), self._schedule())
-        sampling = PseudoSampling(self.tasks, self.augmentation, self.copies)
-        train([goal], partial(draw, labels, sampling, self._annotated(base), run), steps=self.steps, run=run)
+        train([goal], self._draw(base, labels, run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
         return adapted(FewShotLearner(network, knowledge), task, run)
 
@@ -143,12 +142,14 @@ class SSLALPNet:
             threshold=self.threshold,
         )
 
-    def _annotated(self, base: Base) -> Annotated | None:
+    def _draw(self, base: Base, labels: PseudoLabels, run: Run) -> Draw:
+        """Superpixels; if asked for, the base's annotated structures in a share of the steps."""
+        regions = partial(draw_regions, labels, PseudoSampling(self.tasks, self.augmentation, self.copies), run)
         if not self.supervised_share:
-            return None
+            return regions
         level = "none" if self.augmentation == "published" else self.augmentation
-        sampling = Sampling(self.tasks, 1, self.least_share, level)
-        return Annotated(Shown(base, self.least_share), sampling, self.supervised_share)
+        shown, sampling = Shown(base, self.least_share), Sampling(self.tasks, 1, self.least_share, level)
+        return mixed(partial(draw_structures, shown, sampling, run), regions, 1 - self.supervised_share)
 
     def _optimiser(self, network: ALPNet) -> Optimizer:
         if self.optimiser == "adamw":
