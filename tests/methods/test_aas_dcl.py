@@ -150,7 +150,7 @@ def test_problems():
     ("wrong", "message"),
     [
         ({"size": (33, 32)}, "multiples of 2"),
-        ({"widths": (2,)}, "2 to 8 widths"),
+        ({"widths": (2,)}, "widths: expected 2 to 8"),
         ({"size": (8192, 8192)}, "at most"),
         ({"kernel": 4}, "kernel: expected an odd number"),
         ({"entropy_share": 1.5}, "entropy_share: expected a share"),

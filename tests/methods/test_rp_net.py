@@ -179,7 +179,7 @@ def test_problems():
     ("wrong", "message"),
     [
         ({"size": (34, 32)}, "multiples of 4"),
-        ({"widths": (2, 4)}, "3 to 8 widths"),
+        ({"widths": (2, 4)}, "widths: expected 3 to 8"),
         ({"size": (8192, 8192)}, "at most"),
         ({"test_passes": 101}, "at most 100 passes"),
         ({"radius": 17}, "16 cells"),

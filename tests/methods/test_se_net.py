@@ -145,7 +145,7 @@ def test_problems_of_learning_from_one_scan():
     ("wrong", "message"),
     [
         ({"size": (40, 32)}, "size: expected multiples of 16"),
-        ({"size": (8192, 8192)}, "pixels at most"),
+        ({"size": (8192, 8192)}, "at most 16,777,216 pixels"),
         ({"widths": (0, 4)}, "widths: expected more than 0"),
         ({"widths": (4, 5000)}, "widths: expected at most 4096"),
         ({"kernel": 4}, "kernel: expected an odd number"),

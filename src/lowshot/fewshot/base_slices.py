@@ -10,6 +10,7 @@ from torch import Tensor
 from lowshot.errors import ChannelMismatch, EmptySupport
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import LabelledScan
+from lowshot.task import LowShotTask
 from lowshot.training.run import Run
 
 
@@ -86,3 +87,8 @@ def _looked_for(labelled: LabelledScan, index: Int[Tensor, " k"]) -> set[int]:
     names = labelled.truth.names.foreground
     looked = set(names) if labelled.annotated is None else labelled.annotated
     return {0, *(int(k) for name, k in zip(names, index[1:], strict=True) if name in looked)}
+
+
+def problems_of_base(task: LowShotTask) -> list[str]:
+    """Why a system that learns from other structures cannot learn from a task."""
+    return [] if len(task.base) else ["learns from scans annotated for other structures; give them with --base"]

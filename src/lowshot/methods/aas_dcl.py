@@ -13,7 +13,6 @@ prior reaches the decoder (in the code the contrast alone). Both arms go through
 augmentation. Several shots: the logits are averaged.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +27,7 @@ from torch.optim import AdamW
 
 from lowshot.contract import State
 from lowshot.errors import SettingsError
-from lowshot.fewshot.base_slices import read_base
+from lowshot.fewshot.base_slices import problems_of_base, read_base
 from lowshot.fewshot.episodes import Episode, Sampling, Shown, draw_structures
 from lowshot.fewshot.pairing import PairingOptions
 from lowshot.fewshot.pseudo_labels import PseudoLabels, superpixel_labels
@@ -44,12 +43,12 @@ from lowshot.training.loop import Goal, train
 from lowshot.training.run import Run
 from lowshot.training.schedules import constant, cosine
 from lowshot.transforms.levels import AUGMENTATION, Level
-from lowshot.transforms.slices import Slices, varied
+from lowshot.transforms.slices import Slices, refuse_plane, varied
 
 POSITIVE = ("size", "widths", "kernel", "temperature", "least_pixels", "tasks", "lacking", "steps", "learning_rate")
 SHARES = ("least_share", "entropy_share")
 NOT_NEGATIVE = ("prototype_contrast", "cell_contrast", "weight_decay")
-MOST_PIXELS, MOST_LEVELS, LARGEST_KERNEL = 4096**2, 8, 31
+MOST_LEVELS, LARGEST_KERNEL = 8, 31
 CELLS = 4
 """Along each side, of which the cell contrast compares the means."""
 
@@ -91,21 +90,15 @@ class AASDCL:
     def __post_init__(self) -> None:
         self._preparation()
         refuse_out_of_range(self, positive=POSITIVE, shares=SHARES, not_negative=NOT_NEGATIVE)
-        multiple = 1 << (len(self.widths) - 1)
-        if not 2 <= len(self.widths) <= MOST_LEVELS or any(each % multiple for each in self.size):
-            raise SettingsError(
-                f"size: expected multiples of {multiple}, for 2 to {MOST_LEVELS} widths; got {self.size}, {self.widths}"
-            )
-        if math.prod(self.size) > MOST_PIXELS:
-            raise SettingsError(f"size: expected at most {MOST_PIXELS:,} pixels, got {self.size}")
+        if not 2 <= len(self.widths) <= MOST_LEVELS:
+            raise SettingsError(f"widths: expected 2 to {MOST_LEVELS}, got {self.widths}")
+        refuse_plane(self.size, 1 << (len(self.widths) - 1))
         if self.kernel % 2 == 0 or self.kernel > LARGEST_KERNEL:
             raise SettingsError(f"kernel: expected an odd number, {LARGEST_KERNEL} at most, got {self.kernel}")
 
     def problems(self, task: LowShotTask) -> list[str]:
         """Needs a base."""
-        if not len(task.base):
-            return ["learns from scans annotated for other structures; give them with --base"]
-        return []
+        return problems_of_base(task)
 
     def fit(self, task: LowShotTask, run: Run) -> FewShotLearner | FewShotModel:
         """Train on the base's annotated structures, and on superpixels of slices that lack them."""

@@ -10,7 +10,6 @@ without clipping; supervoxels are of ``lowshot.transforms.superpixels``; several
 (as in the code).
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -20,11 +19,11 @@ from typing import ClassVar, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import Optimizer
 
 from lowshot.contract import State
 from lowshot.errors import SettingsError
-from lowshot.fewshot.base_slices import read_base
+from lowshot.fewshot.base_slices import problems_of_base, read_base
 from lowshot.fewshot.episodes import Episode
 from lowshot.fewshot.pairing import PairingOptions
 from lowshot.fewshot.pseudo_labels import Amount, Copies, PseudoSampling, draw_regions, supervoxel_labels
@@ -36,12 +35,14 @@ from lowshot.nn.dilated_encoder import STRIDE, DilatedEncoder
 from lowshot.nn.prototypes import COSINE_SCALE, average_of_shots, cosines, enlarged
 from lowshot.nn.resnet import Depth
 from lowshot.nn.support_and_query import encode_both
-from lowshot.nn.weights import take_weights
+from lowshot.nn.weights import problems_of_weights, refuse_width, take_weights
 from lowshot.settings import refuse_out_of_range
 from lowshot.task import LowShotTask
 from lowshot.training.loop import Goal, train
+from lowshot.training.optimisers import OptimiserName, optimiser
 from lowshot.training.run import Run
 from lowshot.training.schedules import Schedule, cosine, stepwise
+from lowshot.transforms.slices import refuse_plane
 
 POSITIVE = (
     *("size", "width", "features", "least_voxels", "least_pixels", "tasks", "steps", "learning_rate"),
@@ -49,8 +50,6 @@ POSITIVE = (
 )
 SHARES = ("background_weight", "momentum", "decay")
 NOT_NEGATIVE = ("alignment", "threshold_weight", "weight_decay")
-MOST_PIXELS, WIDEST = 4096**2, 4.0
-IMAGENET_CHANNELS = (1, 3)
 STEEPNESS = 0.5
 """Of the sigmoid around the threshold."""
 
@@ -85,7 +84,7 @@ class ADNet:
     threshold_weight: float = 1.0  # paper: of T / 20
 
     # Training
-    optimiser: Literal["sgd", "adamw"] = "sgd"  # paper
+    optimiser: OptimiserName = "sgd"  # paper
     schedule: Literal["stepwise", "cosine"] = "stepwise"  # code
     steps: int = 50_000  # code
     learning_rate: float = 1e-3  # paper
@@ -99,25 +98,14 @@ class ADNet:
     def __post_init__(self) -> None:
         self._preparation()
         refuse_out_of_range(self, positive=POSITIVE, shares=SHARES, not_negative=NOT_NEGATIVE)
-        if any(size % STRIDE for size in self.size) or math.prod(self.size) > MOST_PIXELS:
-            raise SettingsError(f"size: expected multiples of {STRIDE}, {MOST_PIXELS:,} pixels at most, {self.size}")
+        refuse_plane(self.size, STRIDE)
         if not abs(self.threshold) <= COSINE_SCALE:
             raise SettingsError(f"threshold: expected a score, from −20 to 20, got {self.threshold}")
-        if self.width > WIDEST:
-            raise SettingsError(f"width: expected at most {WIDEST:g} times the published one, got {self.width}")
-        if self.weights is not None and self.width != 1:
-            raise SettingsError(f"weights: they are of a ResNet in its full width, not of {self.width} times that")
+        refuse_width(self.width, self.weights, "a ResNet")
 
     def problems(self, task: LowShotTask) -> list[str]:
         """Needs a base; weights from a file need a grey image, or three channels."""
-        found = []
-        if not len(task.base):
-            found.append("learns from the images of scans annotated for other structures; give them with --base")
-        if self.weights is not None and len(task.channels) not in IMAGENET_CHANNELS:
-            found.append(f"weights of a ResNet are for one grey channel or three, and there are {len(task.channels)}")
-        if self.weights is not None and not Path(self.weights).is_file():
-            found.append(f"there is no file of weights at {self.weights}")
-        return found
+        return [*problems_of_base(task), *problems_of_weights(self.weights, "a ResNet", len(task.channels))]
 
     def fit(self, task: LowShotTask, run: Run) -> FewShotLearner | FewShotModel:
         """Train on supervoxels of the base's scans."""
@@ -157,9 +145,13 @@ class ADNet:
         return AnomalyNetwork(channels, self.features, depth=self.depth, width=self.width, threshold=self.threshold)
 
     def _optimiser(self, network: nn.Module) -> Optimizer:
-        if self.optimiser == "adamw":
-            return AdamW(network.parameters(), self.learning_rate, weight_decay=self.weight_decay)
-        return SGD(network.parameters(), self.learning_rate, self.momentum, weight_decay=self.weight_decay)
+        return optimiser(
+            self.optimiser,
+            network,
+            learning_rate=self.learning_rate,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+        )
 
     def _schedule(self) -> Schedule:
         if self.schedule == "cosine":

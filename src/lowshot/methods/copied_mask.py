@@ -3,7 +3,6 @@
 It knows nothing of grey values. What it reaches in a granted range tells how much is given away by the range alone.
 """
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -11,16 +10,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lowshot.contract import State
-from lowshot.errors import SettingsError
 from lowshot.fewshot.pairing import PairingOptions
 from lowshot.imaging.preparation import Preparation
 from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowledge, restore
 from lowshot.task import LowShotTask
 from lowshot.training.run import Run
+from lowshot.transforms.slices import refuse_plane
 
 SURE = 6.0
 """Logit inside of a copied mask; outside of it −6."""
-MOST_PIXELS = 4096**2
 
 
 class CopiedMask(nn.Module):
@@ -47,8 +45,7 @@ class CopiedMasks:
 
     def __post_init__(self) -> None:
         self._preparation()
-        if math.prod(self.size) > MOST_PIXELS:
-            raise SettingsError(f"size: expected at most {MOST_PIXELS:,} pixels, got {self.size}")
+        refuse_plane(self.size, 1)
 
     def problems(self, task: LowShotTask) -> list[str]:
         """Needs a support."""

@@ -22,7 +22,7 @@ from lowshot.inference.header import Header
 from lowshot.inference.slice_model import SliceModel, SliceOptions
 from lowshot.losses.segmentation import segmentation_loss
 from lowshot.nn.fcn import MULTIPLE, FCN8s
-from lowshot.nn.weights import take_weights
+from lowshot.nn.weights import problems_of_weights, refuse_width, take_weights
 from lowshot.settings import refuse_out_of_range
 from lowshot.task import LowShotTask
 from lowshot.training.loop import Goal, train
@@ -30,13 +30,11 @@ from lowshot.training.run import Run
 from lowshot.training.schedules import constant, cosine
 from lowshot.transforms.levels import AUGMENTATION, Level
 from lowshot.transforms.patches import PatchSampling, Volume, sample_patches
-from lowshot.transforms.slices import Slices
+from lowshot.transforms.slices import Slices, refuse_plane
 from lowshot.transforms.support import prepare_support
 
 POSITIVE = ("size", "width", "batch", "steps", "learning_rate")
 SHARES = ("balanced", "dropout", "momentum")
-MOST_PIXELS, WIDEST = 4096**2, 4.0
-IMAGENET_CHANNELS = (1, 3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,23 +73,13 @@ class FCN:
         refuse_out_of_range(self, positive=POSITIVE, shares=SHARES)
         if not 0 <= self.weight_decay < math.inf:
             raise SettingsError(f"weight_decay: expected a number from 0 on, got {self.weight_decay}")
-        if any(size % MULTIPLE for size in self.size) or math.prod(self.size) > MOST_PIXELS:
-            raise SettingsError(f"size: expected multiples of {MULTIPLE}, {MOST_PIXELS:,} pixels at most, {self.size}")
-        if self.width > WIDEST:
-            raise SettingsError(f"width: expected at most {WIDEST:g} times the published one, got {self.width}")
-        if self.weights is not None and self.width != 1:
-            raise SettingsError(f"weights: they are of VGG-16 in its full width, not of {self.width} times that")
+        refuse_plane(self.size, MULTIPLE)
+        refuse_width(self.width, self.weights, "VGG-16")
 
     def problems(self, task: LowShotTask) -> list[str]:
         """Needs a support; weights from ImageNet need a grey image, or three channels."""
-        found = []
-        if not task.support:
-            found.append("FCN learns from annotated images or slices; give at least one")
-        if self.weights is not None and task.support and len(task.channels) not in IMAGENET_CHANNELS:
-            found.append(f"weights of VGG-16 are for one grey channel or three, and there are {len(task.channels)}")
-        if self.weights is not None and not Path(self.weights).is_file():
-            found.append(f"there is no file of weights at {self.weights}")
-        return found
+        wanted = [] if task.support else ["FCN learns from annotated images or slices; give at least one"]
+        return [*wanted, *problems_of_weights(self.weights, "VGG-16", len(task.channels))]
 
     def fit(self, task: LowShotTask, run: Run) -> SliceModel:
         """Train on whole images, or slices, drawn from the annotated scans."""

@@ -11,7 +11,6 @@ as a whole, of which the code shows learning rate, batch and loss. Several shots
 are averaged.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +25,7 @@ from torch.optim import AdamW
 
 from lowshot.contract import State
 from lowshot.errors import SettingsError
-from lowshot.fewshot.base_slices import read_base
+from lowshot.fewshot.base_slices import problems_of_base, read_base
 from lowshot.fewshot.episodes import Episode, Sampling, Shown, draw_structures
 from lowshot.fewshot.pairing import PairingOptions
 from lowshot.imaging.preparation import Preparation
@@ -44,11 +43,12 @@ from lowshot.training.loop import Goal, train
 from lowshot.training.run import Run
 from lowshot.training.schedules import constant, cosine
 from lowshot.transforms.levels import Level
+from lowshot.transforms.slices import refuse_plane
 
 POSITIVE = ("size", "widths", "relation", "radius", "passes", "test_passes", "tasks", "steps", "learning_rate")
 SHARES = ("least_share",)
 NOT_NEGATIVE = ("alignment", "weight_decay")
-MOST_PIXELS, MOST_LEVELS, MOST_PASSES, LARGEST_RADIUS = 4096**2, 8, 100, 16
+MOST_LEVELS, MOST_PASSES, LARGEST_RADIUS = 8, 100, 16
 Start = Literal["moments", "identity"]
 
 
@@ -86,13 +86,9 @@ class RPNet:
     def __post_init__(self) -> None:
         self._preparation()
         refuse_out_of_range(self, positive=POSITIVE, shares=SHARES, not_negative=NOT_NEGATIVE)
-        multiple = 1 << (len(self.widths) - 1)
-        if not 3 <= len(self.widths) <= MOST_LEVELS or any(each % multiple for each in self.size):
-            raise SettingsError(
-                f"size: expected multiples of {multiple}, for 3 to {MOST_LEVELS} widths; got {self.size}, {self.widths}"
-            )
-        if math.prod(self.size) > MOST_PIXELS:
-            raise SettingsError(f"size: expected at most {MOST_PIXELS:,} pixels, got {self.size}")
+        if not 3 <= len(self.widths) <= MOST_LEVELS:
+            raise SettingsError(f"widths: expected 3 to {MOST_LEVELS}, got {self.widths}")
+        refuse_plane(self.size, 1 << (len(self.widths) - 1))
         if max(self.passes, self.test_passes) > MOST_PASSES or self.radius > LARGEST_RADIUS:
             raise SettingsError(
                 f"passes, test_passes, radius: expected at most {MOST_PASSES} passes and {LARGEST_RADIUS} cells, got "
@@ -101,9 +97,7 @@ class RPNet:
 
     def problems(self, task: LowShotTask) -> list[str]:
         """Needs a base."""
-        if not len(task.base):
-            return ["learns from scans annotated for other structures; give them with --base"]
-        return []
+        return problems_of_base(task)
 
     def fit(self, task: LowShotTask, run: Run) -> FewShotLearner | FewShotModel:
         """Train on the base's annotated structures."""

@@ -5,18 +5,17 @@ et al., 2018) and OSLSM (Shaban et al., BMVC 2017). ``lowshot.nn.two_arm`` has t
 for the base, it is MRE-Net's "sSE adapted to one scan": support and query are slices of the same annotated scan.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import Optimizer
 
 from lowshot.contract import State
 from lowshot.errors import SettingsError
-from lowshot.fewshot.base_slices import read_base
+from lowshot.fewshot.base_slices import problems_of_base, read_base
 from lowshot.fewshot.episodes import Episode, Sampling, Shown, draw_structures
 from lowshot.fewshot.pairing import PairingOptions
 from lowshot.imaging.preparation import Preparation
@@ -28,15 +27,17 @@ from lowshot.nn.two_arm import MULTIPLE, ConcatenatedArms, GatedArms, RegressedC
 from lowshot.settings import refuse_out_of_range
 from lowshot.task import LowShotTask
 from lowshot.training.loop import Goal, train
+from lowshot.training.optimisers import OptimiserName, optimiser
 from lowshot.training.run import Run
 from lowshot.training.schedules import Schedule, constant, cosine
 from lowshot.transforms.levels import Level
+from lowshot.transforms.slices import refuse_plane
 
 NETWORKS = {"gate": GatedArms, "concatenate": ConcatenatedArms, "weights": RegressedClassifier}
 POSITIVE = ("size", "widths", "kernel", "batch", "steps", "learning_rate")
 NOT_NEGATIVE = ("cross_entropy", "weight_decay")
 SHARES = ("least_share", "momentum")
-MOST_PIXELS, WIDEST, LARGEST_KERNEL = 4096**2, 4096, 31
+WIDEST, LARGEST_KERNEL = 4096, 31
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ class SENet:
     augmentation: Level = "none"  # ours: the paper is silent
 
     # Training
-    optimiser: Literal["sgd", "adamw"] = "sgd"  # paper
+    optimiser: OptimiserName = "sgd"  # paper
     schedule: Literal["constant", "cosine"] = "constant"  # ours
     steps: int = 10_000  # ours: 20 epochs, whose length depends on the data
     learning_rate: float = 1e-3  # code
@@ -76,8 +77,7 @@ class SENet:
     def __post_init__(self) -> None:
         self._preparation()
         refuse_out_of_range(self, positive=POSITIVE, not_negative=NOT_NEGATIVE, shares=SHARES)
-        if any(size % MULTIPLE for size in self.size) or math.prod(self.size) > MOST_PIXELS:
-            raise SettingsError(f"size: expected multiples of {MULTIPLE}, {MOST_PIXELS:,} pixels at most, {self.size}")
+        refuse_plane(self.size, MULTIPLE)
         if max(self.widths) > WIDEST:
             raise SettingsError(f"widths: expected at most {WIDEST} channels, got {self.widths}")
         if self.kernel % 2 == 0 or self.kernel > LARGEST_KERNEL:
@@ -86,8 +86,7 @@ class SENet:
     def problems(self, task: LowShotTask) -> list[str]:
         """Needs a base, or an annotated scan with slices to be support and query of each other."""
         if self.learns_from == "base":
-            wanted = "learns from scans annotated for other structures; give them with --base"
-            return [] if task.base else [wanted]
+            return problems_of_base(task)
         if not task.support:
             return ["learns from an annotated scan alone; give at least one"]
         if max(map(_annotated_slices, task.support)) < 2:
@@ -126,9 +125,13 @@ class SENet:
         return terms
 
     def _optimiser(self, network: nn.Module) -> Optimizer:
-        if self.optimiser == "adamw":
-            return AdamW(network.parameters(), self.learning_rate, weight_decay=self.weight_decay)
-        return SGD(network.parameters(), self.learning_rate, self.momentum, weight_decay=self.weight_decay)
+        return optimiser(
+            self.optimiser,
+            network,
+            learning_rate=self.learning_rate,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+        )
 
     @property
     def _schedule(self) -> Schedule:

@@ -6,7 +6,6 @@ and training are those of its public code, but for the padding of its last 1×1 
 scans is as in SSL-ALPNet's code.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +19,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from lowshot.contract import State
-from lowshot.errors import SettingsError
-from lowshot.fewshot.base_slices import read_base
+from lowshot.fewshot.base_slices import problems_of_base, read_base
 from lowshot.fewshot.episodes import Episode, Sampling, Shown, draw_structures
 from lowshot.fewshot.pairing import PairingOptions
 from lowshot.imaging.preparation import Preparation
@@ -30,18 +28,19 @@ from lowshot.losses.binary import binary_cross_entropy
 from lowshot.nn.convolution import Conv2d
 from lowshot.nn.prototypes import average_of_shots, cosines, enlarged
 from lowshot.nn.vgg import VGG16
-from lowshot.nn.weights import take_weights
+from lowshot.nn.weights import problems_of_weights, refuse_width, take_weights
 from lowshot.settings import refuse_out_of_range
 from lowshot.task import LowShotTask
 from lowshot.training.loop import Goal, train
+from lowshot.training.optimisers import OptimiserName
 from lowshot.training.run import Run
 from lowshot.training.schedules import constant, cosine
 from lowshot.transforms.levels import Level
+from lowshot.transforms.slices import refuse_plane
 
 POSITIVE = ("size", "width", "tasks", "shots", "steps", "learning_rate")
 NOT_NEGATIVE = ("weight_decay", "least_share")
-STRIDE, MOST_PIXELS, WIDEST = 8, 4096**2, 4.0
-BACKBONE_CHANNELS = (1, 3)
+STRIDE = 8
 BRANCH_WIDTH = 128
 
 
@@ -67,7 +66,7 @@ class SGOne:
     augmentation: Level = "none"  # ours
 
     # Training
-    optimiser: Literal["sgd", "adamw"] = "sgd"  # code
+    optimiser: OptimiserName = "sgd"  # code
     schedule: Literal["constant", "cosine"] = "constant"  # code
     steps: int = 100_000  # code
     learning_rate: float = 1e-5  # code
@@ -79,23 +78,12 @@ class SGOne:
     def __post_init__(self) -> None:
         self._preparation()
         refuse_out_of_range(self, positive=POSITIVE, not_negative=NOT_NEGATIVE, shares=("momentum",))
-        if any(size % STRIDE for size in self.size) or math.prod(self.size) > MOST_PIXELS:
-            raise SettingsError(f"size: expected multiples of {STRIDE}, {MOST_PIXELS:,} pixels at most, {self.size}")
-        if self.width > WIDEST:
-            raise SettingsError(f"width: expected at most {WIDEST:g} times the published one, got {self.width}")
-        if self.weights is not None and self.width != 1:
-            raise SettingsError(f"weights: they are of VGG-16 in its full width, not of {self.width} times that")
+        refuse_plane(self.size, STRIDE)
+        refuse_width(self.width, self.weights, "VGG-16")
 
     def problems(self, task: LowShotTask) -> list[str]:
         """Needs a base; weights from a file need a grey image, or three channels."""
-        found = []
-        if not task.base:
-            found.append("SG-One learns from scans annotated for other structures; give them with --base")
-        if self.weights is not None and len(task.channels) not in BACKBONE_CHANNELS:
-            found.append(f"weights of VGG-16 are for one grey channel or three, and there are {len(task.channels)}")
-        if self.weights is not None and not Path(self.weights).is_file():
-            found.append(f"there is no file of weights at {self.weights}")
-        return found
+        return [*problems_of_base(task), *problems_of_weights(self.weights, "VGG-16", len(task.channels))]
 
     def fit(self, task: LowShotTask, run: Run) -> FewShotLearner | FewShotModel:
         """Train on episodes in which structures of the base play the part of the new one."""

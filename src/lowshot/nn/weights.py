@@ -21,6 +21,11 @@ COUNTER = "num_batches_tracked"
 LONGEST = 8
 """What a stranger's file holds can be any number of things; so many are told."""
 
+WIDEST = 4.0
+"""Times the published width of a backbone."""
+IMAGENET_CHANNELS = (1, 3)
+"""That weights from ImageNet are good for; a grey channel is repeated."""
+
 
 class Loaded(NamedTuple):
     """What became of the tensors of a file."""
@@ -122,3 +127,27 @@ def _read(file: Path) -> Mapping[str, Tensor]:
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise UnreadableFile(f"{file}: expected a state dict, tensors by name, got {name}: {type(value).__name__}")
     return stored
+
+
+def refuse_width(width: float, weights: str | None, backbone: str) -> None:
+    """Look at the setting ``width`` of a method whose backbone may begin with weights from a file.
+
+    Raises:
+        SettingsError: absurdly wide, or weights for a backbone of another width.
+    """
+    if width > WIDEST:
+        raise SettingsError(f"width: expected at most {WIDEST:g} times the published one, got {width}")
+    if weights is not None and width != 1:
+        raise SettingsError(f"weights: they are of {backbone} in its full width, not of {width} times that")
+
+
+def problems_of_weights(weights: str | None, backbone: str, channels: int = 1) -> list[str]:
+    """Why a method cannot begin with a file's weights: there is none, or images have neither one channel nor three."""
+    if weights is None:
+        return []
+    found = []
+    if channels not in IMAGENET_CHANNELS:
+        found.append(f"weights of {backbone} are for one grey channel or three, and there are {channels}")
+    if not Path(weights).is_file():
+        found.append(f"there is no file of weights at {weights}")
+    return found

@@ -1,5 +1,6 @@
 """Slices of volumes, stretched to one size: what is annotated of them, and the pool that is not."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
-from lowshot.errors import ChannelMismatch, EmptySupport
+from lowshot.errors import ChannelMismatch, EmptySupport, SettingsError
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import LabelledScan, Scan
 from lowshot.transforms.intensity import IntensityRanges, transform_intensity
@@ -18,6 +19,18 @@ from lowshot.transforms.support import known_voxels
 
 WIDTH_MM = 200.0
 """A slice counts as this wide, whatever its file says: many files do not know, and all slices have one size here."""
+MOST_PIXELS = 4096**2
+
+
+def refuse_plane(size: tuple[int, int], multiple: int) -> None:
+    """Look at the setting ``size`` of a network that halves its maps.
+
+    Raises:
+        SettingsError: no multiples, or absurdly many pixels.
+    """
+    if any(each % multiple for each in size) or math.prod(size) > MOST_PIXELS:
+        of = f"multiples of {multiple} and " if multiple > 1 else ""
+        raise SettingsError(f"size: expected {of}at most {MOST_PIXELS:,} pixels, got {size}")
 
 
 class Slices(NamedTuple):

@@ -119,7 +119,7 @@ def two_channels(labelled):
     ("wrong", "message"),
     [
         ({"size": (30, 32)}, "size: expected multiples of 8"),
-        ({"size": (8192, 8192)}, "pixels at most"),
+        ({"size": (8192, 8192)}, "at most 16,777,216 pixels"),
         ({"width": 9.0}, "width: expected at most 4"),
         ({"factors": 0}, "factors: expected more than 0"),
         ({"hidden": (0, 8)}, "hidden: expected more than 0"),

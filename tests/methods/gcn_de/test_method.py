@@ -113,7 +113,7 @@ def test_several_channels_are_taken_as_they_are():
     [
         ({"size": (40, 32)}, "size: expected multiples of 16"),
         ({"size": (48, 48), "partitions": 8}, "size: expected multiples of 32"),
-        ({"size": (8192, 8192)}, "pixels at most"),
+        ({"size": (8192, 8192)}, "at most 16,777,216 pixels"),
         ({"partitions": 0}, "partitions: expected more than 0"),
         ({"width": 9.0}, "width: expected at most 4"),
         ({"width": 0.5, "weights": "file.pth"}, "full width"),

@@ -5,17 +5,16 @@ makes tasks of superpixels, ``objective.py`` has the loss. Of the base the image
 README maps the paper's equations to functions and lists our deviations.
 """
 
-import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from torch.optim import SGD, AdamW, Optimizer
+from torch import nn
+from torch.optim import Optimizer
 
 from lowshot.contract import State
-from lowshot.errors import SettingsError
-from lowshot.fewshot.base_slices import Base, read_base
+from lowshot.fewshot.base_slices import Base, problems_of_base, read_base
 from lowshot.fewshot.episodes import Sampling, Shown, draw_structures
 from lowshot.fewshot.mixture import Draw, mixed
 from lowshot.fewshot.pairing import PairingOptions
@@ -26,12 +25,14 @@ from lowshot.methods.alpnet.network import ALPNet
 from lowshot.methods.alpnet.objective import alpnet_loss
 from lowshot.nn.dilated_encoder import STRIDE
 from lowshot.nn.resnet import Depth
-from lowshot.nn.weights import take_weights
+from lowshot.nn.weights import problems_of_weights, refuse_width, take_weights
 from lowshot.settings import refuse_out_of_range
 from lowshot.task import LowShotTask
 from lowshot.training.loop import Goal, train
+from lowshot.training.optimisers import OptimiserName, optimiser
 from lowshot.training.run import Run
 from lowshot.training.schedules import Schedule, cosine, stepwise
+from lowshot.transforms.slices import refuse_plane
 
 POSITIVE = (
     *("size", "width", "features", "window", "test_window", "least_pixels", "tasks", "steps", "learning_rate"),
@@ -39,8 +40,6 @@ POSITIVE = (
 )
 SHARES = ("threshold", "background_weight", "supervised_share", "least_share", "momentum", "decay")
 NOT_NEGATIVE = ("alignment", "weight_decay")
-MOST_PIXELS, WIDEST = 4096**2, 4.0
-IMAGENET_CHANNELS = (1, 3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +77,7 @@ class SSLALPNet:
     alignment: float = 1.0  # paper
 
     # Training
-    optimiser: Literal["sgd", "adamw"] = "sgd"  # paper
+    optimiser: OptimiserName = "sgd"  # paper
     schedule: Literal["stepwise", "cosine"] = "stepwise"  # paper
     steps: int = 100_100  # code
     learning_rate: float = 1e-3  # paper
@@ -92,23 +91,12 @@ class SSLALPNet:
     def __post_init__(self) -> None:
         self._preparation()
         refuse_out_of_range(self, positive=POSITIVE, shares=SHARES, not_negative=NOT_NEGATIVE)
-        if any(size % STRIDE for size in self.size) or math.prod(self.size) > MOST_PIXELS:
-            raise SettingsError(f"size: expected multiples of {STRIDE}, {MOST_PIXELS:,} pixels at most, {self.size}")
-        if self.width > WIDEST:
-            raise SettingsError(f"width: expected at most {WIDEST:g} times the published one, got {self.width}")
-        if self.weights is not None and self.width != 1:
-            raise SettingsError(f"weights: they are of a ResNet in its full width, not of {self.width} times that")
+        refuse_plane(self.size, STRIDE)
+        refuse_width(self.width, self.weights, "a ResNet")
 
     def problems(self, task: LowShotTask) -> list[str]:
         """Needs a base; weights from a file need a grey image, or three channels."""
-        found = []
-        if not len(task.base):
-            found.append("learns from the images of scans annotated for other structures; give them with --base")
-        if self.weights is not None and len(task.channels) not in IMAGENET_CHANNELS:
-            found.append(f"weights of a ResNet are for one grey channel or three, and there are {len(task.channels)}")
-        if self.weights is not None and not Path(self.weights).is_file():
-            found.append(f"there is no file of weights at {self.weights}")
-        return found
+        return [*problems_of_base(task), *problems_of_weights(self.weights, "a ResNet", len(task.channels))]
 
     def fit(self, task: LowShotTask, run: Run) -> FewShotLearner | FewShotModel:
         """Train on superpixels of the base's slices."""
@@ -151,10 +139,14 @@ class SSLALPNet:
         shown, sampling = Shown(base, self.least_share), Sampling(self.tasks, 1, self.least_share, level)
         return mixed(partial(draw_structures, shown, sampling, run), regions, 1 - self.supervised_share)
 
-    def _optimiser(self, network: ALPNet) -> Optimizer:
-        if self.optimiser == "adamw":
-            return AdamW(network.parameters(), self.learning_rate, weight_decay=self.weight_decay)
-        return SGD(network.parameters(), self.learning_rate, self.momentum, weight_decay=self.weight_decay)
+    def _optimiser(self, network: nn.Module) -> Optimizer:
+        return optimiser(
+            self.optimiser,
+            network,
+            learning_rate=self.learning_rate,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+        )
 
     def _schedule(self) -> Schedule:
         if self.schedule == "cosine":

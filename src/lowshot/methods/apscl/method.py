@@ -4,21 +4,19 @@ Read from here: ``network.py`` is the network, ``objective.py`` the losses, ``lo
 ``fit`` below the training. This folder's README maps the paper's equations to functions and lists our deviations.
 """
 
-import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from torch.optim import SGD, AdamW, Optimizer
+from torch import nn
+from torch.optim import Optimizer
 
 from lowshot.contract import State
-from lowshot.errors import SettingsError
-from lowshot.fewshot.base_slices import read_base
+from lowshot.fewshot.base_slices import problems_of_base, read_base
 from lowshot.fewshot.episodes import Sampling, Shown, draw_structures
-from lowshot.fewshot.mixture import Draw, mixed
+from lowshot.fewshot.mixture import Draw, Regions
 from lowshot.fewshot.pairing import PairingOptions
-from lowshot.fewshot.pseudo_labels import PseudoSampling, draw_regions, supervoxel_labels
 from lowshot.imaging.preparation import Preparation
 from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowledge, adapted, restore
 from lowshot.methods.apscl.network import (
@@ -32,13 +30,15 @@ from lowshot.methods.apscl.network import (
 from lowshot.methods.apscl.objective import Weights, apscl_loss
 from lowshot.nn.dilated_encoder import STRIDE, DilatedEncoder
 from lowshot.nn.resnet import Depth
-from lowshot.nn.weights import take_weights
+from lowshot.nn.weights import problems_of_weights, refuse_width, take_weights
 from lowshot.settings import refuse_out_of_range
 from lowshot.task import LowShotTask
 from lowshot.training.loop import Goal, train
+from lowshot.training.optimisers import OptimiserName, optimiser
 from lowshot.training.run import Run
 from lowshot.training.schedules import Schedule, cosine, stepwise
 from lowshot.transforms.levels import Level
+from lowshot.transforms.slices import refuse_plane
 
 POSITIVE = (
     *("size", "width", "features", "factors", "pooled", "hidden", "enhancement_width", "interaction_width"),
@@ -47,8 +47,6 @@ POSITIVE = (
 )
 NOT_NEGATIVE = ("divergence", "contrast", "weight_decay", "least_share")
 SHARES = ("momentum", "posterior_share", "region_share")
-MOST_PIXELS, WIDEST = 4096**2, 4.0
-BACKBONE_CHANNELS = (1, 3)
 DECAY, DECAYS_EVERY = 0.95, 1000
 
 
@@ -102,7 +100,7 @@ class APSCL:
     least_pixels: int = 200  # code of ADNet: of a supervoxel in a slice
 
     # Training
-    optimiser: Literal["sgd", "adamw"] = "sgd"  # paper
+    optimiser: OptimiserName = "sgd"  # paper
     schedule: Literal["stepwise", "cosine"] = "stepwise"  # code: ×0.95 every 1000 steps
     steps: int = 100_000  # paper
     learning_rate: float = 1e-3  # paper
@@ -114,25 +112,12 @@ class APSCL:
     def __post_init__(self) -> None:
         self._preparation()
         refuse_out_of_range(self, positive=POSITIVE, not_negative=NOT_NEGATIVE, shares=SHARES)
-        if any(size % STRIDE for size in self.size) or math.prod(self.size) > MOST_PIXELS:
-            raise SettingsError(
-                f"size: expected multiples of {STRIDE}, {MOST_PIXELS:,} pixels at most, got {self.size}"
-            )
-        if self.width > WIDEST:
-            raise SettingsError(f"width: expected at most {WIDEST:g} times the published one, got {self.width}")
-        if self.weights is not None and self.width != 1:
-            raise SettingsError(f"weights: they are of a ResNet in its full width, not of {self.width} times that")
+        refuse_plane(self.size, STRIDE)
+        refuse_width(self.width, self.weights, "a ResNet")
 
     def problems(self, task: LowShotTask) -> list[str]:
         """Needs a base; weights from a file need a grey image, or three channels."""
-        found = []
-        if not task.base:
-            found.append("APSCL learns from scans annotated for other structures; give them with --base")
-        if self.weights is not None and len(task.channels) not in BACKBONE_CHANNELS:
-            found.append(f"weights of a ResNet are for one grey channel or three, and there are {len(task.channels)}")
-        if self.weights is not None and not Path(self.weights).is_file():
-            found.append(f"there is no file of weights at {self.weights}")
-        return found
+        return [*problems_of_base(task), *problems_of_weights(self.weights, "a ResNet", len(task.channels))]
 
     def fit(self, task: LowShotTask, run: Run) -> FewShotLearner | FewShotModel:
         """Train on episodes in which structures of the base play the part of the new one."""
@@ -166,11 +151,8 @@ class APSCL:
         """Pairs of slices for some structures; in a share of the steps, pairs that show one supervoxel each."""
         sampling = Sampling(self.pairs, self.shots, self.least_share, self.augmentation)
         annotated = partial(draw_structures, shown, sampling, run)
-        if not self.region_share:
-            return annotated
-        labels = supervoxel_labels(shown.base, self.least_voxels, self.least_pixels, run)
-        either = PseudoSampling(self.pairs, self.augmentation, "either")
-        return mixed(annotated, partial(draw_regions, labels, either, run), self.region_share)
+        regions = Regions(self.region_share, self.least_voxels, self.least_pixels, self.pairs, self.augmentation)
+        return regions.beside(annotated, shown.base, run)
 
     def _network(self, channels: int) -> APSCLNetwork:
         on, f = self.enhancement, self.features
@@ -211,10 +193,14 @@ class APSCL:
             foreground=self.foreground_relevance,
         )
 
-    def _optimiser(self, teaching: Teaching) -> Optimizer:
-        if self.optimiser == "adamw":
-            return AdamW(teaching.parameters(), self.learning_rate, weight_decay=self.weight_decay)
-        return SGD(teaching.parameters(), self.learning_rate, self.momentum, weight_decay=self.weight_decay)
+    def _optimiser(self, teaching: nn.Module) -> Optimizer:
+        return optimiser(
+            self.optimiser,
+            teaching,
+            learning_rate=self.learning_rate,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+        )
 
     @property
     def _decay(self) -> Schedule:

@@ -11,32 +11,32 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from torch.optim import SGD, AdamW, Optimizer
+from torch import nn
+from torch.optim import Optimizer
 
 from lowshot.contract import State
-from lowshot.errors import SettingsError
-from lowshot.fewshot.base_slices import Base, read_base
+from lowshot.fewshot.base_slices import Base, problems_of_base, read_base
 from lowshot.fewshot.episodes import Sampling, Shown, draw_pairs
-from lowshot.fewshot.mixture import Draw, mixed
+from lowshot.fewshot.mixture import Draw, Regions
 from lowshot.fewshot.pairing import PairingOptions
-from lowshot.fewshot.pseudo_labels import PseudoSampling, draw_regions, supervoxel_labels
 from lowshot.imaging.preparation import Preparation
 from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowledge, adapted, restore
 from lowshot.methods.gcn_de.network import MULTIPLE, EmbeddingStage, GCNDENetwork
 from lowshot.methods.gcn_de.objective import Distance, Embedding, Form, gcn_de_loss
 from lowshot.nn.global_correlation import Pooled
-from lowshot.nn.weights import take_weights
+from lowshot.nn.weights import problems_of_weights, refuse_width, take_weights
 from lowshot.settings import refuse_out_of_range
 from lowshot.task import LowShotTask
 from lowshot.training.loop import Goal, train
+from lowshot.training.optimisers import OptimiserName, optimiser
 from lowshot.training.run import Run
 from lowshot.training.schedules import Schedule, constant, cosine
 from lowshot.transforms.levels import Level
+from lowshot.transforms.slices import refuse_plane
 
 POSITIVE = ("least_voxels", "least_pixels", "size", "width", "partitions", "pairs", "steps", "learning_rate")
 NOT_NEGATIVE = ("embedding_weight", "weight_decay")
 SHARES = ("least_share", "region_share", "momentum")
-MOST_PIXELS, WIDEST = 4096**2, 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class GCNDE:
     least_pixels: int = 200  # code of ADNet: of a supervoxel in a slice
 
     # Training
-    optimiser: Literal["sgd", "adamw"] = "sgd"  # paper
+    optimiser: OptimiserName = "sgd"  # paper
     schedule: Literal["constant", "cosine"] = "constant"  # paper
     steps: int = 625  # paper: 25 epochs of 25 for MRI, 40 for CT
     learning_rate: float = 1e-2  # paper
@@ -86,21 +86,12 @@ class GCNDE:
         refuse_out_of_range(self, positive=POSITIVE, not_negative=NOT_NEGATIVE, shares=SHARES)
         # Blocks are cut from maps of a half and of a fourth of the size.
         multiple = math.lcm(MULTIPLE, 4 * self.partitions) if self.correlation else MULTIPLE
-        if any(size % multiple for size in self.size) or math.prod(self.size) > MOST_PIXELS:
-            raise SettingsError(f"size: expected multiples of {multiple}, {MOST_PIXELS:,} pixels at most, {self.size}")
-        if self.width > WIDEST:
-            raise SettingsError(f"width: expected at most {WIDEST:g} times the published one, got {self.width}")
-        if self.weights is not None and self.width != 1:
-            raise SettingsError(f"weights: they are of ResNet-18 in its full width, not of {self.width} times that")
+        refuse_plane(self.size, multiple)
+        refuse_width(self.width, self.weights, "ResNet-18")
 
     def problems(self, task: LowShotTask) -> list[str]:
         """Needs a base."""
-        found = []
-        if not task.base:
-            found.append("GCN-DE learns from scans annotated for other structures; give them with --base")
-        if self.weights is not None and not Path(self.weights).is_file():
-            found.append(f"there is no file of weights at {self.weights}")
-        return found
+        return [*problems_of_base(task), *problems_of_weights(self.weights, "ResNet-18")]
 
     def fit(self, task: LowShotTask, run: Run) -> FewShotLearner | FewShotModel:
         """Learn from pairs of slices of the base that show the same structures."""
@@ -126,11 +117,8 @@ class GCNDE:
         """Pairs of slices that show the same structures; in a share of the steps, pairs that show one supervoxel."""
         sampling = Sampling(tasks=self.pairs, least_share=self.least_share, augmentation=self.augmentation)
         annotated = partial(draw_pairs, Shown(base, self.least_share), sampling, run)
-        if not self.region_share:
-            return annotated
-        labels = supervoxel_labels(base, self.least_voxels, self.least_pixels, run)
-        either = PseudoSampling(self.pairs, self.augmentation, "either")
-        return mixed(annotated, partial(draw_regions, labels, either, run), self.region_share)
+        regions = Regions(self.region_share, self.least_voxels, self.least_pixels, self.pairs, self.augmentation)
+        return regions.beside(annotated, base, run)
 
     def _network(self, channels: int) -> GCNDENetwork:
         return GCNDENetwork(
@@ -146,10 +134,14 @@ class GCNDE:
     def _embedding(self) -> Embedding:
         return Embedding(self.embedding_weight, self.embedding_stage, self.embedding_distance, self.embedding_form)
 
-    def _optimiser(self, network: GCNDENetwork) -> Optimizer:
-        if self.optimiser == "adamw":
-            return AdamW(network.parameters(), self.learning_rate, weight_decay=self.weight_decay)
-        return SGD(network.parameters(), self.learning_rate, self.momentum, weight_decay=self.weight_decay)
+    def _optimiser(self, network: nn.Module) -> Optimizer:
+        return optimiser(
+            self.optimiser,
+            network,
+            learning_rate=self.learning_rate,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+        )
 
     @property
     def _schedule(self) -> Schedule:
