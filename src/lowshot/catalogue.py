@@ -220,6 +220,24 @@ CATALOGUE: dict[str, Entry] = {
         presets="lowshot.methods.self_supervised_presets:AAS_DCL",
         uses=frozenset({"support", "base"}),
     ),
+    "poisson-seg": Entry(
+        summary="PoissonSeg, in plain form: labels flow from the example to the query on a graph of alike cells",
+        method="lowshot.methods.poisson_seg:PoissonSeg",
+        presets="lowshot.methods.few_shot_presets:POISSON_SEG",
+        uses=frozenset({"support", "base"}),
+    ),
+    "sr-net": Entry(
+        summary="SRNet, in plain form: the query is compared with the example's prototypes, then with its own",
+        method="lowshot.methods.sr_net:SRNet",
+        presets="lowshot.methods.few_shot_presets:SR_NET",
+        uses=frozenset({"support", "base"}),
+    ),
+    "lvqm": Entry(
+        summary="LVQM, in plain form: the example as a vector quantiser, of a grid, of moving codes and of residuals",
+        method="lowshot.methods.lvqm:LVQM",
+        presets="lowshot.methods.few_shot_presets:LVQM",
+        uses=frozenset({"support", "base"}),
+    ),
 }
 
 

@@ -42,4 +42,7 @@ SETTINGS = {
     "adnet": {"size": (32, 32), "width": 0.0625, "features": 8, "tasks": 2},
     "rp-net": SLICES | {"widths": (2, 4, 4), "relation": 4, "radius": 1, "tasks": 2, "test_passes": 2},
     "aas-dcl": SLICES | {"widths": (4, 4), "kernel": 3, "tasks": 1},
+    "poisson-seg": {"size": (32, 32), "width": 0.0625, "features": 8, "tasks": 1},
+    "sr-net": {"size": (32, 32), "width": 0.0625, "features": 8, "tasks": 1},
+    "lvqm": {"size": (32, 32), "width": 0.0625, "features": 8, "tasks": 1},
 }
