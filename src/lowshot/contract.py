@@ -79,12 +79,12 @@ class Embeds(Model, Protocol):
     def embeddings(
         self, prepared: Prepared, run: Run, options: Any, voxels: Int[Tensor, "n 3"]
     ) -> Float[Tensor, "n size"]:
-        """The vectors exactly as its classifier gets them, float32, on the CPU.
+        """The vectors as its classifier gets them, float32, on the CPU; a model that changes them first says how.
 
         Args:
             prepared: the scan as the model sees it.
             run: device and precision.
-            options: as for ``regions``, which decides by these very vectors.
+            options: as for ``regions``, which decides by these vectors.
             voxels: at least one, as indices on the prepared grid, in any order.
         """
 

@@ -7,6 +7,7 @@ import torch
 
 from ball_files import NAMES, write_ball_files
 from benchmarking.balls import BALLS, HOW, SETTINGS, bench
+from contract import tiny
 from contract.fakes import FAKES
 from lowshot import catalogue
 from lowshot.benchmarking.cases import cases_of
@@ -18,7 +19,7 @@ from lowshot.inference.assemble import Decision
 from lowshot.inference.patch_model import TileOptions
 from lowshot.model_file import load
 from lowshot.progress import Silent
-from lowshot.protocols.protocol import System
+from lowshot.protocols.protocol import Fold, System
 from lowshot.training.run import Run
 
 LINEAR = System(method="mre-net", settings=SETTINGS | {"metric_learning": False})
@@ -101,6 +102,24 @@ def test_a_row_that_borrows_a_model_is_drawn_with_it(data, tmp_path):
     (table,), _ = drawn(data, tmp_path, ("unet", "again"), protocol)
     lender, borrower = table.rows
     assert borrower[1:] == lender[1:]
+
+
+def test_a_new_structure_is_drawn_against_background_in_the_slices_that_its_row_is_granted(data, tmp_path):
+    whole = System(method="panet", settings=tiny.SETTINGS["panet"])
+    granted = replace(whole, model_of="whole", granted=True, options={"pairing": "chunks"})
+    fold = Fold("s0", ("s0",), ("s1",), base=("s2",), new="middle ball")
+    protocol = replace(BALLS, folds=(fold,), systems={"whole": whole, "granted": granted}, steps=1)
+    _, failed = bench(data, tmp_path, protocol)
+    assert not failed
+    drawn(data, tmp_path, ("whole", "granted"), protocol)
+    heights = {}
+    for row in csv.DictReader((tmp_path / "embedding.csv").read_text().splitlines()):
+        heights.setdefault((row["system"], row["structure"]), []).append(float(row["z_mm"]) / 1.5)
+    assert {structure for _, structure in heights} == {"background", "middle ball"}
+    query = cases_of(protocol, data, tmp_path, Silent()).query("s1", fold.new)
+    shown = query.truth.labels.flatten(0, 1).any(dim=0).nonzero().flatten().tolist()
+    assert shown[0] <= min(heights["granted", "background"]) <= max(heights["granted", "background"]) <= shown[-1]
+    assert max(heights["whole", "background"]) > shown[-1]
 
 
 def test_a_cell_that_is_not_finished_is_left_out(data, tmp_path):

@@ -58,6 +58,7 @@ def test_lists(typed):
         (["bench", "brain-one-shot", "-o", "x", "--folds", "2"], "no fold '2'"),
         (["bench", "brain-one-shot", "-o", "x", "--steps", "2", "--minutes", "1"], "not both"),
         (["bench", "brain-one-shot", "-o", "x", "--data", "nowhere"], "nowhere"),
+        (["bench", "brain-one-shot", "-o", "x", "--correlated", "gcn-de"], "--correlated: expected some of"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(typed, tmp_path, monkeypatch, words, message):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lowshot.contract import Adapted, Learner, State
+from lowshot.contract import Adapted, Embeds, Learner, State
 from lowshot.errors import ChannelMismatch, EmptySupport, GridMismatch
 from lowshot.fewshot import examples
 from lowshot.fewshot.pairing import PairingOptions
@@ -15,6 +15,7 @@ from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
 from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowledge, restore
 from lowshot.inference.predict import predict
+from lowshot.nn.prototypes import enlarged
 from lowshot.training.run import Run
 
 SIZE = (24, 20)
@@ -248,3 +249,55 @@ def test_learner_and_model_are_rebuilt_from_their_states(monkeypatch):
     assert alone.knowledge == made.learner.knowledge
     assert alone.network.gain.equal(made.learner.network.gain)
     assert not alone.network.training
+
+
+class Compare(Copy):
+    """Copies, and has a feature for each of three grey values of a cell of 4 × 4 pixels."""
+
+    def features(self, image):
+        self.asked.append(len(image))
+        cells = nn.functional.avg_pool2d(image, 4)
+        return torch.cat([cells, cells**2, 1 - cells], dim=1)
+
+
+@pytest.fixture
+def comparing():
+    return FewShotLearner(Compare(), Knowledge(("image",), AS_STORED, ("another",))).adapt(
+        [labelled(TWELVE)], NAMES, RUN
+    )
+
+
+def pixels(count, slices=9):
+    generator = torch.Generator().manual_seed(1)
+    return torch.stack([torch.randint(size, (count,), generator=generator) for size in (*SIZE, slices)], dim=1)
+
+
+def test_a_model_whose_network_compares_features_shows_them_at_every_pixel(comparing):
+    assert isinstance(comparing, Embeds)
+    prepared, voxels = AS_STORED.apply(query(9)), pixels(300)
+    maps = enlarged(comparing.learner.network.features(prepared.voxels.movedim(-1, 0)), SIZE)
+    expected = torch.stack([maps[k, :, i, j] for i, j, k in voxels.tolist()])
+    torch.testing.assert_close(comparing.embeddings(prepared, RUN, PairingOptions(), voxels), expected)
+
+
+def test_slices_that_hold_a_voxel_are_looked_at_once_and_few_at_a_time(comparing):
+    prepared, voxels = AS_STORED.apply(query(9)), torch.tensor([[3, 4, 8], [0, 0, 2], [23, 19, 5], [1, 1, 2]])
+    options = PairingOptions(slices_at_once=2)
+    found = comparing.embeddings(prepared, RUN, options, voxels)
+    assert comparing.learner.network.asked == [2, 1]
+    torch.testing.assert_close(found, comparing.embeddings(prepared, RUN, PairingOptions(), voxels))
+
+
+@pytest.mark.parametrize("outside", [(24, 0, 0), (0, 20, 0), (0, 0, -1)])
+def test_a_voxel_outside_is_refused(comparing, outside):
+    with pytest.raises(ValueError, match="outside of a grid of"):
+        comparing.embeddings(AS_STORED.apply(query(9)), RUN, PairingOptions(), torch.tensor([[0, 0, 0], outside]))
+
+
+def test_what_shows_features_does_so_after_it_was_stored_and_what_has_none_does_not(comparing):
+    header, tensors = comparing.state()
+    restored = restore(lambda channels: Compare(), State(json.loads(json.dumps(header)), tensors))
+    prepared, voxels = AS_STORED.apply(query(9)), pixels(20)
+    same = [each.embeddings(prepared, RUN, PairingOptions(), voxels) for each in (comparing, restored)]
+    assert same[0].equal(same[1])
+    assert not isinstance(model(labelled(TWELVE)), Embeds)

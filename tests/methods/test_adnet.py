@@ -56,6 +56,13 @@ def test_one_support_set_serves_all_queries():
     torch.testing.assert_close(together, adnet(support.expand(3, -1, -1, -1, -1), masks.expand(3, -1, -1, -1), query))
 
 
+def test_features_of_single_images_are_those_that_are_compared():
+    adnet, support, query = network(), torch.rand(2, 1, 1, 32, 48), torch.rand(2, 1, 32, 48)
+    masks = (torch.rand(2, 1, 32, 48) > 0.5).float()
+    cells = adnet.features(support[:, 0])[:, None], adnet.features(query)
+    torch.testing.assert_close(adnet.segment(cells[0], masks, cells[1]), adnet(support, masks, query))
+
+
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_a_mask_that_is_empty_or_full_gives_numbers_and_gradients(value):
     adnet = network().train()

@@ -54,6 +54,13 @@ def test_a_logit_for_every_pixel_from_prototypes_of_dense_features(n, m, k):
     torch.testing.assert_close(logit, prototype_logit(support, given.masks, query))
 
 
+def test_features_of_single_images_are_those_that_are_compared():
+    made, given = network(), episode(2, 2)
+    support, query = made.encode(given.support, given.query)
+    torch.testing.assert_close(made.features(given.query), query)
+    torch.testing.assert_close(made.features(given.support[:, 1]), support[:, 1])
+
+
 def test_features_have_either_sign():
     _, query = network().encode(episode().support, episode().query)
     assert (query < 0).any()

@@ -19,7 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from lowshot.atomic import atomic_path, remove_leftovers
+from lowshot.benchmarking.new_structure import cut, granted_range
+from lowshot.contract import Model
 from lowshot.errors import SettingsError, UnreadableFile
+from lowshot.imaging.preparation import Prepared
+from lowshot.imaging.scan import LabelledScan
+from lowshot.inference.predict import prepare
 from lowshot.progress import Progress
 from lowshot.protocols.protocol import Fold, Protocol, System
 from lowshot.training.folder import differences
@@ -53,6 +58,11 @@ class Cell:
     def folder(self, root: Path) -> Path:
         """Where it is computed."""
         return root / "cells" / slug(self.name) / slug(self.fold.name) / f"seed-{self.seed}"
+
+    def prepared(self, model: Model, query: LabelledScan) -> Prepared:
+        """A query as the cell's model sees it: cut to the new structure's slices where its row is granted them."""
+        whole = prepare(model, query.scan)
+        return cut(whole, granted_range(query, self.fold.new)) if self.system.granted else whole
 
 
 def cells_to_picture(asked: Sequence[Cell], systems: Sequence[str], option: str) -> list[Cell]:

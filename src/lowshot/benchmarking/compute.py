@@ -15,7 +15,6 @@ from lowshot import catalogue, fitting
 from lowshot.atomic import remove_leftovers
 from lowshot.benchmarking.cases import Cases
 from lowshot.benchmarking.cell import MODEL, RECORD, Cell, Record, as_json, begin, read_json, write_json
-from lowshot.benchmarking.new_structure import cut, granted_range
 from lowshot.benchmarking.results import all_settings, plain_fold
 from lowshot.contract import Deforms, Model
 from lowshot.evaluation.evaluate import evaluate_case
@@ -146,10 +145,7 @@ def _scored(fitted: Fitted, cell: Cell, cases: Cases, case: str, folder: Path, h
     forget_highest_resident()
     start = time.perf_counter()
     run = Run(device=how.device, precision=how.precision_for(fitted), threads=how.threads)
-    prepared = prepare(model, query.scan)
-    if cell.system.granted:
-        prepared = cut(prepared, granted_range(query, cell.fold.new))
-    result = predict_prepared(model, query.scan, prepared, run, chosen)
+    result = predict_prepared(model, query.scan, cell.prepared(model, query), run, chosen)
     cost = {"seconds": time.perf_counter() - start, "peak_bytes": highest_resident_bytes()}
     prediction = folder / "predictions" / f"{case}.nii.gz"
     remove_leftovers(prediction)

@@ -12,7 +12,6 @@ from lowshot.benchmarking.compute import Machine
 from lowshot.contract import Embeds
 from lowshot.errors import SettingsError
 from lowshot.imaging.scan import LabelledScan
-from lowshot.inference.predict import prepare
 from lowshot.model_file import load
 from lowshot.progress import Progress
 from lowshot.reporting.embedding import (
@@ -44,8 +43,10 @@ def picture_embeddings(
     cells = finished(pictured, root, progress, "embeddings")
     if not cells:
         return [], {}
-    case = cells[0].fold.queries[0]
-    query = cases.query(case)
+    fold = cells[0].fold
+    case = fold.queries[0]
+    query = cases.query(case, fold.new)
+    names = query.truth.names
     embedded, points = [], []
     with progress.task("embeddings", len(cells)) as task:
         for cell in cells:
@@ -55,9 +56,9 @@ def picture_embeddings(
     measured = [separation(voxels) for voxels in embedded]
     with appearing_together():
         with atomic_path(root / POINTS) as temporary:
-            temporary.write_text(to_csv(points_table(embedded, points, cases.names)), encoding="utf-8")
+            temporary.write_text(to_csv(points_table(embedded, points, names)), encoding="utf-8")
         with atomic_path(root / PICTURE) as temporary:
-            picture(embedded, points, measured, cases.names).savefig(temporary, dpi=150)
+            picture(embedded, points, measured, names).savefig(temporary, dpi=150)
     files = {"embedding": str(root / PICTURE), "points": str(root / POINTS)}
     return [separation_table(embedded, measured, case)], files
 
@@ -67,7 +68,7 @@ def _embedded(cell: Cell, query: LabelledScan, root: Path, how: Machine) -> Embe
     model = fitted.segmenter()
     if not isinstance(model, Embeds):
         raise SettingsError(f"--embedding: {cell.name} ({fitted.name}) does not decide by a vector for each voxel")
-    prepared = prepare(model, query.scan)
+    prepared = cell.prepared(model, query)
     known = known_voxels(query)
     everywhere = torch.ones_like(query.truth.labels, dtype=torch.bool)
     labels = model.preparation.apply_labels(query.truth.labels, prepared, known).numpy()

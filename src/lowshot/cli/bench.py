@@ -10,7 +10,7 @@ from lowshot.cli.terminal import Terminal
 from lowshot.errors import InputError, SettingsError, SomeScansFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lowshot.benchmarking.cases import Cases
     from lowshot.benchmarking.cell import Cell
@@ -43,6 +43,10 @@ Warped = Annotated[
     str | None,
     typer.Option(metavar="A,B", help="Draw the annotated scan as these rows lay it upon a query, beside the query."),
 ]
+Correlated = Annotated[
+    str | None,
+    typer.Option(metavar="A,B", help="Draw these rows' maps of a query slice before and after global correlation."),
+]
 List = Annotated[bool, typer.Option("--list", help="The protocols, or the rows of one.")]
 
 
@@ -63,6 +67,7 @@ def bench(
     restart: Restart = False,
     embedding: Embedding = None,
     warped: Warped = None,
+    correlated: Correlated = None,
     show: List = False,
     as_json: AsJson = False,
 ) -> None:
@@ -85,7 +90,6 @@ def bench(
     chosen = [asked.fold(fold) for fold in _words(folds) or [fold.name for fold in asked.folds]]
 
     from lowshot.benchmarking.cases import cases_of
-    from lowshot.benchmarking.cell import cells_to_picture
     from lowshot.benchmarking.document import protocol_tables, section
     from lowshot.benchmarking.runner import cells, run
     from lowshot.benchmarking.write import write_tables
@@ -93,15 +97,14 @@ def bench(
 
     how = _machine(asked, preset, steps, minutes, device, precision, threads)
     wanted = cells(asked, systems, chosen, _numbers(seeds))
-    embedded = cells_to_picture(wanted, _words(embedding) or (), "--embedding")
-    laid = cells_to_picture(wanted, _words(warped) or (), "--warped")
+    pictured = _pictured(wanted, {"--embedding": embedding, "--warped": warped, "--correlated": correlated})
     root = output / asked.name
     cases = cases_of(asked, data, root, terminal.progress)
     records, failed = run(wanted, cases, root, how, restart=restart, progress=terminal.progress)
     tables = protocol_tables(asked, records) if records else []
     page = section(asked, records) if records else f"No cell of {asked.name} is finished yet.\n"
     write_tables(page, tables, root)
-    drawn, pictures = _pictures(embedded, laid, cases, root, how, terminal)
+    drawn, pictures = _pictures(pictured, cases, root, how, terminal)
     files = write_tables("\n".join([page, *map(to_markdown, drawn)]), [*tables, *drawn], root) | pictures
     terminal.result(
         {"protocol": name, "cells": len(records), "failed": failed, "files": files},
@@ -114,14 +117,23 @@ def bench(
         raise SomeScansFailed(f"{len(failed)} cells failed; the first: {failed[0]}")
 
 
+def _pictured(wanted: "Sequence[Cell]", options: "Mapping[str, str | None]") -> "dict[str, list[Cell]]":
+    from lowshot.benchmarking.cell import cells_to_picture
+
+    return {option: cells_to_picture(wanted, _words(text) or (), option) for option, text in options.items()}
+
+
 def _pictures(
-    embedded: "Sequence[Cell]", laid: "Sequence[Cell]", cases: "Cases", root: Path, how: "Machine", terminal: Terminal
+    pictured: "Mapping[str, Sequence[Cell]]", cases: "Cases", root: Path, how: "Machine", terminal: Terminal
 ) -> "tuple[list[Table], dict[str, str]]":
+    from lowshot.benchmarking.correlated import picture_correlated
     from lowshot.benchmarking.embedding import picture_embeddings
     from lowshot.benchmarking.warped import picture_warped
 
-    tables, files = picture_embeddings(embedded, cases, root, how, terminal.progress)
-    return tables, files | picture_warped(laid, cases, root, how, terminal.progress)
+    tables, files = picture_embeddings(pictured["--embedding"], cases, root, how, terminal.progress)
+    for option, draw in (("--warped", picture_warped), ("--correlated", picture_correlated)):
+        files |= draw(pictured[option], cases, root, how, terminal.progress)
+    return tables, files
 
 
 def _machine(

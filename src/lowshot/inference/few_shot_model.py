@@ -3,10 +3,10 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lowshot.contract import Region, State
@@ -21,6 +21,7 @@ from lowshot.inference.header import Header
 from lowshot.inference.memory import activation_bytes
 from lowshot.inference.patch_model import load_weights
 from lowshot.nn.geometry import Triple
+from lowshot.nn.prototypes import enlarged
 from lowshot.settings import build
 from lowshot.task import LowShotTask
 from lowshot.training.run import Run
@@ -99,7 +100,7 @@ class FewShotLearner:
                 f"{scans}: shows no {', no '.join(missing)}, so there is no example of it; annotate it, or take it out "
                 "of the names"
             )
-        return FewShotModel(self, names, examples)
+        return _with_examples(self, names, examples)
 
     def state(self) -> State:
         """Network weights; channels and preparation in the header."""
@@ -183,6 +184,51 @@ class FewShotModel:
 FIELDS = ("image", "labels", "known", "looked_for", "affine")
 
 
+@runtime_checkable
+class ComparesFeatures(Protocol):
+    """A network that compares the features of a query's cells with those of examples, and can give them."""
+
+    def features(self, image: Float[Tensor, "b c i j"]) -> Float[Tensor, "b e h w"]:
+        """Of single images, whether they are queries or examples."""
+
+
+@dataclass(eq=False)
+class EmbeddingFewShotModel(FewShotModel):
+    """A learner whose network compares features, with examples: it can show them (``lowshot.contract.Embeds``)."""
+
+    def embeddings(
+        self, prepared: Prepared, run: Run, options: PairingOptions, voxels: Int[Tensor, "n 3"]
+    ) -> Float[Tensor, "n size"]:
+        """What the network knows of each pixel before it looks at an example, so it is the same whatever is asked for.
+
+        These are the features of cells, enlarged linearly to pixels. The network compares the cells themselves and
+        enlarges what comes out; APSCL's mutual guidance, where it is on, changes them once more by the example.
+
+        Raises:
+            ValueError: a voxel lies outside of the prepared grid.
+        """
+        shape = prepared.grid.shape
+        if bool(((voxels < 0) | (voxels >= torch.tensor(shape))).any()):
+            raise ValueError(f"voxels outside of a grid of {shape}")
+        run.place(self.learner.network)
+        network, image = cast("ComparesFeatures", self.learner.network), slices_of(prepared.voxels)
+        vectors, order = [], []
+        for places in torch.unique(voxels[:, 2]).split(options.slices_at_once):
+            with torch.inference_mode(), run.autocast():
+                maps = network.features(run.tensor(image[places])).float()
+            for place, cells in zip(places, maps, strict=True):
+                here = (voxels[:, 2] == place).nonzero().flatten()
+                i, j = voxels[here, :2].to(cells.device).unbind(dim=1)
+                vectors.append(enlarged(cells[None], shape[:2])[0, :, i, j].T.cpu())
+                order.append(here)
+        return torch.cat(vectors)[torch.cat(order).argsort()]
+
+
+def _with_examples(learner: FewShotLearner, names: Names, examples: Sequence[Examples]) -> FewShotModel:
+    embeds = isinstance(learner.network, ComparesFeatures)
+    return (EmbeddingFewShotModel if embeds else FewShotModel)(learner, names, examples)
+
+
 def adapted(learner: FewShotLearner, task: LowShotTask, run: Run) -> FewShotLearner | FewShotModel:
     """What ``fit`` returns: the learner, or its model where the task has an annotated scan already."""
     return learner.adapt(task.support, task.names, run) if task.support else learner
@@ -207,7 +253,7 @@ def restore(network: Callable[[int], nn.Module], state: State) -> FewShotLearner
     count = state.header["scans"]
     if not isinstance(count, int) or not 1 <= count <= MOST_EXAMPLES:
         raise ModelFileError(f"expected 1 to {MOST_EXAMPLES} annotated scans, got {count!r}")
-    return FewShotModel(learner, header.names, [_stored(n, state.tensors, header) for n in range(count)])
+    return _with_examples(learner, header.names, [_stored(n, state.tensors, header) for n in range(count)])
 
 
 def _stored(number: int, tensors: Mapping[str, Tensor], header: Header) -> Examples:

@@ -140,11 +140,15 @@ class PANetNetwork(nn.Module):
     def encode(
         self, support: Float[Tensor, "n k c i j"], query: Float[Tensor, "m c i j"]
     ) -> tuple[Float[Tensor, "n k e h w"], Float[Tensor, "m e h w"]]:
-        """Features at an eighth of the size, of support and query in one pass."""
+        """Features of support and query in one pass."""
         images = torch.cat([support.flatten(0, 1), query])
-        features = self.backbone(images.expand(-1, 3, -1, -1) if self.grey else images)[-1]
-        examples, own = torch.split(features, [len(images) - len(query), len(query)])
+        examples, own = torch.split(self.features(images), [len(images) - len(query), len(query)])
         return examples.reshape(*support.shape[:2], *examples.shape[1:]), own
+
+    def features(self, image: Float[Tensor, "b c i j"]) -> Float[Tensor, "b e h w"]:
+        """What is compared: of single images, at an eighth of their size."""
+        cells: Tensor = self.backbone(image.expand(-1, 3, -1, -1) if self.grey else image)[-1]
+        return cells
 
 
 def panet_loss(network: PANetNetwork, alignment: float, episode: Episode, done: float) -> Mapping[str, Tensor]:

@@ -47,6 +47,15 @@ def test_segments_as_the_paper_says(training, radius):
     torch.testing.assert_close(found[0], expected, atol=1e-4, rtol=1e-4)
 
 
+def test_features_of_single_images_are_those_that_are_compared():
+    alpnet, support, query = network(), torch.randn(2, 1, 1, 64, 64), torch.randn(2, 1, 64, 64)
+    masks = blob(2)
+    cells = alpnet.features(support[:, 0])[:, None], alpnet.features(query)
+    torch.testing.assert_close(
+        alpnet.segment(cells[0], masks, cells[1]), alpnet(support, masks, query), atol=1e-4, rtol=1e-4
+    )
+
+
 def test_a_small_structure_is_its_mean_alone():
     """No square of 4 cells lies inside, so that those of 2 cells, which would, do not count."""
     support, query = torch.randn(1, 1, 5, 16, 16), torch.randn(1, 5, 16, 16)

@@ -50,6 +50,11 @@ class ALPNet(nn.Module):
         examples, features = encode_both(self.encoder, support, query)
         return self.segment(examples, masks, features)
 
+    def features(self, image: Float[Tensor, "b c i j"]) -> Float[Tensor, "b e h w"]:
+        """What is compared: of single images, at an eighth of their size."""
+        cells: Tensor = self.encoder(image)
+        return cells
+
     def segment(
         self,
         support: Float[Tensor, "n k e h w"],
