@@ -41,8 +41,6 @@ class Sampling:
     least_share: float = 0.005
     """Of a slice, that a structure has to cover to count as shown (GCN-DE's 0.5 %)."""
     augmentation: Level = "none"
-    same_scan: bool = False
-    """Whether support and query come from one scan, as where only one is annotated at all."""
 
 
 class Shown:
