@@ -38,8 +38,6 @@ class Sampling:
     tasks: int = 1
     """Pairs of support and query drawn in a step, of different structures where there are as many."""
     shots: int = 1
-    least_share: float = 0.005
-    """Of a slice, that a structure has to cover to count as shown (GCN-DE's 0.5 %)."""
     augmentation: Level = "none"
 
 
@@ -48,6 +46,11 @@ class Shown:
 
     def __init__(self, base: Base, least_share: float, *, same_scan: bool = False) -> None:
         """Look through the base.
+
+        Args:
+            base: with at least two slices of some structure.
+            least_share: of a slice, that a structure has to cover more of to count as shown (GCN-DE: 0.5 %).
+            same_scan: whether support and query come from one scan, as where only one is annotated at all.
 
         Raises:
             EmptySupport: no structure is shown by two slices that could be support and query of each other.

@@ -113,7 +113,7 @@ class AASDCL:
         )
         regions = superpixel_labels(base, self.least_pixels, run)
         shown, lacking = Shown(base, self.least_share), (base.shares() == 0).cpu()
-        sampling = Sampling(self.tasks, 1, self.least_share, self.augmentation)
+        sampling = Sampling(self.tasks, 1, self.augmentation)
         batch = partial(draw, shown, sampling, Others(regions, lacking, self.lacking), run)
         train([goal], batch, steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])

@@ -152,7 +152,7 @@ class LVQM:
         return Preparation("in-plane", None, self.crop, self.intensity, (*self.size, None))
 
     def _draw(self, base: Base, run: Run) -> Draw:
-        sampling = Sampling(self.tasks, 1, self.least_share, self.augmentation)
+        sampling = Sampling(self.tasks, 1, self.augmentation)
         annotated = partial(draw_structures, Shown(base, self.least_share), sampling, run)
         regions = Regions(self.region_share, self.least_voxels, self.least_pixels, self.tasks, self.augmentation)
         return regions.beside(annotated, base, run)

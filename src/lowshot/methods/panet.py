@@ -94,7 +94,7 @@ class PANet:
             take_weights(network.backbone, Path(self.weights), run.progress)
         schedule = cosine(warmup=0.05) if self.schedule == "cosine" else step_decay((1 / 3, 2 / 3))
         goal = Goal(partial(panet_loss, network, self.alignment), network, self._optimiser(network), schedule)
-        sampling = Sampling(self.tasks, self.shots, self.least_share, self.augmentation)
+        sampling = Sampling(self.tasks, self.shots, self.augmentation)
         shown = Shown(base, self.least_share)
         train([goal], partial(draw_structures, shown, sampling, run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])

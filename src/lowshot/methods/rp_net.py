@@ -110,7 +110,7 @@ class RPNet:
             AdamW(network.parameters(), self.learning_rate, weight_decay=self.weight_decay),
             cosine(warmup=0.05) if self.schedule == "cosine" else constant,
         )
-        sampling = Sampling(self.tasks, 1, self.least_share, self.augmentation)
+        sampling = Sampling(self.tasks, 1, self.augmentation)
         train([goal], partial(draw_structures, Shown(base, self.least_share), sampling, run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
         return adapted(FewShotLearner(network, knowledge), task, run)

@@ -100,7 +100,7 @@ class SENet:
         with run.seeded("weights"):
             network = self._network(len(task.channels))
         goal = Goal(partial(self._loss, network), network, self._optimiser(network), self._schedule)
-        sampling = Sampling(tasks=self.batch, least_share=self.least_share, augmentation=self.augmentation)
+        sampling = Sampling(tasks=self.batch, augmentation=self.augmentation)
         draw = partial(draw_structures, Shown(base, self.least_share, same_scan=alone), sampling, run)
         train([goal], draw, steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])

@@ -53,7 +53,7 @@ def test_terms_are_logged(tmp_path):
 def test_a_pair_of_slices_is_a_task_for_every_structure_and_these_are_told_apart():
     here = run()
     base = read_base(BASE, GCNDE(**TINY)._preparation(), ("image",), here)
-    draw = partial(draw_pairs, Shown(base, 0.005), Sampling(tasks=2, least_share=0.005), here)
+    draw = partial(draw_pairs, Shown(base, 0.005), Sampling(tasks=2), here)
     drawn = [draw(step, torch.Generator().manual_seed(step)) for step in range(20)]
     several = [each for each in drawn if comparable(each).any()]
     assert several

@@ -136,7 +136,7 @@ class SSLALPNet:
         if not self.supervised_share:
             return regions
         level = "none" if self.augmentation == "published" else self.augmentation
-        shown, sampling = Shown(base, self.least_share), Sampling(self.tasks, 1, self.least_share, level)
+        shown, sampling = Shown(base, self.least_share), Sampling(self.tasks, 1, level)
         return mixed(partial(draw_structures, shown, sampling, run), regions, 1 - self.supervised_share)
 
     def _optimiser(self, network: nn.Module) -> Optimizer:

@@ -149,7 +149,7 @@ class APSCL:
 
     def _draw(self, shown: Shown, run: Run) -> Draw:
         """Pairs of slices for some structures; in a share of the steps, pairs that show one supervoxel each."""
-        sampling = Sampling(self.pairs, self.shots, self.least_share, self.augmentation)
+        sampling = Sampling(self.pairs, self.shots, self.augmentation)
         annotated = partial(draw_structures, shown, sampling, run)
         regions = Regions(self.region_share, self.least_voxels, self.least_pixels, self.pairs, self.augmentation)
         return regions.beside(annotated, shown.base, run)

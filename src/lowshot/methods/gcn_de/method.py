@@ -115,7 +115,7 @@ class GCNDE:
 
     def _draw(self, base: Base, run: Run) -> Draw:
         """Pairs of slices that show the same structures; in a share of the steps, pairs that show one supervoxel."""
-        sampling = Sampling(tasks=self.pairs, least_share=self.least_share, augmentation=self.augmentation)
+        sampling = Sampling(tasks=self.pairs, augmentation=self.augmentation)
         annotated = partial(draw_pairs, Shown(base, self.least_share), sampling, run)
         regions = Regions(self.region_share, self.least_voxels, self.least_pixels, self.pairs, self.augmentation)
         return regions.beside(annotated, base, run)
