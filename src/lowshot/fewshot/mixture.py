@@ -12,10 +12,9 @@ import torch
 from torch import Generator
 
 from lowshot.fewshot.base_slices import Base
-from lowshot.fewshot.episodes import Episode
+from lowshot.fewshot.episodes import Episode, Sampling
 from lowshot.fewshot.pseudo_labels import PseudoSampling, draw_regions, supervoxel_labels
 from lowshot.training.run import Run
-from lowshot.transforms.levels import Level
 
 Draw = Callable[[int, Generator], Episode]
 """A batch as a function of the step."""
@@ -30,16 +29,14 @@ class Regions:
     least_voxels: int
     least_pixels: int
     """Of a supervoxel, and of it in a slice, where slices have 256×256 pixels."""
-    tasks: int
-    augmentation: Level
 
-    def beside(self, annotated: Draw, base: Base, run: Run) -> Draw:
-        """Pairs of adjacent slices that show one supervoxel each, in this share of the steps."""
+    def beside(self, annotated: Draw, sampling: Sampling, base: Base, run: Run) -> Draw:
+        """Pairs of adjacent slices that show one supervoxel each, in this share of the steps; varied alike."""
         if not self.share:
             return annotated
         labels = supervoxel_labels(base, self.least_voxels, self.least_pixels, run)
-        sampling = PseudoSampling(self.tasks, self.augmentation, "either")
-        return mixed(annotated, partial(draw_regions, labels, sampling, run), self.share)
+        either = PseudoSampling(sampling.tasks, sampling.augmentation, "either")
+        return mixed(annotated, partial(draw_regions, labels, either, run), self.share)
 
 
 def mixed(annotated: Draw, regions: Draw, share: float) -> Draw:

@@ -19,7 +19,6 @@ from typing import ClassVar, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from lowshot.contract import State
 from lowshot.errors import SettingsError
@@ -39,7 +38,7 @@ from lowshot.nn.weights import problems_of_weights, refuse_width, take_weights
 from lowshot.settings import refuse_out_of_range
 from lowshot.task import LowShotTask
 from lowshot.training.loop import Goal, train
-from lowshot.training.optimisers import OptimiserName, optimiser
+from lowshot.training.optimisers import OptimiserName, optimiser_of
 from lowshot.training.run import Run
 from lowshot.training.schedules import Schedule, cosine, stepwise
 from lowshot.transforms.slices import refuse_plane
@@ -115,7 +114,7 @@ class ADNet:
             network = self._network(len(task.channels))
         if self.weights is not None:
             take_weights(network.encoder.backbone, Path(self.weights), run.progress)
-        goal = Goal(partial(self._loss, network), network, self._optimiser(network), self._schedule())
+        goal = Goal(partial(self._loss, network), network, optimiser_of(self, network), self._schedule())
         sampling = PseudoSampling(self.tasks, self.augmentation, self.copies)
         train([goal], partial(draw_regions, labels, sampling, run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
@@ -143,15 +142,6 @@ class ADNet:
 
     def _network(self, channels: int) -> "AnomalyNetwork":
         return AnomalyNetwork(channels, self.features, depth=self.depth, width=self.width, threshold=self.threshold)
-
-    def _optimiser(self, network: nn.Module) -> Optimizer:
-        return optimiser(
-            self.optimiser,
-            network,
-            learning_rate=self.learning_rate,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-        )
 
     def _schedule(self) -> Schedule:
         if self.schedule == "cosine":

@@ -11,10 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from lowshot.contract import State
 from lowshot.fewshot.base_slices import problems_of_base, read_base
@@ -25,12 +23,13 @@ from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowl
 from lowshot.losses.alignment import alignment_loss
 from lowshot.losses.binary import binary_cross_entropy
 from lowshot.nn.prototypes import prototype_logit
+from lowshot.nn.support_and_query import encode_both
 from lowshot.nn.vgg import VGG16
 from lowshot.nn.weights import problems_of_weights, refuse_width, take_weights
 from lowshot.settings import refuse_out_of_range
 from lowshot.task import LowShotTask
 from lowshot.training.loop import Goal, train
-from lowshot.training.optimisers import OptimiserName, optimiser
+from lowshot.training.optimisers import OptimiserName, optimiser_of
 from lowshot.training.run import Run
 from lowshot.training.schedules import cosine, step_decay
 from lowshot.transforms.levels import Level
@@ -93,7 +92,7 @@ class PANet:
         if self.weights is not None:
             take_weights(network.backbone, Path(self.weights), run.progress)
         schedule = cosine(warmup=0.05) if self.schedule == "cosine" else step_decay((1 / 3, 2 / 3))
-        goal = Goal(partial(panet_loss, network, self.alignment), network, self._optimiser(network), schedule)
+        goal = Goal(partial(panet_loss, network, self.alignment), network, optimiser_of(self, network), schedule)
         sampling = Sampling(self.tasks, self.shots, self.augmentation)
         shown = Shown(base, self.least_share)
         train([goal], partial(draw_structures, shown, sampling, run), steps=self.steps, run=run)
@@ -109,15 +108,6 @@ class PANet:
 
     def _network(self, channels: int) -> "PANetNetwork":
         return PANetNetwork(channels, width=self.width, norm=self.norm)
-
-    def _optimiser(self, network: nn.Module) -> Optimizer:
-        return optimiser(
-            self.optimiser,
-            network,
-            learning_rate=self.learning_rate,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-        )
 
 
 class PANetNetwork(nn.Module):
@@ -141,9 +131,7 @@ class PANetNetwork(nn.Module):
         self, support: Float[Tensor, "n k c i j"], query: Float[Tensor, "m c i j"]
     ) -> tuple[Float[Tensor, "n k e h w"], Float[Tensor, "m e h w"]]:
         """Features of support and query in one pass."""
-        images = torch.cat([support.flatten(0, 1), query])
-        examples, own = torch.split(self.features(images), [len(images) - len(query), len(query)])
-        return examples.reshape(*support.shape[:2], *examples.shape[1:]), own
+        return encode_both(self.features, support, query)
 
     def features(self, image: Float[Tensor, "b c i j"]) -> Float[Tensor, "b e h w"]:
         """What is compared: of single images, at an eighth of their size."""

@@ -11,7 +11,6 @@ from functools import partial
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from lowshot.contract import State
 from lowshot.errors import SettingsError
@@ -27,7 +26,7 @@ from lowshot.nn.two_arm import MULTIPLE, ConcatenatedArms, GatedArms, RegressedC
 from lowshot.settings import refuse_out_of_range
 from lowshot.task import LowShotTask
 from lowshot.training.loop import Goal, train
-from lowshot.training.optimisers import OptimiserName, optimiser
+from lowshot.training.optimisers import OptimiserName, optimiser_of
 from lowshot.training.run import Run
 from lowshot.training.schedules import Schedule, constant, cosine
 from lowshot.transforms.levels import Level
@@ -99,7 +98,7 @@ class SENet:
         base = read_base(task.support if alone else task.base, self._preparation(), task.channels, run)
         with run.seeded("weights"):
             network = self._network(len(task.channels))
-        goal = Goal(partial(self._loss, network), network, self._optimiser(network), self._schedule)
+        goal = Goal(partial(self._loss, network), network, optimiser_of(self, network), self._schedule)
         sampling = Sampling(tasks=self.batch, augmentation=self.augmentation)
         draw = partial(draw_structures, Shown(base, self.least_share, same_scan=alone), sampling, run)
         train([goal], draw, steps=self.steps, run=run)
@@ -123,15 +122,6 @@ class SENet:
         if self.cross_entropy:
             terms["cross_entropy"] = self.cross_entropy * binary_cross_entropy(logit, truth, known)
         return terms
-
-    def _optimiser(self, network: nn.Module) -> Optimizer:
-        return optimiser(
-            self.optimiser,
-            network,
-            learning_rate=self.learning_rate,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-        )
 
     @property
     def _schedule(self) -> Schedule:

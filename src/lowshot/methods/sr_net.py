@@ -19,7 +19,6 @@ from typing import ClassVar, Literal
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from lowshot.contract import State
 from lowshot.fewshot.base_slices import Base, problems_of_base, read_base
@@ -37,7 +36,7 @@ from lowshot.nn.weights import problems_of_weights, refuse_width, take_weights
 from lowshot.settings import refuse_out_of_range
 from lowshot.task import LowShotTask
 from lowshot.training.loop import Goal, train
-from lowshot.training.optimisers import OptimiserName, optimiser
+from lowshot.training.optimisers import OptimiserName, optimiser_of
 from lowshot.training.run import Run
 from lowshot.training.schedules import Schedule, cosine, stepwise
 from lowshot.transforms.levels import Level
@@ -114,7 +113,7 @@ class SRNet:
             network = self._network(len(task.channels))
         if self.weights is not None:
             take_weights(network.encoder.backbone, Path(self.weights), run.progress)
-        goal = Goal(partial(self._loss, network), network, self._optimiser(network), self._schedule())
+        goal = Goal(partial(self._loss, network), network, optimiser_of(self, network), self._schedule())
         train([goal], self._draw(base, run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
         return adapted(FewShotLearner(network, knowledge), task, run)
@@ -156,8 +155,8 @@ class SRNet:
     def _draw(self, base: Base, run: Run) -> Draw:
         sampling = Sampling(self.tasks, 1, self.augmentation)
         annotated = partial(draw_structures, Shown(base, self.least_share), sampling, run)
-        regions = Regions(self.region_share, self.least_voxels, self.least_pixels, self.tasks, self.augmentation)
-        return regions.beside(annotated, base, run)
+        regions = Regions(self.region_share, self.least_voxels, self.least_pixels)
+        return regions.beside(annotated, sampling, base, run)
 
     def _network(self, channels: int) -> "SelfReferringNetwork":
         return SelfReferringNetwork(
@@ -167,15 +166,6 @@ class SRNet:
             width=self.width,
             self_reference=self.self_reference,
             confidence=self.confidence,
-        )
-
-    def _optimiser(self, network: nn.Module) -> Optimizer:
-        return optimiser(
-            self.optimiser,
-            network,
-            learning_rate=self.learning_rate,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
         )
 
     def _schedule(self) -> Schedule:

@@ -1,12 +1,14 @@
 """Features of support and query of few-shot networks, from one encoder."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def encode_both(
-    encoder: nn.Module, support: Float[Tensor, "n k c i j"], query: Float[Tensor, "m c i j"]
+    encoder: Callable[[Tensor], Tensor], support: Float[Tensor, "n k c i j"], query: Float[Tensor, "m c i j"]
 ) -> tuple[Float[Tensor, "n k e h w"], Float[Tensor, "m e h w"]]:
     """Features of k support images and of the queries.
 

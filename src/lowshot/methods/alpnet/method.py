@@ -10,9 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from torch import nn
-from torch.optim import Optimizer
-
 from lowshot.contract import State
 from lowshot.fewshot.base_slices import Base, problems_of_base, read_base
 from lowshot.fewshot.episodes import Sampling, Shown, draw_structures
@@ -29,7 +26,7 @@ from lowshot.nn.weights import problems_of_weights, refuse_width, take_weights
 from lowshot.settings import refuse_out_of_range
 from lowshot.task import LowShotTask
 from lowshot.training.loop import Goal, train
-from lowshot.training.optimisers import OptimiserName, optimiser
+from lowshot.training.optimisers import OptimiserName, optimiser_of
 from lowshot.training.run import Run
 from lowshot.training.schedules import Schedule, cosine, stepwise
 from lowshot.transforms.slices import refuse_plane
@@ -107,7 +104,7 @@ class SSLALPNet:
         if self.weights is not None:
             take_weights(network.encoder.backbone, Path(self.weights), run.progress)
         loss = partial(alpnet_loss, network, self.background_weight, self.alignment)
-        goal = Goal(loss, network, self._optimiser(network), self._schedule())
+        goal = Goal(loss, network, optimiser_of(self, network), self._schedule())
         train([goal], self._draw(base, labels, run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
         return adapted(FewShotLearner(network, knowledge), task, run)
@@ -138,15 +135,6 @@ class SSLALPNet:
         level = "none" if self.augmentation == "published" else self.augmentation
         shown, sampling = Shown(base, self.least_share), Sampling(self.tasks, 1, level)
         return mixed(partial(draw_structures, shown, sampling, run), regions, 1 - self.supervised_share)
-
-    def _optimiser(self, network: nn.Module) -> Optimizer:
-        return optimiser(
-            self.optimiser,
-            network,
-            learning_rate=self.learning_rate,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-        )
 
     def _schedule(self) -> Schedule:
         if self.schedule == "cosine":

@@ -9,9 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from torch import nn
-from torch.optim import Optimizer
-
 from lowshot.contract import State
 from lowshot.fewshot.base_slices import problems_of_base, read_base
 from lowshot.fewshot.episodes import Sampling, Shown, draw_structures
@@ -34,7 +31,7 @@ from lowshot.nn.weights import problems_of_weights, refuse_width, take_weights
 from lowshot.settings import refuse_out_of_range
 from lowshot.task import LowShotTask
 from lowshot.training.loop import Goal, train
-from lowshot.training.optimisers import OptimiserName, optimiser
+from lowshot.training.optimisers import OptimiserName, optimiser_of
 from lowshot.training.run import Run
 from lowshot.training.schedules import Schedule, cosine, stepwise
 from lowshot.transforms.levels import Level
@@ -135,7 +132,9 @@ class APSCL:
         for encoder in (teaching.network.encoder, teaching.label_encoder):
             if self.weights is not None and encoder is not None:
                 take_weights(encoder.backbone, Path(self.weights), run.progress)
-        goal = Goal(partial(apscl_loss, teaching, self._loss_weights), teaching, self._optimiser(teaching), self._decay)
+        goal = Goal(
+            partial(apscl_loss, teaching, self._loss_weights), teaching, optimiser_of(self, teaching), self._decay
+        )
         train([goal], self._draw(shown, run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
         return adapted(FewShotLearner(teaching.network, knowledge), task, run)
@@ -151,8 +150,8 @@ class APSCL:
         """Pairs of slices for some structures; in a share of the steps, pairs that show one supervoxel each."""
         sampling = Sampling(self.pairs, self.shots, self.augmentation)
         annotated = partial(draw_structures, shown, sampling, run)
-        regions = Regions(self.region_share, self.least_voxels, self.least_pixels, self.pairs, self.augmentation)
-        return regions.beside(annotated, shown.base, run)
+        regions = Regions(self.region_share, self.least_voxels, self.least_pixels)
+        return regions.beside(annotated, sampling, shown.base, run)
 
     def _network(self, channels: int) -> APSCLNetwork:
         on, f = self.enhancement, self.features
@@ -191,15 +190,6 @@ class APSCL:
             temperature=self.temperature,
             posterior_share=self.posterior_share,
             foreground=self.foreground_relevance,
-        )
-
-    def _optimiser(self, teaching: nn.Module) -> Optimizer:
-        return optimiser(
-            self.optimiser,
-            teaching,
-            learning_rate=self.learning_rate,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
         )
 
     @property

@@ -11,9 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from torch import nn
-from torch.optim import Optimizer
-
 from lowshot.contract import State
 from lowshot.fewshot.base_slices import Base, problems_of_base, read_base
 from lowshot.fewshot.episodes import Sampling, Shown, draw_pairs
@@ -28,7 +25,7 @@ from lowshot.nn.weights import problems_of_weights, refuse_width, take_weights
 from lowshot.settings import refuse_out_of_range
 from lowshot.task import LowShotTask
 from lowshot.training.loop import Goal, train
-from lowshot.training.optimisers import OptimiserName, optimiser
+from lowshot.training.optimisers import OptimiserName, optimiser_of
 from lowshot.training.run import Run
 from lowshot.training.schedules import Schedule, constant, cosine
 from lowshot.transforms.levels import Level
@@ -101,7 +98,9 @@ class GCNDE:
         if self.weights is not None:
             take_weights(network.query.backbone, Path(self.weights), run.progress)
             network.support.backbone.load_state_dict(network.query.backbone.state_dict())
-        goal = Goal(partial(gcn_de_loss, network, self._embedding), network, self._optimiser(network), self._schedule)
+        goal = Goal(
+            partial(gcn_de_loss, network, self._embedding), network, optimiser_of(self, network), self._schedule
+        )
         train([goal], self._draw(base, run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
         return adapted(FewShotLearner(network, knowledge), task, run)
@@ -117,8 +116,8 @@ class GCNDE:
         """Pairs of slices that show the same structures; in a share of the steps, pairs that show one supervoxel."""
         sampling = Sampling(tasks=self.pairs, augmentation=self.augmentation)
         annotated = partial(draw_pairs, Shown(base, self.least_share), sampling, run)
-        regions = Regions(self.region_share, self.least_voxels, self.least_pixels, self.pairs, self.augmentation)
-        return regions.beside(annotated, base, run)
+        regions = Regions(self.region_share, self.least_voxels, self.least_pixels)
+        return regions.beside(annotated, sampling, base, run)
 
     def _network(self, channels: int) -> GCNDENetwork:
         return GCNDENetwork(
@@ -133,15 +132,6 @@ class GCNDE:
     @property
     def _embedding(self) -> Embedding:
         return Embedding(self.embedding_weight, self.embedding_stage, self.embedding_distance, self.embedding_form)
-
-    def _optimiser(self, network: nn.Module) -> Optimizer:
-        return optimiser(
-            self.optimiser,
-            network,
-            learning_rate=self.learning_rate,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-        )
 
     @property
     def _schedule(self) -> Schedule:
