@@ -52,6 +52,9 @@ FURTHER = {
     "sg-one": _granted("sg-one"),
     "rp-net": _granted("rp-net", "rp-net"),
     "aas-dcl": _granted("aas-dcl", "aas-dcl"),
+    "poisson-seg": _granted("poisson-seg", "poissonseg"),
+    "sr-net": _granted("sr-net", "srnet"),
+    "lvqm": _granted("lvqm", "lvqm"),
 }
 
 GRANTED = (
