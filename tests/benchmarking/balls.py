@@ -6,6 +6,7 @@ from ball_files import TINY
 from lowshot.benchmarking.cases import Cases, cases_of
 from lowshot.benchmarking.compute import Machine
 from lowshot.benchmarking.runner import cells, run
+from lowshot.cluster import Cluster
 from lowshot.progress import Silent
 from lowshot.protocols.protocol import Fold, Protocol, Published, System
 
@@ -33,8 +34,16 @@ BALLS = Protocol(
 HOW = Machine(preset="compact", steps=3, device="cpu", precision="float32", threads=1)
 
 
-def bench(data: Path, root: Path, protocol: Protocol = BALLS, how: Machine = HOW, *, restart: bool = False):
+def bench(
+    data: Path,
+    root: Path,
+    protocol: Protocol = BALLS,
+    how: Machine = HOW,
+    *,
+    restart: bool = False,
+    cluster: Cluster | None = None,
+):
     """Run all cells of the protocol; the records, and what failed."""
     cases: Cases = cases_of(protocol, data, root, Silent())
     asked = cells(protocol, protocol.systems, protocol.folds, None)
-    return run(asked, cases, root, how, restart=restart, progress=Silent())
+    return run(asked, cases, root, how, restart=restart, progress=Silent(), cluster=cluster)

@@ -32,6 +32,31 @@ def test_one_bad_scan_is_listed_and_the_exit_code_says_so(typed, model, folder):
     assert done.events[-1]["message"] == "1 of 3 scans were not segmented: s1"
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray's own, of the processes and sockets that it leaves to the system
+def test_workers_of_a_cluster_write_the_same_and_list_the_same_bad_scan(typed, model, folder):
+    pytest.importorskip("ray")
+    (folder / "images" / "s1.nii.gz").write_bytes(b"not an image")
+    ours = segment(typed, model, folder / "images", "-o", folder / "here", "--threads", 1, "--json")
+    theirs = segment(
+        *(typed, model, folder / "images", "-o", folder / "there"), *("--engine", "ray", "--workers", 2, "--json")
+    )
+    assert theirs.code == ours.code == 3, theirs.err
+    assert sorted(each["case"] for each in theirs.json["segmented"]) == ["s0", "s2"]
+    assert [each["case"] for each in theirs.json["failed"]] == ["s1"]
+    for name in ("s0", "s2"):
+        here, there = (nibabel.load(folder / where / f"{name}.nii.gz") for where in ("here", "there"))
+        assert np.array_equal(here.get_fdata(), there.get_fdata())
+        about = [json.loads((folder / where / f"{name}.json").read_text()) for where in ("here", "there")]
+        assert about[0] == about[1]
+
+
+def test_words_of_a_cluster_without_one_are_refused(typed, model, folder):
+    done = segment(typed, model, folder / "images", "-o", folder / "out", "--address", "auto")
+    assert done.code == 2
+    assert "belong to --engine ray" in done.err
+
+
 def test_if_all_are_bad_the_first_reason_is_the_error(typed, model, folder):
     done = segment(typed, model, folder / "images" / "s7.nii.gz", "-o", folder / "out")
     assert done.code == 2

@@ -9,6 +9,7 @@ import typer
 from lowshot.errors import InputError
 
 if TYPE_CHECKING:
+    from lowshot.cluster import Cluster
     from lowshot.inputs.scan_files import Declared
     from lowshot.inputs.table import Row
 
@@ -48,6 +49,22 @@ class Precision(StrEnum):
     bfloat16 = "bfloat16"
 
 
+class Engine(StrEnum):
+    """What goes from one scan or cell to the next."""
+
+    local = "local"
+    ray = "ray"
+
+
+EngineOption = Annotated[
+    Engine,
+    typer.Option("--engine", help="local: this process, one after the other; ray: workers on all cores or machines."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Of a running Ray cluster, such as 10.0.0.1:6379, or 'auto'; without it this machine's cores."),
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Of --engine ray on this machine; as many as cores allow.")]
 PrecisionOption = Annotated[Precision, typer.Option("--precision", help="auto measures whether bfloat16 pays.")]
 
 
@@ -77,3 +94,16 @@ def annotated_scans(
     if support is None and not optional:
         raise InputError("no annotated scan: give IMAGE and LABELS, or --support with a CSV")
     return [] if support is None else read_table(support)
+
+
+def cluster_of(
+    engine: Engine, address: str | None, workers: int | None, threads: int | None, device: str
+) -> "Cluster | None":
+    """The cluster that the options ask for; None for this process. Its workers have one thread unless told."""
+    from lowshot.cluster import Cluster
+
+    if engine is Engine.local:
+        if address is not None or workers is not None:
+            raise InputError("--address and --workers belong to --engine ray")
+        return None
+    return Cluster(address=address, workers=workers, threads=threads or 1, gpus=0.0 if device == "cpu" else None)

@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lowshot.cli.options import (
+    Address,
     AsJson,
     Changes,
     Channels,
     Colour,
     Device,
+    Engine,
+    EngineOption,
     Precision,
     PrecisionOption,
     Threads,
+    Workers,
+    cluster_of,
     declared,
 )
 from lowshot.cli.terminal import Terminal
@@ -71,6 +76,9 @@ def segment(
     device: Device = "auto",
     precision: PrecisionOption = Precision.auto,
     threads: Threads = None,
+    engine: EngineOption = Engine.local,
+    address: Address = None,
+    workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """Segment scans with a trained model.
@@ -84,6 +92,7 @@ def segment(
     from lowshot.inputs.words import scan_files
     from lowshot.model_file import load
     from lowshot.segmenting_files import Batch, Outputs
+    from lowshot.segmenting_on_cluster import SharedBatch
     from lowshot.training.run import Run
 
     outputs = Outputs(output, f".{format_.value}" if format_ else None, probabilities)
@@ -91,12 +100,17 @@ def segment(
     if not todo:
         terminal.result(_as_json([]))
         return
-    fitted = load(model)
-    run = Run(device=device, precision=precision.value, threads=threads, progress=terminal.progress)
-    batch = Batch(fitted, outputs, run, declared(channels, colour), options, model_source(model, fitted))
+    cluster, fitted = cluster_of(engine, address, workers, threads, device), load(model)
+    source, meant = model_source(model, fitted), declared(channels, colour)
+    if cluster is None:
+        run = Run(device=device, precision=precision.value, threads=threads, progress=terminal.progress)
+        outcomes = Batch(fitted, outputs, run, meant, options, source).segment(todo)
+    else:
+        batch = SharedBatch(model, outputs, device, precision.value, cluster.threads, meant, options, source)
+        outcomes = batch.segment(todo, cluster, terminal.progress)
     done: list[Segmented | Failed] = []
     try:
-        for outcome in batch.segment(todo):
+        for outcome in outcomes:
             done.append(outcome)
     finally:  # also what was done before a full disk or Ctrl-C
         if done:

@@ -1,0 +1,89 @@
+"""Cells on two workers, one of which is killed in the middle."""
+
+import os
+import signal
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+pytest.importorskip("ray")
+
+from ball_files import write_ball_files
+from benchmarking.balls import BALLS, HOW, bench
+from lowshot.benchmarking.results import read_results
+from lowshot.cluster import Cluster
+from lowshot.protocols.protocol import System
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # Ray's own, of the processes and sockets that it leaves to the system
+]
+TWO = Cluster(workers=2)
+BORROWED = System(method="unet", model_of="unet")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_ball_files(tmp_path_factory.mktemp("balls"))
+
+
+def scores(records):
+    return {(r["system"], r["seed"], case["case"]): case["scores"] for r in records for case in r["cases"]}
+
+
+def busy_workers():
+    """Process numbers of Ray's workers that have something to do: Ray titles them after it."""
+    found = []
+    for title in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if title.read_bytes().startswith(b"ray::_on_worker"):
+                found.append(int(title.parent.name))
+        except OSError:
+            pass  # it has ended
+    return found
+
+
+def kill_one(when, killed):
+    for _ in range(3000):
+        workers = busy_workers()
+        if when() and workers:
+            os.kill(workers[0], signal.SIGKILL)
+            killed.append(workers[0])
+            return
+        time.sleep(0.02)
+
+
+def test_a_worker_that_is_killed_in_the_middle_changes_no_result(data, tmp_path):
+    how, root, killed = replace(HOW, steps=60), tmp_path / "cluster", []
+    killer = Thread(target=kill_one, args=(lambda: len(list(root.glob("cells/*/*/*/training/log.csv"))) > 1, killed))
+    killer.start()
+    records, failed = bench(data, root, how=how, cluster=TWO)
+    killer.join()
+    assert killed
+    assert failed == []
+    alone, _ = bench(data, tmp_path / "alone", how=how)
+    assert scores(records) == scores(alone)
+    lines = Counter((r["system"], r["seed"]) for r in read_results(root / "results.jsonl"))
+    assert lines == {("mre-net", 0): 1, ("mre-net", 1): 1, ("unet", 0): 1}
+
+
+def test_a_row_that_borrows_a_model_is_not_trained_beside_the_row_that_it_borrows_from(data, tmp_path):
+    protocol = replace(BALLS, systems={"unet": BALLS.systems["unet"], "borrowed": BORROWED}, reference="unet")
+    records, failed = bench(data, tmp_path, protocol, cluster=TWO)
+    assert failed == []
+    assert len(records) == 2
+    assert len(list(tmp_path.glob("cells/**/model.safetensors"))) == 1
+
+
+def test_a_cell_that_fails_is_told_and_the_others_are_computed(data, tmp_path):
+    broken = System(method="unet", settings={"widths": (8, 16), "batch": 10**9})
+    protocol = replace(BALLS, systems=dict(BALLS.systems) | {"broken": broken})
+    records, failed = bench(data, tmp_path, protocol, cluster=TWO)
+    assert len(records) == 3
+    [failure] = failed
+    assert failure.startswith("broken, s0, seed 0: ")
+    assert "cell: broken" in next(tmp_path.glob("logs/broken*.txt")).read_text()
