@@ -18,7 +18,7 @@ from lowshot.imaging.names_file import read_names
 from lowshot.imaging.scan import LabelledScan
 from lowshot.inputs.digests import digest
 from lowshot.inputs.scan_files import ScanFiles
-from lowshot.inputs.table import Row
+from lowshot.inputs.table import Row, read_table
 from lowshot.inputs.task_files import ReadWhenAsked, TaskFiles, read_labelled_row, read_task
 from lowshot.inputs.words import scan_files
 from lowshot.phantoms.study import Study, write_study
@@ -42,11 +42,20 @@ class Cases:
         return read_names(self.folder / self.layout.names)
 
     @cached_property
+    def _rows(self) -> list[Row] | None:
+        """Where a table says which files are a case, as of several channels; None: folders do."""
+        table = self.folder / "cases.csv"
+        return read_table(table) if table.exists() else None
+
+    @cached_property
     def _images(self) -> dict[str, ScanFiles]:
-        return {scan.name: scan for scan in scan_files([self.folder / self.layout.images])}
+        scans = scan_files([self.folder / self.layout.images]) if self._rows is None else [r.scan for r in self._rows]
+        return {scan.name: scan for scan in scans}
 
     @cached_property
     def _labels(self) -> dict[str, Path]:
+        if self._rows is not None:
+            return {row.scan.name: row.labels for row in self._rows if row.labels is not None}
         found = scan_files([self.folder / self.layout.labels])
         return {labels.name: labels.all_paths[0] for labels in found}
 
@@ -68,16 +77,16 @@ class Cases:
             return self._new_structure(fold, support)
         annotated = {row.scan.name for row in support}
         pool = [self._images[case] for case in fold.unlabelled if case not in annotated]
-        return read_task(TaskFiles(support, unlabelled=pool), names=self.names)
+        return read_task(TaskFiles(support, unlabelled=pool), names=self.names, ignore_value=self.layout.unknown)
 
     def _new_structure(self, fold: Fold, support: Sequence[Row]) -> LowShotTask:
         """The new structure in the support alone, all others in the base alone."""
 
         def read(row: Row) -> LabelledScan:
-            labelled = without_slices_of(read_labelled_row(row, self.names), fold.hidden)
+            labelled = without_slices_of(self._read(row), fold.hidden)
             return without(labelled, {fold.new, *fold.hidden})
 
-        annotated = [only(read_labelled_row(row, self.names), fold.new) for row in support]
+        annotated = [only(self._read(row), fold.new) for row in support]
         base = ReadWhenAsked(read, [self._row(case) for case in fold.base])
         return LowShotTask(annotated[0].truth.names, annotated, base=base)
 
@@ -105,7 +114,7 @@ class Cases:
 
     def query(self, case: str, new: str = "") -> LabelledScan:
         """A scan to be segmented, with the truth that only the scores may see: of all structures, or of the new one."""
-        labelled = read_labelled_row(self._row(case), self.names)
+        labelled = self._read(self._row(case))
         return only(labelled, new) if new else labelled
 
     def digests(self, cases: Sequence[str], *, labels: bool = True) -> dict[str, str]:
@@ -123,6 +132,9 @@ class Cases:
         if self.layout.structures is not None:
             return hashlib.sha256(repr(sorted(self.layout.structures.items())).encode()).hexdigest()
         return _digest(self.folder / self.layout.names)
+
+    def _read(self, row: Row) -> LabelledScan:
+        return read_labelled_row(row, self.names, self.layout.unknown)
 
     def _row(self, case: str) -> Row:
         return Row(self._images[case], self._labels[case])

@@ -8,6 +8,7 @@ import typer
 from lowshot.cli.adapt import adapt
 from lowshot.cli.bench import bench
 from lowshot.cli.choose import choose
+from lowshot.cli.datasets import datasets
 from lowshot.cli.demo import demo
 from lowshot.cli.doctor import doctor
 from lowshot.cli.errors import reported
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (choose, fit, adapt, segment, evaluate, demo, bench, methods, doctor):
+for command in (choose, fit, adapt, segment, evaluate, demo, bench, datasets, methods, doctor):
     app.command(no_args_is_help=command in (choose, fit, adapt, segment, evaluate, doctor))(reported(command))
 
 

@@ -126,6 +126,17 @@ def read(path: Path) -> Stored:
     return Stored(array, affine, colour=array.ndim == 4, spacing_known=spacing_known)
 
 
+def files_in_order(path: Path) -> list[Path]:
+    """The files of a series, in the order of its slices in the volume that ``read`` makes of it.
+
+    Raises:
+        UnreadableFile: as ``read``.
+    """
+    folder, series = split_series(path)
+    require_file(folder)
+    return [each.file for each in _sorted_slices(folder, _chosen(folder, _all_series(folder), series))]
+
+
 def _all_series(folder: Path) -> dict[str, list[Slice]]:
     """Every image in the folder by its series; what is no DICOM image is passed over."""
     from pydicom.misc import is_dicom

@@ -83,6 +83,8 @@ class Layout:
     names: str = "names.txt"
     structures: Mapping[int, str] | None = None
     """What label values mean, where no file of the folder says it as the label maps have them."""
+    unknown: int | None = None
+    """The value of voxels whose label is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,52 @@
+"""``lowshot datasets``: the public data sets whose layouts are known, and which of them a folder holds."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lowshot.cli.options import AsJson
+from lowshot.cli.terminal import Terminal
+from lowshot.errors import InputError
+
+Folder = Annotated[Path | None, typer.Argument(help="A folder that may hold some of them, at any depth.")]
+
+
+def datasets(*, path: Folder = None, as_json: AsJson = False) -> None:
+    """List public data sets: licence, where to get each; with PATH, which are there and whether they are complete.
+
+    Nothing is downloaded. Example: lowshot datasets downloads/
+    """
+    from lowshot.datasets.table import DATASETS
+    from lowshot.reporting.tables import Column, Table
+
+    terminal = Terminal(as_json)
+    if path is None:
+        listed = {
+            name: {
+                **{"title": each.title, "modality": each.modality, "licence": each.licence, "source": each.source},
+                **{"cases": each.cases, "structures": list(each.structures.values())},
+            }
+            for name, each in DATASETS.items()
+        }
+        columns = tuple(Column(heading, numeric=False) for heading in ("name", "what", "licence", "where to get it"))
+        rows = tuple((name, f"{d.title}; {d.modality}", d.licence, d.source) for name, d in DATASETS.items())
+        terminal.result(listed, Table(columns, rows, "Public data sets whose layouts are known"))
+        return
+
+    from lowshot.datasets.reader import find_cases
+
+    found = {name: find_cases(each, path) for name, each in DATASETS.items()}
+    seen = {name: each for name, each in found.items() if each.cases or each.problems}
+    if not seen:
+        raise InputError(
+            f"{path}: none of {', '.join(DATASETS)} is recognised here; see 'lowshot datasets' for where each comes "
+            "from, and keep the folders and names in which it is distributed"
+        )
+    columns = (Column("name", numeric=False), Column("what is there", numeric=False))
+    table = Table(columns, tuple((name, each.summary) for name, each in seen.items()), str(path))
+    data = {
+        name: {"cases": list(each.cases), "expected": each.dataset.cases, "problems": list(each.problems.values())}
+        for name, each in seen.items()
+    }
+    terminal.result(data, table)

@@ -1,0 +1,35 @@
+"""What is known of a data set: a table, no code."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A public data set as it is distributed.
+
+    Patterns are regular expressions for the end of a file's path, with ``/`` between folders, so that the folder that a
+    user gives may be any one above. What ``(?P<case>...)`` matches names the case.
+    """
+
+    name: str
+    title: str
+    modality: str
+    licence: str
+    source: str
+    """Where to get it, in words."""
+    images: Mapping[str, str]
+    """Pattern of each channel (sequence). Of DICOM, of every slice: its folder is the image."""
+    labels: str
+    """Pattern of the label maps; where several match, they are slices of one DICOM series, or masks of which a pixel
+    has to be in one."""
+    structures: Mapping[int, str]
+    """Value, as it is written, to name."""
+    ranges: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    """Lowest and highest value that count as one of these, where files vary."""
+    unknown: tuple[int, ...] = ()
+    """Values of what was not decided: neither background nor a structure."""
+    others_are_background: bool = False
+    """Whether values without a name are background; else they are refused."""
+    cases: int | None = None
+    """How many annotated ones there are, where that is fixed."""

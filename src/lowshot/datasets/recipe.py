@@ -1,0 +1,32 @@
+"""How protocols prepare a data set before any method sees it, as data.
+
+Each method then scales intensities by itself (z-scores of the scan, where a paper says so), so that is no part of it.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """In this order: intensities are cut, the border is cut, the rest is resampled, then cropped or padded."""
+
+    cut_top: float = 0.0
+    """Share of a scan's brightest voxels that get the value of the next."""
+    clip: tuple[float, float] | None = None
+    """Lowest and highest intensity."""
+    border: int = 0
+    """Pixels that are cut from each side of a slice."""
+    spacing_mm: tuple[float, float, float] | None = None
+    in_plane: int | None = None
+    """Pixels of a side to which slices are brought, whatever their spacing; in place of ``spacing_mm``."""
+    size: tuple[int, int, int | None] | None = None
+    """Voxels around the centre that are kept, padded with the lowest value where there are fewer; None: all slices."""
+    around_body: bool = False
+    """Whether that is the centre of what is no air, instead of the grid's."""
+
+
+RAW = Recipe()
+ALPNET_CHAOS = Recipe(cut_top=0.005, spacing_mm=(1.25, 1.25, 7.7), size=(256, 256, None))  # code (SSL-ALPNet)
+ALPNET_SYNAPSE = Recipe(clip=(-125.0, 275.0), border=32, in_plane=256)  # code (SSL-ALPNet)
+ALPNET_CARDIAC = Recipe(cut_top=0.005, spacing_mm=(1.25, 1.25, 7.99), size=(256, 256, None))  # code; the cut: ours
+LT_NET = Recipe(size=(160, 160, 128), around_body=True)  # paper
