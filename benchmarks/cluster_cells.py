@@ -2,9 +2,9 @@
 
     python benchmarks/cluster_cells.py [--cells 6] [--steps 150] [--empty 20]
 
-An empty cell trains nothing and copies a mask to one small scan, without registration; its cost is the time between the ends of
-two of them on one warm worker. Two workers with one thread each are compared with one, on the same cells, from the
-start of the cluster to the end of the last cell; and without what a cluster takes to start.
+An empty cell trains nothing and copies a mask to one small scan, without registration; its cost is the time between
+the ends of two of them on one warm worker. Two workers with one thread each are compared with one, on the same cells,
+from the start of the cluster to the end of the last cell; and without what a cluster takes to start.
 """
 
 import argparse

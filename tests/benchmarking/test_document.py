@@ -70,3 +70,21 @@ def test_a_file_of_no_protocol_is_refused(tmp_path):
 
 def test_without_files_there_is_only_the_head(tmp_path):
     assert "##" not in results_page(tmp_path)
+
+
+def test_cells_that_are_not_finished_are_told(tmp_path):
+    (tmp_path / "brain-one-shot.jsonl").write_text(json.dumps(cell()) + "\n")
+    cells = sum(len(system.seeds) for system in ONE_SHOT.systems.values())
+    page = results_page(tmp_path)
+    assert f"- missing: {cells - 1} of the protocol's {cells} cells are not finished; no cell of unet" in page
+
+
+def test_differences_have_a_table_where_there_is_something_to_compare(tmp_path):
+    row = ONE_SHOT.systems["unet"]
+    chosen = row.preset or "compact"
+    made_by = {"method": row.method, "preset": chosen, "settings": settings(row.method, chosen, row.settings)}
+    unet = cell(system="unet") | made_by
+    (tmp_path / "brain-one-shot.jsonl").write_text("".join(json.dumps(each) + "\n" for each in (cell(), unet)))
+    assert "differences from mre-net over common folds" in results_page(tmp_path)
+    (tmp_path / "brain-one-shot.jsonl").write_text(json.dumps(cell()) + "\n")
+    assert "differences from mre-net over common folds" not in results_page(tmp_path)

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarking.balls import BALLS
 from lowshot.benchmarking.results import rows, to_csv
-from lowshot.benchmarking.tables import compare, cost_table, main_table, structure_table
+from lowshot.benchmarking.tables import cost_table, main_table, scan_table, structure_table
 from lowshot.protocols.few_shot import MR
 from lowshot.protocols.protocol import Published
 
@@ -88,17 +88,17 @@ def test_what_the_model_expected_is_ranked_against_what_came():
     assert cells_of(main_table(BALLS, [record()], "s0"), "mre-net")["expected ~ true Dice"] == "1.00"
 
 
-def test_a_difference_is_taken_over_the_seeds_that_both_have():
-    ours = [record(), record(seed=1, dice=((0.0, 0.0), (0.0, 0.0)))]
-    found = compare([*ours, record("unet", dice=((0.7, 0.5), (0.3, None)))], "mre-net")["unet"]
-    assert found.difference == pytest.approx(-0.1)
-    assert found.pairs == 3
+def test_predictions_of_cells_that_are_not_finished_are_counted():
+    """mre-net has two seeds and two queries, unet one seed."""
+    table = scan_table(BALLS, [record(), record("unet")], "s0")
+    assert (cells_of(table, "mre-net")["missing"], cells_of(table, "unet")["missing"]) == ("2", "0")
 
 
-def test_p_values_are_corrected_for_the_number_of_rows():
-    worse = [record(name, dice=((0.7, 0.5), (0.3, None))) for name in ("a", "b")]
-    found = compare([record(), *worse], "mre-net")
-    assert found["a"].p == found["b"].p == pytest.approx(0.5)  # 2 × 0.25: three pairs allow no less
+def test_an_interval_stands_beside_the_mean_over_scans_where_there_are_three():
+    scans = record(dice=((0.5, 0.5), (0.6, 0.6), (0.7, 0.7)))
+    found = cells_of(scan_table(BALLS, [scans], "s0"), "mre-net")
+    assert (found["Dice"], found["95 % interval"]) == ("0.600 ± 0.100", "0.500 to 0.700")
+    assert "95 % interval" not in cells_of(scan_table(BALLS, [record()], "s0"), "mre-net")
 
 
 def test_structures_have_a_column_for_each_system():

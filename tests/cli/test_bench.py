@@ -21,7 +21,13 @@ def test_a_table_comes_out_and_the_files_are_named(typed, balls, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out" / "balls").iterdir() if path.is_file() and path.suffix) == [
         "results.csv",
         "results.jsonl",
+        "tables.html",
         "tables.md",
+        "tables.tex",
+    ]
+    assert sorted(path.name for path in (tmp_path / "out" / "balls" / "figures").iterdir()) == [
+        *("dice-over-minutes-s0.svg", "dice-s0.svg", "queries.png", "training.svg"),
+        *("volumes-mre-net.svg", "volumes-unet.svg"),
     ]
     assert "- data: balls" in (tmp_path / "out" / "balls" / "tables.md").read_text()
     assert "not as published: data: balls" in done.out

@@ -43,7 +43,7 @@ def test_raw_changes_nothing():
     [
         (ALPNET_CHAOS, (256, 256, None), (1.25, 1.25, 7.7)),
         (LT_NET, (160, 160, 128), (2, 2, 4)),
-        (Recipe(border=4, in_plane=64), (64, 64, 12), (2 * 32 / 64, 2 * 28 / 64, 4)),
+        (Recipe(border=4, resize=(64, 64, None)), (64, 64, 12), (2 * 32 / 64, 2 * 28 / 64, 4)),
     ],
 )
 def test_a_structure_stays_where_it_is_in_the_world(recipe, shape, spacing):

@@ -59,6 +59,11 @@ class Cases:
         found = scan_files([self.folder / self.layout.labels])
         return {labels.name: labels.all_paths[0] for labels in found}
 
+    @property
+    def annotated(self) -> tuple[str, ...]:
+        """Every case that has an image and a label map, in the order in which the folder or its table has them."""
+        return tuple(case for case in self._images if case in self._labels)
+
     def require(self, cases: Iterable[str]) -> None:
         """Refuse a folder that lacks an image or a label map of a case.
 
@@ -98,19 +103,20 @@ class Cases:
         return [self._row(case) for case in drawn]
 
     def _full_slices(self, cases: Sequence[str]) -> list[tuple[str, int]]:
-        """The slices, along the files' third axis, that show every structure.
+        """The slices, along the files' third axis, that show every structure; where none does, as many as any does.
 
         Raises:
-            InputError: there is none.
+            InputError: no slice shows any structure.
         """
-        found = []
+        found: dict[tuple[str, int], int] = {}
         for case in cases:
-            labels, _ = read_labels(self._labels[case], self.names)
+            labels, _ = read_labels(self._labels[case], self.names, ignore_value=self.layout.unknown)
             shown = [(labels.labels == index).flatten(0, 1).any(dim=0) for index in range(1, len(self.names))]
-            found += [(case, int(index)) for index in torch.stack(shown).all(dim=0).nonzero()]
-        if not found:
-            raise InputError(f"{self.folder / self.layout.labels}: no slice of {', '.join(cases)} shows all structures")
-        return found
+            found |= {(case, at): int(count) for at, count in enumerate(torch.stack(shown).sum(dim=0))}
+        most = max(found.values())
+        if most == 0:
+            raise InputError(f"{self.folder / self.layout.labels}: no slice of {', '.join(cases)} shows any structure")
+        return [place for place, count in found.items() if count == most]
 
     def query(self, case: str, new: str = "") -> LabelledScan:
         """A scan to be segmented, with the truth that only the scores may see: of all structures, or of the new one."""

@@ -33,6 +33,8 @@ class Row:
     seed: int
     case: str
     structure: str
+    volume_unit: str
+    """Empty in records without volumes."""
     dice: float
     """NaN where neither prediction nor truth has the structure."""
     hd95: float
@@ -43,6 +45,9 @@ class Row:
     radial_error: float
     volume_elsewhere: float
     """This and the three above: NaN where they are not defined, and in older records."""
+    volume_prediction: float
+    volume_truth: float
+    """NaN in records without volumes."""
 
 
 def rows(records: Iterable[Record]) -> list[Row]:
@@ -50,8 +55,9 @@ def rows(records: Iterable[Record]) -> list[Row]:
     return [
         Row(
             *(record["system"], record["fold"]["name"], record["seed"], case["case"]),
-            *(score["structure"], *(_number(score[name]) for name in ("dice", "hd95", "expected_dice"))),
-            *(_number(score.get(name)) for name in RATIOS),
+            *(score["structure"], score.get("volume_unit", "")),
+            *(_number(score[name]) for name in ("dice", "hd95", "expected_dice")),
+            *(_number(score.get(name)) for name in (*RATIOS, "volume_prediction", "volume_truth")),
         )
         for record in records
         for case in record["cases"]

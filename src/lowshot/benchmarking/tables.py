@@ -2,56 +2,21 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from lowshot.benchmarking.cell import Record
+from lowshot.benchmarking.comparison import Comparison, compare
 from lowshot.benchmarking.measures import MEASURES
 from lowshot.benchmarking.results import rows
-from lowshot.evaluation.statistics import Summary, holm, rank_correlation, wilcoxon
+from lowshot.evaluation.statistics import Interval, Summary, interval_over_scans, rank_correlation
 from lowshot.imaging.names import sideless
 from lowshot.protocols.protocol import Measure, Protocol, System
 from lowshot.protocols.published import OVER_STRUCTURES, Figure, published
 from lowshot.reporting.tables import Cell, Column, Table, mean_and_spread
 
 PUBLISHED_COSTS = {"training-minutes": "training (min)", "gpu-memory-gb": "training (GB)", "seconds": "seconds a scan"}
-Pair = tuple[str, str, str]
-"""Fold, case, structure: what two systems are compared on."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A system against the reference, over the pairs that both have, each the mean over the seeds that both have."""
-
-    difference: float
-    """Mean Dice of the system minus the reference's."""
-    pairs: int
-    p: float
-    """Of Wilcoxon's signed-rank test, both sides, as Holm corrects it for the number of rows."""
-
-
-def compare(records: Sequence[Record], reference: str) -> dict[str, Comparison]:
-    """Every system against the reference."""
-    scores: dict[str, dict[int, dict[Pair, float]]] = defaultdict(lambda: defaultdict(dict))
-    for row in rows(records):
-        scores[row.system][row.seed][row.fold, row.case, row.structure] = row.dice
-    found = {}
-    references = scores.pop(reference, {})
-    for system, by_seed in scores.items():
-        seeds = sorted(by_seed.keys() & references.keys())
-        if not seeds:
-            continue
-        ours, theirs = (_over_seeds([each[seed] for seed in seeds]) for each in (by_seed, references))
-        pairs = sorted(ours.keys() & theirs.keys())
-        differences = [ours[pair] - theirs[pair] for pair in pairs]
-        found[system] = Comparison(_mean(differences), len(pairs), wilcoxon(differences))
-    corrected = holm([comparison.p for comparison in found.values()])
-    return {
-        name: Comparison(each.difference, each.pairs, p)
-        for (name, each), p in zip(found.items(), corrected, strict=True)
-    }
 
 
 def main_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Table:
@@ -81,11 +46,16 @@ def main_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Tabl
 
 
 def scan_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Table:
-    """How Dice, as the mean over structures and seeds, differs between scans; and how many voxels are folded."""
+    """How Dice, as the mean over structures and seeds, differs between scans; and how many voxels are folded.
+
+    Missing are the predictions of cells that are not finished.
+    """
     here = _of_fold(records, fold)
     columns = (
         *(Column("system", numeric=False), Column("scans", 0), Column("Dice"), Column("lowest"), Column("highest")),
+        Column("95 % interval"),
         *(Column("published Dice"), Column("published lowest"), Column("published highest"), Column("folded (%)", 2)),
+        Column("missing", 0),
     )
     lines = [
         _scan_row(protocol, system, name, [each for each in here if each["system"] == name], fold)
@@ -99,7 +69,8 @@ def _scan_row(protocol: Protocol, system: System, name: str, records: Sequence[R
     scores: dict[str, list[float]] = defaultdict(list)
     for row in rows(records):
         scores[row.case].append(row.dice)
-    scans = Summary.of([Summary.of(each).mean for each in scores.values()])
+    means = [Summary.of(each).mean for each in scores.values()]
+    scans, interval = Summary.of(means), interval_over_scans(means, list(scores))
     theirs = _published(protocol, system, records, fold, "dice")
     printed: tuple[Cell, ...] = (None, None, None)
     if theirs is not None and theirs.min is not None:  # else its spread is over something else
@@ -107,7 +78,8 @@ def _scan_row(protocol: Protocol, system: System, name: str, records: Sequence[R
     folded = [100 * case["folded"] for record in records for case in record["cases"] if "folded" in case]
     return (
         *(name, scans.n, mean_and_spread(scans.mean, scans.std), scans.minimum, scans.maximum),
-        *(*printed, _mean(folded)),
+        *(shown_interval(interval), *printed, _mean(folded)),
+        len(unfinished_seeds(system, records)) * len(protocol.fold(fold).queries),
     )
 
 
@@ -156,7 +128,7 @@ def _main_row(
     return (
         *(name, len(records), _steps(records), _mean([record["training"]["seconds"] / 60 for record in records])),
         *(_over_records(records, measure) for measure in protocol.measures),
-        *((None, None) if against is None else (f"{against.difference:+.3f}", _p(against.p))),
+        *((None, None) if against is None else (f"{against.difference:+.3f}", shown_p(against.p))),
         *(_published_cell(protocol, system, records, fold, measure) for measure in protocol.measures),
         rank_correlation(*zip(*((row.expected_dice, row.dice) for row in rows(records)), strict=True)),
         _mean([_correlation_of_scans(record) for record in records]),
@@ -248,17 +220,16 @@ def _published_cost(protocol: Protocol, system: System, metric: str) -> float | 
     return found[0].mean if found else None
 
 
-def _over_seeds(scores: Sequence[Mapping[Pair, float]]) -> dict[Pair, float]:
-    """The mean of each pair; pairs that some seed leaves out are left out."""
-    means = {pair: float(np.mean([each.get(pair, math.nan) for each in scores])) for pair in scores[0]}
-    return {pair: mean for pair, mean in means.items() if not math.isnan(mean)}
-
-
 def present(protocol: Protocol, records: Sequence[Record]) -> dict[str, System]:
     """The systems that have results, in the protocol's order; then methods that are no row of it."""
     computed = {record["system"]: System(method=record["method"]) for record in records}
     ordered = {name: system for name, system in protocol.systems.items() if name in computed}
     return ordered | {name: system for name, system in computed.items() if name not in ordered}
+
+
+def unfinished_seeds(system: System, records: Sequence[Record]) -> list[int]:
+    """The seeds of a row of which these cells, all of one fold, have none: failed, stopped or not begun."""
+    return sorted(set(system.seeds) - {record["seed"] for record in records})
 
 
 def _of_fold(records: Sequence[Record], fold: str) -> list[Record]:
@@ -283,5 +254,11 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if values else math.nan
 
 
-def _p(p: float) -> str:
+def shown_interval(interval: Interval, sign: str = "") -> Cell:
+    """From where to where, with ``sign="+"`` of differences; nothing where it is not defined."""
+    return None if math.isnan(interval.low) else f"{interval.low:{sign}.3f} to {interval.high:{sign}.3f}"
+
+
+def shown_p(p: float) -> str:
+    """Three decimals, or that it is smaller than those can say."""
     return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"

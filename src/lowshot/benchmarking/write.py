@@ -17,7 +17,16 @@ def write_tables(page: str, tables: Sequence[Table], folder: Path) -> dict[str, 
     with atomic_path(folder / "tables.md") as temporary:
         temporary.write_text(page, encoding="utf-8")
     for table in tables:
-        with atomic_path(folder / "tables" / f"{slug(table.title.partition('; ')[0])}.csv") as temporary:
-            temporary.write_text(to_csv(table), encoding="utf-8")
+        write_csv(table, folder)
     files = {"tables": folder / "tables.md", "results": folder / "results.jsonl", "scores": folder / "results.csv"}
     return {what: str(path) for what, path in files.items()}
+
+
+def write_csv(table: Table, folder: Path) -> None:
+    """Write one table, named after its title, into ``tables/``.
+
+    Raises:
+        OutputError: full disk, no permission.
+    """
+    with atomic_path(folder / "tables" / f"{slug(table.title.partition('; ')[0])}.csv") as temporary:
+        temporary.write_text(to_csv(table), encoding="utf-8")

@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lowshot.cli.options import AsJson, Device, Precision, PrecisionOption, Threads
+from lowshot.cli.options import (
+    Address,
+    AsJson,
+    Device,
+    Engine,
+    EngineOption,
+    Precision,
+    PrecisionOption,
+    Threads,
+    Workers,
+    cluster_of,
+)
 from lowshot.cli.terminal import Terminal
 from lowshot.errors import InputError, SettingsError, SomeScansFailed
 
@@ -13,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lowshot.benchmarking.cases import Cases
-    from lowshot.benchmarking.cell import Cell
+    from lowshot.benchmarking.cell import Cell, Record
     from lowshot.benchmarking.compute import Machine
     from lowshot.protocols.protocol import Protocol
     from lowshot.reporting.tables import Table
@@ -64,6 +75,9 @@ def bench(
     device: Device = "auto",
     precision: PrecisionOption = Precision.auto,
     threads: Threads = None,
+    engine: EngineOption = Engine.local,
+    address: Address = None,
+    workers: Workers = None,
     restart: Restart = False,
     embedding: Embedding = None,
     warped: Warped = None,
@@ -77,44 +91,66 @@ def bench(
 
     lowshot bench brain-one-shot --data brain/ --methods mre-net,unet --seeds 0,1,2 -o results/
     """
-    from lowshot.protocols.registry import PROTOCOLS, protocol
+    from lowshot.cli.bench_list import list_protocols, list_rows
+    from lowshot.protocols.registry import protocol
 
     terminal = Terminal(as_json)
-    if show or name is None:
-        _list(terminal, None if name is None else protocol(name), list(PROTOCOLS.values()))
+    if name is None:
+        list_protocols(terminal)
+        return
+    asked = protocol(name)
+    if show:
+        list_rows(terminal, asked)
         return
     if output is None:
         raise InputError("where to: give a folder with -o")
-    asked = protocol(name)
-    systems = asked.chosen(_words(methods))
-    chosen = [asked.fold(fold) for fold in _words(folds) or [fold.name for fold in asked.folds]]
+    systems, root = asked.chosen(_words(methods)), output / asked.name
 
     from lowshot.benchmarking.cases import cases_of
-    from lowshot.benchmarking.document import protocol_tables, section
+    from lowshot.benchmarking.distributed import arranged
     from lowshot.benchmarking.runner import cells, run
-    from lowshot.benchmarking.write import write_tables
-    from lowshot.reporting.tables import to_markdown
 
-    how = _machine(asked, preset, steps, minutes, device, precision, threads)
+    asked, data = arranged(asked, data, root, terminal.progress)
+    chosen = [asked.fold(fold) for fold in _words(folds) or [fold.name for fold in asked.folds]]
+    cluster = cluster_of(engine, address, workers, threads, device)
+    how = _machine(asked, preset, steps, minutes, device, precision, cluster.threads if cluster else threads)
     wanted = cells(asked, systems, chosen, _numbers(seeds))
     pictured = _pictured(wanted, {"--embedding": embedding, "--warped": warped, "--correlated": correlated})
-    root = output / asked.name
     cases = cases_of(asked, data, root, terminal.progress)
-    records, failed = run(wanted, cases, root, how, restart=restart, progress=terminal.progress)
-    tables = protocol_tables(asked, records) if records else []
-    page = section(asked, records) if records else f"No cell of {asked.name} is finished yet.\n"
-    write_tables(page, tables, root)
-    drawn, pictures = _pictures(pictured, cases, root, how, terminal)
-    files = write_tables("\n".join([page, *map(to_markdown, drawn)]), [*tables, *drawn], root) | pictures
+    records, failed = run(wanted, cases, root, how, restart=restart, progress=terminal.progress, cluster=cluster)
+    shown, files = _written(asked, records, pictured, cases, root, how, terminal)
     terminal.result(
         {"protocol": name, "cells": len(records), "failed": failed, "files": files},
-        *_shown(tables),
-        *drawn,
+        *shown,
         *(f"not as published: {sentence}" for sentence in asked.differs if asked.paper),
         *(f"{what}: {path}" for what, path in files.items()),
     )
     if failed:
         raise SomeScansFailed(f"{len(failed)} cells failed; the first: {failed[0]}")
+
+
+def _written(
+    asked: "Protocol",
+    records: "Sequence[Record]",
+    pictured: "Mapping[str, Sequence[Cell]]",
+    cases: "Cases",
+    root: Path,
+    how: "Machine",
+    terminal: Terminal,
+) -> "tuple[list[Table], dict[str, str]]":
+    """Write everything beside the results; returns the tables to show, and what is where."""
+    from lowshot.benchmarking.document import protocol_tables, section
+    from lowshot.benchmarking.report import write_report
+    from lowshot.benchmarking.write import write_tables
+    from lowshot.reporting.tables import to_markdown
+
+    tables = protocol_tables(asked, records) if records else []
+    page = section(asked, records) if records else f"No cell of {asked.name} is finished yet.\n"
+    write_tables(page, tables, root)
+    drawn, pictures = _pictures(pictured, cases, root, how, terminal)
+    files = write_tables("\n".join([page, *map(to_markdown, drawn)]), [*tables, *drawn], root) | pictures
+    files |= write_report(asked, records, [*tables, *drawn], cases, root, terminal.progress)
+    return [*_shown(tables), *drawn], files
 
 
 def _pictured(wanted: "Sequence[Cell]", options: "Mapping[str, str | None]") -> "dict[str, list[Cell]]":
@@ -158,19 +194,6 @@ def _machine(
         precision=precision.value,
         threads=threads,
     )
-
-
-def _list(terminal: Terminal, one: "Protocol | None", every: "list[Protocol]") -> None:
-    from lowshot.reporting.tables import Column, Table
-
-    if one is None:
-        rows = {protocol.name: protocol.summary for protocol in every}
-        title = "Protocols; 'lowshot bench PROTOCOL --list' shows the rows of one"
-    else:
-        rows = {name: f"{system.method} {dict(system.settings) or ''}" for name, system in one.systems.items()}
-        title = f"{one.name}: {one.summary}"
-    columns = Column("name", numeric=False), Column("what", numeric=False)
-    terminal.result(rows, Table(columns, tuple(rows.items()), title))
 
 
 def _shown(tables: "list[Table]") -> "list[Table]":

@@ -1,7 +1,7 @@
 """What is known of a data set: a table, no code."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,3 +33,8 @@ class Dataset:
     """Whether values without a name are background; else they are refused."""
     cases: int | None = None
     """How many annotated ones there are, where that is fixed."""
+
+    def only(self, structures: tuple[str, ...]) -> "Dataset":
+        """With these structures alone; the others are background."""
+        kept = {value: name for value, name in self.structures.items() if name in structures}
+        return replace(self, structures=kept, others_are_background=True)

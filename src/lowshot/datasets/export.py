@@ -66,6 +66,23 @@ PLACES = {
 }
 
 
+_DEEP = ("thalamus", "caudate", "putamen", "pallidum")
+_SIDES = ("left", "right")
+ALSO_CALLED = {
+    "mrbrains18": {
+        **{f"{side} cerebral cortex": "cortical grey matter" for side in _SIDES},
+        **{f"{side} cerebral white matter": "white matter" for side in _SIDES},
+        **{f"{side} {part}": "basal ganglia" for side in _SIDES for part in _DEEP},
+        **{f"{which} ventricle": "ventricles" for which in ("left lateral", "right lateral", "third", "fourth")},
+    },
+    "candi": {
+        **{f"{side} cerebral {part}": f"{side} {part}" for side in _SIDES for part in ("cortex", "white matter")},
+        "cerebellum": "left cerebellar cortex",
+    },
+}
+"""Names of the brain phantom's structures in a data set that divides a brain otherwise."""
+
+
 def export(dataset: Dataset, subjects: Iterable[LabelledScan], folder: Path) -> None:
     """Write subjects as cases 1, 2, ...; a structure that the data set does not have becomes background.
 
@@ -88,8 +105,8 @@ def export(dataset: Dataset, subjects: Iterable[LabelledScan], folder: Path) -> 
 
 
 def _values(dataset: Dataset, truth: Segmentation) -> npt.NDArray[np.int64]:
-    by_name = {name: value for value, name in dataset.structures.items()}
-    table = np.array([by_name.get(name, 0) for name in truth.names.names])
+    by_name, called = {name: value for value, name in dataset.structures.items()}, ALSO_CALLED.get(dataset.name, {})
+    table = np.array([by_name.get(called.get(name, name), 0) for name in truth.names.names])
     return np.asarray(table[truth.labels.numpy()], dtype=np.int64)
 
 

@@ -71,8 +71,7 @@ def prepare(labelled: LabelledScan, recipe: Recipe) -> LabelledScan:
     if cut:
         i, j, _ = voxels.shape[1:]
         labelled = _box(labelled, (slice(cut, i - cut), slice(cut, j - cut), slice(None)))
-    resize = None if recipe.in_plane is None else (recipe.in_plane, recipe.in_plane, None)
-    labelled = _moved(labelled, Preparation(None, recipe.spacing_mm, "none", "none", resize))
+    labelled = _moved(labelled, Preparation(None, recipe.spacing_mm, "none", "none", recipe.resize))
     if recipe.size is None:
         return labelled
     if recipe.around_body:

@@ -17,8 +17,9 @@ class Recipe:
     border: int = 0
     """Pixels that are cut from each side of a slice."""
     spacing_mm: tuple[float, float, float] | None = None
-    in_plane: int | None = None
-    """Pixels of a side to which slices are brought, whatever their spacing; in place of ``spacing_mm``."""
+    resize: tuple[int, int, int | None] | None = None
+    """Voxels to which a scan is brought, whatever their spacing, in place of ``spacing_mm``; None: as many slices as it
+    has."""
     size: tuple[int, int, int | None] | None = None
     """Voxels around the centre that are kept, padded with the lowest value where there are fewer; None: all slices."""
     around_body: bool = False
@@ -27,6 +28,9 @@ class Recipe:
 
 RAW = Recipe()
 ALPNET_CHAOS = Recipe(cut_top=0.005, spacing_mm=(1.25, 1.25, 7.7), size=(256, 256, None))  # code (SSL-ALPNet)
-ALPNET_SYNAPSE = Recipe(clip=(-125.0, 275.0), border=32, in_plane=256)  # code (SSL-ALPNet)
+ALPNET_SYNAPSE = Recipe(clip=(-125.0, 275.0), border=32, resize=(256, 256, None))  # code (SSL-ALPNet)
 ALPNET_CARDIAC = Recipe(cut_top=0.005, spacing_mm=(1.25, 1.25, 7.99), size=(256, 256, None))  # code; the cut: ours
 LT_NET = Recipe(size=(160, 160, 128), around_body=True)  # paper
+MRE_NET_BRAINS = Recipe(size=(216, 216, None))  # paper
+MRE_NET_BTCV = Recipe(clip=(-210.0, 290.0), resize=(324, 396, 72))  # paper, without its crop of each scan
+ELNET_SYNAPSE = Recipe(clip=(-125.0, 275.0))  # code (MT-UNet)

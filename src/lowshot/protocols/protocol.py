@@ -4,10 +4,11 @@ A protocol is data. ``lowshot.benchmarking`` runs it; a new one is a file beside
 ``registry.py``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lowshot.datasets.recipe import Recipe
 from lowshot.errors import SettingsError
 from lowshot.phantoms.study import Study
 
@@ -88,6 +89,20 @@ class Layout:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Distributed:
+    """Cases of a public data set as it is distributed, of which the folds depend on those that are there."""
+
+    dataset: str
+    """In ``lowshot.datasets.table``."""
+    recipe: Recipe
+    arrange: Callable[[tuple[str, ...]], tuple[Fold, ...]]
+    """Folds of the identifiers that were found, in the order of their numbers: those of the paper where all are there,
+    smaller ones in proportion on a subset. Raises a ``ValueError`` that says how many it needs."""
+    structures: tuple[str, ...] = ()
+    """Those that are looked at; the others are background. None: all."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Protocol:
     """A benchmark."""
 
@@ -99,6 +114,8 @@ class Protocol:
     reference: str
     """The system that the others are tested against."""
     layout: Layout = Layout()
+    distributed: Distributed | None = None
+    """Where the cases come from, if from a public data set; ``folds`` are then arranged when it has been found."""
     study: Study | None = None
     """A phantom study that stands in where no data is given; None: real scans are needed."""
     preset: str = "compact"

@@ -1,7 +1,20 @@
 """Every protocol by name, for ``lowshot bench``."""
 
 from lowshot.errors import SettingsError
-from lowshot.protocols import compact, elnet, few_shot, lt_net, mre_net, ultrasound
+from lowshot.protocols import (
+    breast,
+    btcv,
+    candi,
+    compact,
+    elnet,
+    few_shot,
+    five_folds,
+    lt_net,
+    mrbrains,
+    mre_net,
+    one_slice,
+    ultrasound,
+)
 from lowshot.protocols.protocol import Protocol
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -29,6 +42,27 @@ PROTOCOLS: dict[str, Protocol] = {
         few_shot.APSCL_MODULES,
         few_shot.PHANTOM_MR,
         few_shot.PHANTOM_CT,
+        mrbrains.ONE_SHOT,
+        mrbrains.SHOTS,
+        mrbrains.LEAVE_ONE_OUT,
+        btcv.ONE_SHOT,
+        btcv.UNLABELLED,
+        btcv.BOUNDS,
+        candi.ONE_ATLAS,
+        candi.ATLASES,
+        candi.SUPERVISED,
+        one_slice.ACDC,
+        one_slice.SYNAPSE,
+        five_folds.CHAOS,
+        five_folds.CHAOS_HIDDEN,
+        five_folds.CHAOS_LAST,
+        five_folds.CHAOS_FIRST,
+        five_folds.SYNAPSE,
+        five_folds.SYNAPSE_HIDDEN,
+        five_folds.CARDIAC,
+        five_folds.GCN_DE_CHAOS,
+        breast.BUSI,
+        breast.ORIGINAL_GT,
     )
 }
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from lowshot.evaluation.summary import summarise, units
 from lowshot.imaging.scan import LabelledScan
 from lowshot.reporting.figures import Overlay, overlays
 from lowshot.reporting.findings import counted, findings
+from lowshot.reporting.html import environment
 from lowshot.reporting.palette import colour
 from lowshot.reporting.scatter import expectation_chart, volume_charts
 from lowshot.reporting.score_tables import case_table, cases_table, summary_table
@@ -46,22 +46,13 @@ def evaluation_page(evaluation: Evaluation, about: Mapping[str, Any], pictured: 
         about: what made it (command, model, versions), plain JSON values, shown at the end.
         pictured: how many cases, from the worst that have a prediction, get pictures.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("lowshot.reporting", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["zip"] = zip
-    environment.filters |= {"base64": lambda data: b64encode(data).decode(), "counted": counted}
+    templates = environment()
+    templates.filters["counted"] = counted
     worst_first = evaluation.worst_first()
     predicted = [case for case in worst_first if case.case not in evaluation.missing]
     shown = predicted[:pictured]
     sections = [_section(evaluation, case) for case in shown]
-    return environment.get_template("page.html").render(
+    return templates.get_template("page.html").render(
         evaluation=evaluation,
         findings=findings(evaluation),
         both_empty=summarise(evaluation)[-1].both_empty,

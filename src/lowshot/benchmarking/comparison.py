@@ -1,0 +1,122 @@
+"""Every system against the reference, over the pairs of scan and structure that both have."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lowshot.benchmarking.cell import Record
+from lowshot.benchmarking.results import rows
+from lowshot.evaluation.statistics import (
+    Interval,
+    bonferroni,
+    holm,
+    interval_over_scans,
+    paired_t,
+    smallest_wilcoxon_p,
+    wilcoxon,
+)
+
+Pair = tuple[str, str, str]
+"""Fold, case, structure: what two systems are compared on."""
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Wilcoxon's signed-rank test of one system, both sides."""
+
+    pairs: int
+    raw: float
+    holm: float
+    """Corrected for the number of systems; so is the next."""
+    bonferroni: float
+    smallest: float
+    """What Holm's correction leaves of the smallest p that so many pairs allow, whatever the scores are."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A system against the reference, over the pairs that both have, each the mean over the seeds that both have."""
+
+    difference: float
+    """Mean Dice of the system minus the reference's."""
+    interval: Interval
+    """Of the difference, over resampled scans."""
+    over_pairs: Tested
+    over_scans: Tested
+    """Over the mean of each scan's differences, as structures of one scan are not independent of each other."""
+    t: float
+    """P of the paired t-test over pairs, as Holm corrects it."""
+
+    @property
+    def pairs(self) -> int:
+        """How many are compared."""
+        return self.over_pairs.pairs
+
+    @property
+    def p(self) -> float:
+        """Of Wilcoxon's test over pairs, as Holm corrects it."""
+        return self.over_pairs.holm
+
+
+def compare(records: Sequence[Record], reference: str) -> dict[str, Comparison]:
+    """Every system against the reference."""
+    found = differences(records, reference)
+    over_pairs = _tested([list(each.values()) for each in found.values()])
+    over_scans = _tested([_of_scans(each) for each in found.values()])
+    t = holm([paired_t(list(each.values())) for each in found.values()])
+    return {
+        name: Comparison(_mean(list(each.values())), _interval(each), pairs, scans, p)
+        for (name, each), pairs, scans, p in zip(found.items(), over_pairs, over_scans, t, strict=True)
+    }
+
+
+def differences(records: Sequence[Record], reference: str) -> dict[str, dict[Pair, float]]:
+    """Dice of every other system minus the reference's; systems without a common seed are left out."""
+    scores: dict[str, dict[int, dict[Pair, float]]] = defaultdict(lambda: defaultdict(dict))
+    for row in rows(records):
+        scores[row.system][row.seed][row.fold, row.case, row.structure] = row.dice
+    found = {}
+    references = scores.pop(reference, {})
+    for system, by_seed in scores.items():
+        seeds = sorted(by_seed.keys() & references.keys())
+        if not seeds:
+            continue
+        ours, theirs = (_over_seeds([each[seed] for seed in seeds]) for each in (by_seed, references))
+        found[system] = {pair: ours[pair] - theirs[pair] for pair in sorted(ours.keys() & theirs.keys())}
+    return found
+
+
+def _over_seeds(scores: Sequence[Mapping[Pair, float]]) -> dict[Pair, float]:
+    """The mean of each pair; pairs that some seed leaves out are left out."""
+    means = {pair: float(np.mean([each.get(pair, math.nan) for each in scores])) for pair in scores[0]}
+    return {pair: mean for pair, mean in means.items() if not math.isnan(mean)}
+
+
+def _interval(differences: Mapping[Pair, float]) -> Interval:
+    return interval_over_scans(list(differences.values()), [case for _, case, _ in differences])
+
+
+def _of_scans(differences: Mapping[Pair, float]) -> list[float]:
+    """The mean of each scan, over its structures and over the folds in which it is a query."""
+    scans: dict[str, list[float]] = defaultdict(list)
+    for (_, case, _), value in differences.items():
+        scans[case].append(value)
+    return [_mean(each) for each in scans.values()]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else math.nan
+
+
+def _tested(samples: Sequence[Sequence[float]]) -> list[Tested]:
+    """Each sample of differences, corrected for their number."""
+    raw = [wilcoxon(sample) for sample in samples]
+    # Holm's correction of each p only rises with any of them, so that of the smallest ones is a bound.
+    smallest = holm([smallest_wilcoxon_p(len(sample)) for sample in samples])
+    return [
+        Tested(len(sample), *each)
+        for sample, *each in zip(samples, raw, holm(raw), bonferroni(raw), smallest, strict=True)
+    ]

@@ -1,0 +1,74 @@
+"""A protocol of a public data set, arranged on the cases that are really there."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from filelock import FileLock
+
+from lowshot.atomic import atomic_path
+from lowshot.benchmarking.cases import Cases
+from lowshot.datasets.dataset import Dataset
+from lowshot.datasets.export import export
+from lowshot.datasets.prepared import UNKNOWN, prepared_cases
+from lowshot.datasets.reader import find_cases
+from lowshot.datasets.table import DATASETS
+from lowshot.errors import InputError
+from lowshot.phantoms.study import Study
+from lowshot.progress import Progress
+from lowshot.protocols.protocol import Distributed, Layout, Protocol
+
+PLAIN_NAMES = ("names.txt", "labels.txt")
+
+
+def arranged(protocol: Protocol, data: Path | None, folder: Path, progress: Progress) -> tuple[Protocol, Path | None]:
+    """The protocol with its folds, and the folder of its prepared cases; any other protocol as it is.
+
+    Without ``data`` the protocol's phantoms are written as the data set is distributed, and go the same way. A folder
+    in the plain layout (``images/``, ``labels/``, ``names.txt``) is taken as prepared.
+
+    Raises:
+        InputError: no such data set there, or too few of its cases.
+    """
+    wanted = protocol.distributed
+    if wanted is None:
+        return protocol, data
+    if data is None and protocol.study is None:
+        raise InputError(f"{protocol.name} needs {wanted.dataset}: give its folder with --data")
+    if data is not None and (data / "images").is_dir() and (data / "labels").is_dir():
+        names = next((name for name in PLAIN_NAMES if (data / name).exists()), PLAIN_NAMES[0])
+        prepared, layout = data, Layout(names=names)
+    else:
+        prepared, layout = _prepared(protocol, wanted, data, folder, progress), Layout(unknown=UNKNOWN)
+    cases = Cases(prepared, layout).annotated
+    try:
+        folds = wanted.arrange(cases)
+    except ValueError as error:
+        raise InputError(f"{prepared}: {protocol.name} {error}, found {len(cases)}") from None
+    return replace(protocol, folds=folds, layout=layout, study=None), prepared
+
+
+def _prepared(protocol: Protocol, wanted: Distributed, data: Path | None, folder: Path, progress: Progress) -> Path:
+    dataset = DATASETS[wanted.dataset]
+    if wanted.structures:
+        dataset = dataset.only(wanted.structures)
+    if data is None and protocol.study is not None:
+        data = folder / "as-distributed"
+        _export_once(dataset, protocol.study, data, progress)
+    assert data is not None  # noqa: S101 (for mypy: refused above)
+    found = find_cases(dataset, data)
+    for problem in found.problems.values():
+        progress.warn(f"{data}: left out: {problem}")
+    return prepared_cases(found, wanted.recipe, folder, progress)
+
+
+def _export_once(dataset: Dataset, study: Study, folder: Path, progress: Progress) -> None:
+    """Subjects are the same every time, so a study that was cut short is simply written again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    complete, what = folder / ".complete", repr((dataset, study))
+    with FileLock(folder / ".lock"):
+        if complete.exists() and complete.read_text() == what:
+            return
+        progress.note(f"writing {len(study)} phantoms as {dataset.title} is distributed")
+        export(dataset, study, folder)
+        with atomic_path(complete) as temporary:
+            temporary.write_text(what)

@@ -1,0 +1,185 @@
+"""The figures of a benchmark, from its records, the logs of its trainings and the predictions of its cells."""
+
+import csv
+import io
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lowshot.benchmarking.cell import Record, slug
+from lowshot.benchmarking.results import Row, rows
+from lowshot.benchmarking.tables import present
+from lowshot.evaluation.statistics import Summary
+from lowshot.protocols.protocol import Fold, Protocol
+from lowshot.reporting.box_plots import dice_boxes
+from lowshot.reporting.dice_over import Reached, dice_over
+from lowshot.reporting.tables_page import Picture
+from lowshot.reporting.training_curves import Curve, training_curves
+from lowshot.reporting.volume_agreement import volume_agreement
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COMMON = "common folds"
+BARS = "Mean Dice; bars: deviation over scans, each the mean over structures and seeds."
+
+
+def chart_pictures(protocol: Protocol, records: Sequence[Record], root: Path) -> Iterator[Picture]:
+    """All charts: of scores for each comparable part of the benchmark, then what is over all of it."""
+    for title, part in comparable_parts(protocol, records).items():
+        yield _boxes(protocol, title, part)
+        yield _over_minutes(protocol, title, part)
+    yield from _over_shots(protocol, records)
+    yield from _agreements(protocol, records)
+    yield from _curves(protocol, records, root)
+
+
+def comparable_parts(protocol: Protocol, records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Cells by fold; where each fold has its own new structure, the folds that all systems have together."""
+    by_fold: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        by_fold[record["fold"]["name"]].append(record)
+    ordered = {fold.name: by_fold[fold.name] for fold in protocol.folds if fold.name in by_fold}
+    systems = set(present(protocol, records))
+    shared = [name for name, part in ordered.items() if {record["system"] for record in part} == systems]
+    if len(shared) > 1 and all(fold.new for fold in protocol.folds):
+        return {COMMON: [record for name in shared for record in ordered[name]]}
+    return ordered
+
+
+def _boxes(protocol: Protocol, title: str, part: Sequence[Record]) -> Picture:
+    found = rows(part)
+    scores: dict[str, dict[str, list[float]]] = {}
+    for structure in dict.fromkeys(row.structure for row in found):
+        own = [row for row in found if row.structure == structure]
+        by_system = {name: _over_seeds([row for row in own if row.system == name]) for name in present(protocol, part)}
+        if any(by_system.values()):
+            scores[structure] = by_system
+    caption = (
+        "Dice of every scan, the mean over seeds; boxes: middle half of the scans and median; whiskers: to the "
+        "farthest scan within 1.5 box lengths."
+    )
+    return as_picture(f"dice {title}.svg", f"Dice per structure, {title}", caption, dice_boxes(scores))
+
+
+def _over_seeds(found: Sequence[Row]) -> list[float]:
+    by_scan: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in found:
+        by_scan[row.fold, row.case].append(row.dice)
+    means = (Summary.of(each).mean for each in by_scan.values())
+    return [mean for mean in means if not math.isnan(mean)]
+
+
+def _over_minutes(protocol: Protocol, title: str, part: Sequence[Record]) -> Picture:
+    def minutes(own: Sequence[Record]) -> float:
+        return float(np.mean([record["training"]["seconds"] / 60 for record in own]))
+
+    systems = [(name, [_reached(own, minutes(own))]) for name, own in by_system(protocol, part)]
+    figure = dice_over(systems, "training (minutes)")
+    return as_picture(f"dice over minutes {title}.svg", f"Dice over minutes of training, {title}", BARS, figure)
+
+
+def _over_shots(protocol: Protocol, records: Sequence[Record]) -> Iterator[Picture]:
+    """Where folds differ in how many scans are annotated."""
+    shots = {fold.name: _shots(fold) for fold in protocol.folds}
+    if len({shots[record["fold"]["name"]] for record in records}) < 2:
+        return
+    systems = []
+    for name, own in by_system(protocol, records):
+        parts = {count: [r for r in own if shots[r["fold"]["name"]] == count] for count in sorted(set(shots.values()))}
+        systems.append((name, [_reached(part, float(count)) for count, part in parts.items() if part]))
+    figure = dice_over(systems, "annotated scans", whole=True)
+    yield as_picture("dice over shots.svg", "Dice over the number of annotated scans", BARS, figure)
+
+
+def _shots(fold: Fold) -> int:
+    return len(fold.support) if fold.drawn is None else fold.drawn
+
+
+def _reached(own: Sequence[Record], cost: float) -> Reached:
+    scans: dict[str, list[float]] = defaultdict(list)
+    for row in rows(own):
+        scans[row.case].append(row.dice)
+    found = Summary.of([Summary.of(each).mean for each in scans.values()])
+    return Reached(cost, found.mean, found.std)
+
+
+def _agreements(protocol: Protocol, records: Sequence[Record]) -> Iterator[Picture]:
+    """One for each system whose records tell volumes, all of one unit."""
+    caption = (
+        "Solid: mean difference (bias); dashed: bias ± 1.96 standard deviations, between which 95 % of differences are "
+        "expected; grey: no difference. Scans of all folds, each the mean over seeds."
+    )
+    for name, own in by_system(protocol, records):
+        found = [row for row in rows(own) if row.volume_prediction + row.volume_truth > 0]
+        units = {row.volume_unit for row in found}
+        if len(units) == 1:
+            figure = volume_agreement(_volumes(found), units.pop())
+            yield as_picture(f"volumes {name}.svg", f"Volumes against the truth, {name}", caption, figure)
+
+
+def _volumes(found: Sequence[Row]) -> Mapping[str, list[tuple[float, float]]]:
+    pairs: dict[str, dict[tuple[str, str], list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in found:
+        pairs[row.structure][row.fold, row.case].append(row)
+    return {
+        structure: [(sum(r.volume_prediction for r in own) / len(own), own[0].volume_truth) for own in scans.values()]
+        for structure, scans in pairs.items()
+    }
+
+
+def _curves(protocol: Protocol, records: Sequence[Record], root: Path) -> Iterator[Picture]:
+    """Of each system's first cell that trained."""
+    logged: dict[str, list[Curve]] = {}
+    for name, own in by_system(protocol, records):
+        logs = (cell_folder(root, record) / "training" / "log.csv" for record in own)
+        curves = next(filter(None, map(read_curves, logs)), None)
+        if curves:
+            logged[name] = curves
+    if logged:
+        caption = "Terms of the loss, means of ten steps, of each row's first training; stages follow each other."
+        yield as_picture("training.svg", "Loss over steps", caption, training_curves(logged))
+
+
+def read_curves(log: Path) -> list[Curve]:
+    """The curves of a training's ``log.csv``; none where there is no such file or no step in it."""
+    if not log.is_file():
+        return []
+    found: dict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
+    for row in csv.DictReader(log.read_text(encoding="utf-8").splitlines()):
+        found[row["stage"], row["term"]].append((int(row["step"]), float(row["value"])))
+    return [
+        Curve(stage, term, tuple(step for step, _ in points), tuple(value for _, value in points))
+        for (stage, term), points in found.items()
+    ]
+
+
+def cell_folder(root: Path, record: Record) -> Path:
+    """Where the cell of a record was computed, as ``Cell.folder`` has it."""
+    return root / "cells" / slug(record["system"]) / slug(record["fold"]["name"]) / f"seed-{record['seed']}"
+
+
+def by_system(protocol: Protocol, records: Sequence[Record]) -> Iterator[tuple[str, list[Record]]]:
+    """The cells of each system that has any, in the protocol's order."""
+    for name in present(protocol, records):
+        yield name, [record for record in records if record["system"] == name]
+
+
+def as_picture(name: str, title: str, caption: str, figure: "Figure") -> Picture:
+    """The figure as the bytes of its file; the suffix of the name says of which kind."""
+    from matplotlib import rc_context
+
+    stem, _, suffix = name.rpartition(".")
+    data = io.BytesIO()
+    save = partial(figure.savefig, data, format=suffix)
+    if suffix == "svg":
+        with rc_context({"svg.hashsalt": "lowshot", "svg.fonttype": "none"}):  # the same each time, text as text
+            save(metadata={"Date": None})
+    else:
+        save(dpi=100)
+    return Picture(f"{slug(stem)}.{suffix}", title, caption, data.getvalue())

@@ -1,0 +1,39 @@
+"""The tables of a benchmark in LaTeX: each of our columns beside what the paper prints, what differs as notes."""
+
+from collections.abc import Sequence
+
+from lowshot.reporting.latex import to_latex
+from lowshot.reporting.tables import Table
+
+PUBLISHED = "published "
+HEAD = "% Written by lowshot bench. The document has to load booktabs: \\usepackage{booktabs}\n"
+
+
+def latex_tables(tables: Sequence[Table], differs: Sequence[str]) -> str:
+    """One after the other; below those with published figures stands what differs from them."""
+    return "\n".join([HEAD, *(to_latex(beside_published(each), differs if _prints(each) else ()) for each in tables)])
+
+
+def beside_published(table: Table) -> Table:
+    """The table with each published column right after ours of the same name, whatever unit ours tells."""
+    headings = [column.heading for column in table.columns]
+    order: list[int] = []
+    for at, heading in enumerate(headings):
+        if heading.startswith(PUBLISHED) and _own(heading, headings) is not None:
+            continue
+        order.append(at)
+        order += [other for other, each in enumerate(headings) if _own(each, headings) == at]
+    rows = tuple(tuple(row[at] for at in order) for row in table.rows)
+    return Table(tuple(table.columns[at] for at in order), rows, table.title)
+
+
+def _own(heading: str, headings: Sequence[str]) -> int | None:
+    """Where our column is that a published one belongs to."""
+    name = heading.removeprefix(PUBLISHED)
+    if name == heading:
+        return None
+    return next((at for at, each in enumerate(headings) if name in (each, each.partition(" (")[0])), None)
+
+
+def _prints(table: Table) -> bool:
+    return any(column.heading.startswith(PUBLISHED) for column in table.columns)

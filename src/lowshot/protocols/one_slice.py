@@ -1,0 +1,81 @@
+"""ELNet's protocols on whole data sets: ACDC (70, 20 and 10 patients) and Synapse (18 and 12), one annotated slice."""
+
+import random
+from dataclasses import replace
+
+from lowshot.datasets.recipe import ELNET_SYNAPSE, RAW
+from lowshot.phantoms.study import Study
+from lowshot.protocols.elnet import FIVE, LOSSES, MODULES, TRANSFORMS
+from lowshot.protocols.protocol import Distributed, Fold, Protocol, Published
+
+SEED = 0
+TRAINED, VALIDATED, TESTED = 70, 20, 10
+TESTED_IN_SYNAPSE = (1, 2, 3, 4, 8, 22, 25, 29, 32, 35, 36, 38)
+"""As TransUNet lists them, and others after it."""
+ORGANS = ("spleen", "right kidney", "left kidney", "gallbladder", "liver", "stomach", "aorta", "pancreas")
+
+
+def of_patients(cases: tuple[str, ...]) -> tuple[Fold, ...]:
+    """Patients, with all of their frames, are drawn with one stored seed, in the paper's proportion."""
+    patients = sorted({case.partition("_")[0] for case in cases})
+    if len(patients) < 4:
+        raise ValueError("needs 4 patients or more")
+    drawn = random.Random(SEED).sample(patients, len(patients))  # noqa: S311 (nothing to keep secret)
+    tested = max(1, round(len(drawn) * TESTED / 100))
+    trained = max(1, round(len(drawn) * TRAINED / 100))
+
+    def frames(chosen: list[str]) -> tuple[str, ...]:
+        return tuple(case for case in cases if case.partition("_")[0] in chosen)
+
+    pool = frames(drawn[tested : tested + trained])
+    return (Fold("one slice", pool, frames(drawn[:tested]), unlabelled=pool, one_slice=True),)
+
+
+def listed(cases: tuple[str, ...]) -> tuple[Fold, ...]:
+    """Cases of the list are the test, the others the pool."""
+    tested = tuple(case for case in cases if int(case) in TESTED_IN_SYNAPSE)
+    pool = tuple(case for case in cases if case not in tested)
+    if not tested or not pool:
+        raise ValueError(f"needs cases in and outside of {', '.join(map(str, TESTED_IN_SYNAPSE))}")
+    return (Fold("one slice", pool, tested, unlabelled=pool, one_slice=True),)
+
+
+ACDC = Protocol(
+    name="acdc-one-slice",
+    summary="ELNet's tables 1, 3 and 4 on ACDC: one annotated slice, 70 patients as the pool, 10 as the test",
+    folds=(),
+    distributed=Distributed(dataset="acdc", recipe=RAW, arrange=of_patients),
+    systems={
+        name: replace(row, seeds=FIVE) for name, row in {**MODULES, **LOSSES, **TRANSFORMS}.items() if row.published
+    },
+    reference="elnet",
+    study=Study(anatomy="cardiac-mr", shape=(64, 64, 6), subjects=4),
+    preset="paper",
+    paper="elnet",
+    dataset="acdc",
+    differs=(
+        f"patients are drawn with seed {SEED}, in the paper's numbers (20 more are for validation, which nothing here "
+        "uses); the paper's lists are not public",
+        "one exemplar for each of five seeds",
+    ),
+)
+SYNAPSE = replace(
+    ACDC,
+    name="synapse-one-slice",
+    summary="ELNet's tables 2 and 3 on Synapse: one annotated slice, 18 cases as the pool, 12 as the test",
+    distributed=Distributed(dataset="btcv", recipe=ELNET_SYNAPSE, arrange=listed, structures=ORGANS),
+    systems={
+        name: replace(MODULES[name], seeds=FIVE, published={"": Published(table, printed)})
+        for name, table, printed in (
+            ("unet (exemplar alone)", "2", "u-net"),
+            ("mt-unet (exemplar alone)", "2", "mt-unet"),
+            ("mlds", "2", "mlds"),
+            ("+ ESM", "3", "elnet[esm]"),
+            ("+ PCEM in stage 1", "3", "elnet[esm,pcem-s1]"),
+            ("elnet", "2", "elnet"),
+        )
+    },
+    study=Study(anatomy="abdomen-ct", shape=(160, 144, 16), subjects=6, variation=0.3, structures=ORGANS),
+    dataset="synapse",
+    differs=("one exemplar for each of five seeds, of a slice that shows all eight organs",),
+)

@@ -1,0 +1,91 @@
+from dataclasses import replace
+
+import pytest
+
+from ball_files import write_ball_files
+from benchmarking.balls import BALLS, bench
+from contract import tiny
+from lowshot.benchmarking.cases import cases_of
+from lowshot.benchmarking.document import protocol_tables
+from lowshot.benchmarking.report import write_report
+from lowshot.progress import Silent
+from lowshot.protocols.protocol import Fold, System
+
+PANET = System(method="panet", settings=tiny.SETTINGS["panet"], granted=True)
+FOLD = Fold("middle ball s0", ("s0",), ("s1", "s3"), base=("s2",), new="middle ball")
+PROTOCOL = replace(
+    BALLS,
+    folds=(FOLD,),
+    systems={"panet": PANET, "whole volume": replace(PANET, model_of="panet", granted=False)},
+    reference="panet",
+    summary="One <ball> is new",
+)
+
+
+class Heard(Silent):
+    """Remembers what was said."""
+
+    def __init__(self):
+        self.warnings = []
+
+    def warn(self, message):
+        self.warnings.append(message)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_ball_files(tmp_path_factory.mktemp("balls"), count=4)
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    root = tmp_path_factory.mktemp("bench")
+    records, failed = bench(data, root, PROTOCOL)
+    assert not failed
+    return root, records
+
+
+def written(data, root, records):
+    heard = Heard()
+    cases = cases_of(PROTOCOL, data, root, Silent())
+    return write_report(PROTOCOL, records, protocol_tables(PROTOCOL, records), cases, root, heard), heard.warnings
+
+
+def test_a_new_structure_has_its_page_its_tables_and_its_figures(data, finished):
+    root, records = finished
+    files, warnings = written(data, root, records)
+    assert warnings == []
+    assert files == {"page": f"{root}/tables.html", "LaTeX": f"{root}/tables.tex", "figures": f"{root}/figures"}
+    made = {path.name for path in (root / "figures").iterdir()}
+    assert made >= {"dice-middle-ball-s0.svg", "dice-over-minutes-middle-ball-s0.svg", "training.svg", "queries.png"}
+    page = (root / "tables.html").read_text()
+    assert page.count("<img ") == len(made)
+    assert "One &lt;ball&gt; is new." in page
+    assert "lowshot bench balls --data DATA -o FOLDER" in page
+    assert "spread over scans per structure" in page
+    assert (root / "tables.tex").read_text().count(r"\toprule") == len(protocol_tables(PROTOCOL, records))
+    spread = (root / "tables" / "balls-middle-ball-s0-spread-over-scans-per-structure.csv").read_text()
+    assert len(spread.splitlines()) == 1 + 2
+
+
+def test_the_same_records_give_the_same_files(data, finished):
+    root, records = finished
+    written(data, root, records)
+    first = {path: path.read_bytes() for path in root.rglob("*") if path.suffix in {".html", ".tex", ".svg", ".png"}}
+    written(data, root, records)
+    assert first == {path: path.read_bytes() for path in first}
+
+
+def test_a_system_whose_predictions_are_gone_is_told(data, finished):
+    root, records = finished
+    for path in (root / "cells" / "whole-volume").rglob("*.nii.gz"):
+        path.rename(path.with_suffix(".gone"))
+    _, (warning,) = written(data, root, records)
+    assert "whole volume: not in the picture of queries" in warning
+    for path in (root / "cells" / "whole-volume").rglob("*.gone"):
+        path.rename(path.with_suffix(".gz"))
+
+
+def test_without_a_finished_cell_nothing_is_written(data, tmp_path):
+    assert written(data, tmp_path, [])[0] == {}
+    assert not list(tmp_path.iterdir())

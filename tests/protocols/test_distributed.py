@@ -1,0 +1,155 @@
+"""Protocols of public data sets: their folds on whole sets and on subsets, and every one of them from end to end."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from lowshot.benchmarking.cases import cases_of
+from lowshot.benchmarking.compute import Machine
+from lowshot.benchmarking.distributed import arranged
+from lowshot.benchmarking.runner import cells, run
+from lowshot.benchmarking.tables import main_table
+from lowshot.datasets.table import DATASETS
+from lowshot.errors import InputError
+from lowshot.progress import Silent
+from lowshot.protocols.breast import sizes
+from lowshot.protocols.btcv import bounds, pools, seven_in_turn
+from lowshot.protocols.candi import all_labelled, one_atlas, several_atlases
+from lowshot.protocols.few_shot import KIDNEYS, ORGANS, UPPER
+from lowshot.protocols.five_folds import five_folds
+from lowshot.protocols.mrbrains import drawn_shots, each_in_turn, leave_one_out
+from lowshot.protocols.one_slice import TESTED_IN_SYNAPSE, listed, of_patients
+from lowshot.protocols.protocol import System
+from lowshot.protocols.registry import PROTOCOLS
+
+PUBLISHED = [name for name, protocol in PROTOCOLS.items() if protocol.distributed is not None]
+TINY = {"size": (32, 32), "widths": (4, 8), "allow_missing": True}
+
+
+def numbered(n):
+    return tuple(str(number) for number in range(1, n + 1))
+
+
+@pytest.mark.parametrize("n", [6, 20, 30, 35])
+@pytest.mark.parametrize("support", ["next", "last", "first"])
+def test_five_folds_segment_what_neither_base_nor_support_holds(n, support):
+    folds = five_folds(numbered(n), ("liver",), support)
+    assert len(folds) == 5
+    for fold in folds:
+        every = Counter([*fold.support, *fold.queries, *fold.base])
+        assert every == Counter(numbered(n))
+        assert (len(fold.support), fold.new) == (1, "liver")
+
+
+@pytest.mark.parametrize("n", [6, 20, 30, 35])
+def test_over_five_folds_of_alpnet_every_scan_is_a_query_once(n):
+    folds = five_folds(numbered(n), ("liver",))
+    assert Counter(case for fold in folds for case in fold.queries) == Counter(numbered(n))
+
+
+def test_the_supports_of_chaos_are_those_of_the_public_code():
+    by_variant = {
+        support: [fold.support[0] for fold in five_folds(numbered(20), ("liver",), support)]
+        for support in ("next", "last", "first")
+    }
+    assert by_variant == {
+        "next": ["5", "9", "13", "17", "1"],
+        "last": ["5", "9", "13", "17", "20"],
+        "first": ["1", "5", "9", "13", "1"],
+    }
+
+
+def test_in_setting_two_the_group_of_the_new_organ_is_hidden():
+    for fold in five_folds(numbered(20), ORGANS, setting=2):
+        assert fold.hidden == (UPPER if fold.new in UPPER else KIDNEYS)
+    assert not any(fold.hidden for fold in five_folds(numbered(20), ORGANS))
+
+
+def test_brains_teach_in_turn_and_are_drawn_without_repetition():
+    assert [fold.support for fold in each_in_turn(numbered(7))] == [(case,) for case in numbered(7)]
+    drawn = drawn_shots(numbered(7))
+    assert Counter(len(fold.support) for fold in drawn) == {2: 7, 3: 7}
+    assert len({fold.support for fold in drawn}) == 14
+    assert drawn_shots(numbered(7)) == drawn
+    for fold in (*drawn, *leave_one_out(numbered(7))):
+        assert sorted((*fold.support, *fold.queries)) == list(numbered(7))
+    assert Counter(len(fold.support) for fold in drawn_shots(numbered(4))) == {2: 6, 3: 4}
+
+
+def test_candi_has_one_atlas_82_without_labels_and_20_to_test():
+    (fold,) = one_atlas(numbered(103))
+    assert (len(fold.support), len(fold.unlabelled), len(fold.queries)) == (1, 82, 20)
+    assert not fold.transductive
+    assert [len(each.support) for each in several_atlases(numbered(103))] == [2, 3, 4, 5]
+    (bound,) = all_labelled(numbered(103))
+    assert (bound.name, bound.queries) == ("83 labelled", fold.queries)
+
+
+def test_of_acdc_no_patient_is_in_pool_and_test():
+    cases = tuple(f"patient{n:03d}_frame{frame}" for n in range(1, 101) for frame in ("01", "12"))
+    (fold,) = of_patients(cases)
+    assert (len(fold.support), len(fold.queries)) == (140, 20)
+    patients = [{case.partition("_")[0] for case in part} for part in (fold.support, fold.queries)]
+    assert not patients[0] & patients[1]
+
+
+def test_synapse_is_split_as_transunet_lists_it():
+    cases = tuple(f"{n:04d}" for n in (*range(1, 11), *range(21, 41)))
+    (fold,) = listed(cases)
+    assert (len(fold.support), len(fold.queries)) == (18, 12)
+    assert {int(case) for case in fold.queries} == set(TESTED_IN_SYNAPSE)
+
+
+def test_btcv_and_ultrasound_have_the_sizes_of_the_paper():
+    assert len(seven_in_turn(numbered(27))) == 7
+    assert [len(fold.unlabelled) for fold in pools(numbered(27))] == [5, 10, 20]
+    assert [len(fold.support) for fold in bounds(numbered(27))] == [6] * 7 + [20]
+    folds = sizes(numbered(780))
+    assert [(fold.drawn or len(fold.support), len(fold.queries)) for fold in folds] == [
+        *((2, 100), (11, 100), (22, 100), (220, 100)),
+    ]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_too_few_cases_are_refused_with_how_many_it_needs(name):
+    with pytest.raises(ValueError, match="needs "):
+        PROTOCOLS[name].distributed.arrange(("1",))
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_it_knows_its_data_set_and_its_phantoms_show_every_structure(name):
+    one = PROTOCOLS[name]
+    assert set(one.distributed.structures) <= set(DATASETS[one.distributed.dataset].structures.values())
+    assert one.differs
+    assert one.study is not None
+
+
+def test_a_folder_that_holds_too_little_is_one_clear_message(tmp_path):
+    (tmp_path / "data").mkdir()
+    with pytest.raises(InputError, match="expected CHAOS, T2-SPIR, found 0 of 20 cases"):
+        arranged(PROTOCOLS["chaos-five-folds"], tmp_path / "data", tmp_path / "out", Silent())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_one_runs_from_end_to_end_on_phantoms_in_its_data_set_s_layout(name, tmp_path):
+    one = PROTOCOLS[name]
+    if one.distributed.recipe.resize is not None:  # a quarter of the voxels along each axis
+        resize = tuple(None if size is None else size // 4 for size in one.distributed.recipe.resize)
+        small = replace(one.distributed, recipe=replace(one.distributed.recipe, resize=resize))
+        one = replace(one, distributed=small)
+    one, data = arranged(one, None, tmp_path, Silent())
+    first = replace(one.folds[0], queries=one.folds[0].queries[:1])
+    granted = System(method="copied-mask", options={"pairing": "chunks", "chunks": 3}, granted=True)
+    system = granted if first.new else System(method="unet-slices", settings=TINY)
+    one = replace(one, folds=(first,), systems={"cheap": system}, reference="cheap")
+    cases = cases_of(one, data, tmp_path, Silent())
+    how = Machine(preset="compact", steps=2, device="cpu", precision="float32", threads=1)
+    records, failed = run(
+        cells(one, one.systems, one.folds, (0,)), cases, tmp_path, how, restart=False, progress=Silent()
+    )
+    assert failed == []
+    (record,) = records
+    assert record["fold"]["support"] == list(first.support)
+    assert len(main_table(one, records, first.name).rows) == 1
