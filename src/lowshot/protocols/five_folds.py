@@ -71,7 +71,8 @@ SUPPORTS = {
 def _protocol(name: str, what: str, distributed: Distributed, support: Support, setting: int, study: Study) -> Protocol:
     return Protocol(
         name=name,
-        summary=f"APSCL's table 1 on {what}, setting {setting}: five folds, every organ new in turn",
+        summary=f"APSCL's table 1 on {what}, setting {setting}: five folds, every organ new in turn; "
+        + SUPPORTS[support],
         folds=(),
         distributed=distributed,
         systems=_rows(),
