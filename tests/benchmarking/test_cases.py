@@ -69,6 +69,13 @@ def test_where_no_slice_shows_every_structure_one_that_shows_most_is_drawn(cases
         assert counts[k] == max(counts) < len(cases.names) - 1
 
 
+def test_where_no_slice_shows_any_structure_there_is_no_draw(cases):
+    nothing = Segmentation(torch.zeros(6, 6, 5, dtype=torch.int16), NAMES, np.eye(4))
+    write_segmentation(nothing, cases.folder / "labels" / "b.nii.gz")
+    with pytest.raises(InputError, match="no slice of b shows any structure"):
+        cases.task(Fold("f", ("b",), (), one_slice=True), seed=0)
+
+
 ORGANS = Names.of({1: "liver", 2: "spleen", 4: "kidney"})
 SHOWN = ({1}, {1, 3}, {3}, {2, 3}, {2}, {3}, set(), {1, 2, 3})
 """Which organs each slice of each case shows."""
