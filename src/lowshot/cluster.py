@@ -63,7 +63,7 @@ def on_cluster(
         InputError: no cluster at this address, or one whose machines do not see ``shared``.
         SettingsError: no machine of the cluster has what one worker needs.
     """
-    ray = _import_ray()
+    ray = _import_ray(cluster)
     with _connected(ray, cluster):
         gpus = _gpus_of_a_worker(ray, cluster)
         task = ray.remote(_on_worker).options(num_cpus=cluster.threads, num_gpus=gpus, max_retries=ATTEMPTS)
@@ -100,7 +100,9 @@ def _outcome(ray: Any, ended: Any) -> Any:
         return LowshotError(f"its workers died, {ATTEMPTS + 1} times in all: {first}")
 
 
-def _import_ray() -> Any:
+def _import_ray(cluster: Cluster) -> Any:
+    if cluster.address is None:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # else whoever reaches this machine could run programs on it
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of a hospital's machine is sent anywhere
     try:
         import ray

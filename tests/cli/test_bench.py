@@ -49,7 +49,12 @@ def test_embeddings_are_drawn_beside_the_tables(typed, balls, tmp_path):
 
 
 def test_lists(typed):
-    assert "brain-one-shot" in typed("bench", "--list").out
+    listed = typed("bench", "--list", "--json").json
+    assert "brain-one-shot" in listed["protocols"]
+    assert {"name": "alpnet", "standing": "implemented", "method": "ssl-alpnet", "tables": ["apscl 1"]} in listed[
+        "systems"
+    ]
+    assert "mabmis" in typed("bench", "--list").out
     assert "without coordinates" in typed("bench", "brain-one-shot", "--list").out
 
 

@@ -61,6 +61,11 @@ def test_the_crop_goes_with_the_body_and_not_with_the_grid():
     assert int(made.truth.labels.sum()) == int(ball(shape=(60, 36, 12), centre=(50, 18, 6)).truth.labels.sum())
 
 
+def test_slices_that_are_all_border_are_refused():
+    with pytest.raises(InputError, match=r"ball: expected slices of more than 64 pixels.*got 40 × 36"):
+        prepare(ball(), ALPNET_SYNAPSE)
+
+
 def test_intensities_are_cut():
     ours = ball()
     ours.scan.voxels[0, 0, 0, 0] = 4000

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -110,6 +111,18 @@ def test_slices_are_ordered_by_position_whatever_their_files_are_called(tmp_path
     assert read.truth.labels.equal(ours.truth.labels)
 
 
+@pytest.mark.parametrize("name", ["i{:04d},0000b.dcm", "IMG-0004-{:05d}.dcm"])
+def test_both_ways_in_which_ct_slices_are_named_are_paired_with_their_labels(name, tmp_path):
+    dataset, (ours,) = exported("chaos-ct", tmp_path, count=1)
+    (folder,) = next(iter(find_cases(dataset, tmp_path).cases.values())).images.values()
+    for path in list(folder.iterdir()):
+        number = int(path.name[1:5])
+        path.rename(folder / name.format(number))
+    read = read_case(dataset, find_cases(dataset, tmp_path).cases["1"])
+    assert read.scan.voxels.equal(ours.scan.voxels)
+    assert read.truth.labels.equal(ours.truth.labels)
+
+
 def test_another_orientation_comes_out_right(tmp_path):
     dataset = DATASETS["chaos-mr"]
     turned = np.array([[0, 0, 3, 7], [-1.5, 0, 0, 4], [0, -2, 0, 5], [0, 0, 0, 1.0]])  # sagittal slices
@@ -179,6 +192,52 @@ def test_masks_of_one_picture_are_put_together(tmp_path):
     wanted = subjects[0].truth.labels.clone()
     wanted[0, 0, 0] = 1
     assert read.truth.labels.equal(wanted)
+
+
+def test_a_normal_breast_needs_no_mask(tmp_path):
+    dataset, _ = exported("busi", tmp_path, count=1)
+    normal = tmp_path / "Dataset_BUSI_with_GT" / "normal" / "normal (1).png"
+    normal.parent.mkdir()
+    Image.fromarray(np.full((6, 7), 9, np.uint8)).save(normal)
+    read = read_case(dataset, find_cases(dataset, tmp_path).cases["normal (1)"])
+    assert read.truth.names.foreground == ("lesion",)
+    assert read.truth.labels.equal(torch.zeros(7, 6, 1, dtype=torch.int16))
+
+
+def test_two_masks_of_one_name_are_not_put_together(tmp_path):
+    dataset, _ = exported("original-gt", tmp_path, count=1)
+    mask = tmp_path / "GT" / "000001.png"
+    Image.open(mask).save(mask.with_suffix(".tif"))
+    assert "two label maps" in find_cases(dataset, tmp_path).problems["000001"]
+
+
+def test_both_frames_of_a_heart_are_cases(tmp_path):
+    dataset, subjects = exported("acdc", tmp_path)
+    patient = tmp_path / "training" / "patient001"
+    for kind in ("", "_gt"):
+        later = tmp_path / "training" / "patient002" / f"patient002_frame01{kind}.nii.gz"
+        later.rename(patient / f"patient001_frame12{kind}.nii.gz")
+    shutil.copy(patient / "patient001_frame01.nii.gz", patient / "patient001_4d.nii.gz")
+    found = find_cases(dataset, tmp_path)
+    assert list(found.cases) == ["patient001_frame01", "patient001_frame12"]
+    assert read_case(dataset, found.cases["patient001_frame12"]).truth.labels.equal(subjects[1].truth.labels)
+
+
+def test_a_layout_s_first_folders_may_be_those_above_the_given_one(tmp_path, monkeypatch):
+    dataset, _ = exported("chaos-mr", tmp_path)
+    monkeypatch.chdir(tmp_path / "Train_Sets" / "MR")
+    assert list(find_cases(dataset, Path()).cases) == ["1", "2"]
+
+
+def test_copies_of_candi_in_another_space_are_no_cases(tmp_path):
+    dataset, _ = exported("candi", tmp_path, count=1)
+    (files,) = find_cases(dataset, tmp_path).cases.values()
+    for path, name in ((files.images["T1"], "HC_001_linear_MRI"), (files.labels[0], "HC_001_linear_SEG")):
+        copy = path.parent / "MNI152_2mm_Linear" / f"{name}.nii.gz"
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copy(path, copy)
+    found = find_cases(dataset, tmp_path)
+    assert (list(found.cases), found.problems) == (["HC_001"], {})
 
 
 def test_what_the_challenge_masks_out_is_unknown_and_not_background(tmp_path):

@@ -90,6 +90,16 @@ def test_labels_of_a_series_become_nifti(tmp_path):
     assert read_scan(tmp_path / "labels.nii.gz").grid.distance_mm(scan.grid) < 1e-4
 
 
+def test_slices_with_an_identifier_each_are_one_series(tmp_path):
+    def anonymise(k, dataset):
+        dataset.SeriesInstanceUID = f"1.2.826.0.1.{k + 1}"
+
+    usual = read_scan(write_series(tmp_path / "usual"))
+    anonymised = read_scan(write_series(tmp_path / "anonymised", change=anonymise))
+    assert anonymised.voxels.equal(usual.voxels)
+    np.testing.assert_allclose(anonymised.affine, usual.affine)
+
+
 def test_several_series_are_listed_and_chosen(tmp_path):
     write_series(tmp_path / "study", number=3, uid="1.2.826.0.1.77")
     write_series(tmp_path / "study", number=12, uid="1.2.826.0.1.4242", positions=np.arange(4)[:, None] * TILT[:, 2])

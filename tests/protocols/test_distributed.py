@@ -31,8 +31,8 @@ def numbered(n):
     return tuple(str(number) for number in range(1, n + 1))
 
 
-@pytest.mark.parametrize("n", [6, 20, 30, 35])
-@pytest.mark.parametrize("support", ["next", "last", "first"])
+@pytest.mark.parametrize("n", [10, 20, 30, 35])
+@pytest.mark.parametrize("support", ["next", "last", "first", "in block"])
 def test_five_folds_segment_what_neither_base_nor_support_holds(n, support):
     folds = five_folds(numbered(n), ("liver",), support)
     assert len(folds) == 5
@@ -40,6 +40,7 @@ def test_five_folds_segment_what_neither_base_nor_support_holds(n, support):
         every = Counter([*fold.support, *fold.queries, *fold.base])
         assert every == Counter(numbered(n))
         assert (len(fold.support), fold.new) == (1, "liver")
+        assert fold.queries
 
 
 @pytest.mark.parametrize("n", [6, 20, 30, 35])
@@ -51,13 +52,26 @@ def test_over_five_folds_of_alpnet_every_scan_is_a_query_once(n):
 def test_the_supports_of_chaos_are_those_of_the_public_code():
     by_variant = {
         support: [fold.support[0] for fold in five_folds(numbered(20), ("liver",), support)]
-        for support in ("next", "last", "first")
+        for support in ("next", "last", "first", "in block")
     }
     assert by_variant == {
         "next": ["5", "9", "13", "17", "1"],
         "last": ["5", "9", "13", "17", "20"],
         "first": ["1", "5", "9", "13", "1"],
+        "in block": ["1", "5", "9", "13", "17"],
     }
+
+
+@pytest.mark.parametrize(("n", "base", "queries"), [(20, 16, 3), (30, 24, 5)])
+def test_folds_of_gcn_de_have_the_sizes_of_its_paper(n, base, queries):
+    sizes_of_folds = {(len(f.base), len(f.queries)) for f in five_folds(numbered(n), ("liver",), "in block")}
+    assert sizes_of_folds == {(base, queries)}
+
+
+def test_five_folds_of_too_few_are_refused():
+    assert five_folds(numbered(6), ("liver",))
+    with pytest.raises(ValueError, match="needs 10 annotated cases"):
+        five_folds(numbered(9), ("liver",), "in block")
 
 
 def test_in_setting_two_the_group_of_the_new_organ_is_hidden():
@@ -102,7 +116,11 @@ def test_synapse_is_split_as_transunet_lists_it():
 
 
 def test_btcv_and_ultrasound_have_the_sizes_of_the_paper():
-    assert len(seven_in_turn(numbered(27))) == 7
+    seven = {case for fold in seven_in_turn(numbered(27)) for case in fold.support}
+    assert len(seven) == 7
+    for fold in pools(numbered(27)):
+        assert {*fold.support, *fold.queries} == seven
+        assert not seven & set(fold.unlabelled)
     assert [len(fold.unlabelled) for fold in pools(numbered(27))] == [5, 10, 20]
     assert [len(fold.support) for fold in bounds(numbered(27))] == [6] * 7 + [20]
     folds = sizes(numbered(780))

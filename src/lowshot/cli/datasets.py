@@ -38,15 +38,34 @@ def datasets(*, path: Folder = None, as_json: AsJson = False) -> None:
 
     found = {name: find_cases(each, path) for name, each in DATASETS.items()}
     seen = {name: each for name, each in found.items() if each.cases or each.problems}
-    if not seen:
+    data = {
+        name: {"cases": list(each.cases), "expected": each.dataset.cases, "problems": list(each.problems.values())}
+        for name, each in seen.items()
+    }
+    there = [(name, each.summary) for name, each in seen.items()]
+    for layout, cases, problems in _general(path):
+        data[layout] = {"cases": cases, "expected": None, "problems": problems}
+        there.append((layout, "; ".join(problems) or f"{len(cases)} cases"))
+    if not there:
         raise InputError(
             f"{path}: none of {', '.join(DATASETS)} is recognised here; see 'lowshot datasets' for where each comes "
             "from, and keep the folders and names in which it is distributed"
         )
     columns = (Column("name", numeric=False), Column("what is there", numeric=False))
-    table = Table(columns, tuple((name, each.summary) for name, each in seen.items()), str(path))
-    data = {
-        name: {"cases": list(each.cases), "expected": each.dataset.cases, "problems": list(each.problems.values())}
-        for name, each in seen.items()
-    }
-    terminal.result(data, table)
+    terminal.result(data, Table(columns, tuple(there), str(path)))
+
+
+def _general(path: Path) -> list[tuple[str, list[str], list[str]]]:
+    """Layout, cases and problems, where the folder itself is in one that says by itself what it holds."""
+    from lowshot.inputs.base_files import DATASET, base_files
+
+    if (path / DATASET).is_file():
+        layout = "nnunet"
+    elif (path / "images").is_dir() and (path / "labels").is_dir():
+        layout = "plain"
+    else:
+        return []
+    try:
+        return [(layout, [row.scan.name for row in base_files(path).rows], [])]
+    except InputError as error:
+        return [(layout, [], [str(error)])]

@@ -21,8 +21,8 @@ class Dataset:
     images: Mapping[str, str]
     """Pattern of each channel (sequence). Of DICOM, of every slice: its folder is the image."""
     labels: str
-    """Pattern of the label maps; where several match, they are slices of one DICOM series, or masks of which a pixel
-    has to be in one."""
+    """Pattern of the label maps; where several match, they are slices of one DICOM series, or PNG masks of which a
+    pixel has to be in one."""
     structures: Mapping[int, str]
     """Value, as it is written, to name."""
     ranges: Mapping[int, tuple[int, int]] = field(default_factory=dict)
@@ -31,6 +31,8 @@ class Dataset:
     """Values of what was not decided: neither background nor a structure."""
     others_are_background: bool = False
     """Whether values without a name are background; else they are refused."""
+    empty: str = ""
+    """Pattern of the cases that show no structure, so that they may lack a label map."""
     cases: int | None = None
     """How many annotated ones there are, where that is fixed."""
 

@@ -32,18 +32,14 @@ def _brain(name: str) -> str:
     return "Training/{n}/pre/" + name + ".nii.gz"
 
 
-_CHAOS = "Train_Sets/{what}/{{n}}/{inner}{folder}/IMG-0002-{{k:05d}}.{ending}"
-
-
-def _chaos(what: str, inner: str) -> Place:
-    image = _CHAOS.format(what=what, inner=inner, folder="DICOM_anon", ending="dcm")
-    channel = inner.strip("/").replace("2S", "2-S") or what
-    return Place({channel: image}, _CHAOS.format(what=what, inner=inner, folder="Ground", ending="png"))
-
-
 PLACES = {
-    "chaos-mr": _chaos("MR", "T2SPIR/"),
-    "chaos-ct": _chaos("CT", ""),
+    "chaos-mr": Place(
+        {"T2-SPIR": "Train_Sets/MR/{n}/T2SPIR/DICOM_anon/IMG-0002-{k:05d}.dcm"},
+        "Train_Sets/MR/{n}/T2SPIR/Ground/IMG-0002-{k:05d}.png",
+    ),
+    "chaos-ct": Place(
+        {"CT": "Train_Sets/CT/{n}/DICOM_anon/i{k:04d},0000b.dcm"}, "Train_Sets/CT/{n}/Ground/liver_GT_{k:03d}.png"
+    ),
     "btcv": Place({"CT": "RawData/Training/img/img{n:04d}.nii.gz"}, "RawData/Training/label/label{n:04d}.nii.gz"),
     "mrbrains18": Place(
         {"T1": _brain("reg_T1"), "IR": _brain("reg_IR"), "FLAIR": _brain("FLAIR")}, "Training/{n}/segm.nii.gz"

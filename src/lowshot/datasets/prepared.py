@@ -61,7 +61,11 @@ def prepared_cases(found: Found, recipe: Recipe, cache: Path, progress: Progress
 
 
 def prepare(labelled: LabelledScan, recipe: Recipe) -> LabelledScan:
-    """A scan as the recipe says, on the grid that this gives it. Unknown voxels stay unknown."""
+    """A scan as the recipe says, on the grid that this gives it. Unknown voxels stay unknown.
+
+    Raises:
+        InputError: slices are no larger than the border that is to be cut.
+    """
     scan = labelled.scan
     voxels = torch.stack([_intensities(image.float(), recipe) for image in scan.voxels])
     labelled = LabelledScan(
@@ -70,6 +74,11 @@ def prepare(labelled: LabelledScan, recipe: Recipe) -> LabelledScan:
     cut = recipe.border
     if cut:
         i, j, _ = voxels.shape[1:]
+        if min(i, j) <= 2 * cut:
+            raise InputError(
+                f"{scan.name}: expected slices of more than {2 * cut} pixels, of which {cut} are cut from each side, "
+                f"got {i} × {j}; prepare the data set as it is distributed, not a copy of fewer pixels"
+            )
         labelled = _box(labelled, (slice(cut, i - cut), slice(cut, j - cut), slice(None)))
     labelled = _moved(labelled, Preparation(None, recipe.spacing_mm, "none", "none", recipe.resize))
     if recipe.size is None:

@@ -27,6 +27,7 @@ class CaseFiles:
     images: Mapping[str, Path]
     """Of each channel: a file, or the folder of a DICOM series."""
     labels: tuple[Path, ...]
+    """None where the data set says that the case shows no structure."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def find_cases(dataset: Dataset, folder: Path) -> Found:
     patterns = {channel: _ending(pattern) for channel, pattern in dataset.images.items()}
     of_labels = _ending(dataset.labels)
     for path in _files(folder):
-        words = path.as_posix()
+        words = Path(os.path.abspath(path)).as_posix()  # a layout's first folders may be those above the given one
         if match := of_labels.search(words):
             labels[match["case"]].append(path)
         for channel, pattern in patterns.items():
@@ -89,9 +90,7 @@ def read_case(dataset: Dataset, files: CaseFiles) -> LabelledScan:
     """
     several = len(dataset.images) > 1
     scan = read_scan(files.images if several else next(iter(files.images.values())), name=files.case)
-    values = np.stack([_values(path, scan) for path in files.labels], axis=-1) if not _is_series(files) else None
-    raw = _stacked(files, scan) if values is None else values.max(axis=-1)
-    return _labelled(dataset, scan, raw, files.labels[0])
+    return _labelled(dataset, scan, _written(files, scan), (*files.labels, *files.images.values())[0])
 
 
 def _labelled(dataset: Dataset, scan: Scan, raw: npt.NDArray[np.int64], where: Path) -> LabelledScan:
@@ -108,6 +107,15 @@ def _labelled(dataset: Dataset, scan: Scan, raw: npt.NDArray[np.int64], where: P
         raise UnknownLabel(f"{where}: value {found} is none of {dataset.title}'s; is it another data set's label map?")
     truth = Segmentation(torch.from_numpy(names.encode(values, str(where))), names, scan.affine)
     return LabelledScan(scan, truth, torch.from_numpy(~unknown) if dataset.unknown else None)
+
+
+def _written(files: CaseFiles, scan: Scan) -> npt.NDArray[np.int64]:
+    """Values as the label maps have them, on the grid of the scan."""
+    if not files.labels:
+        return np.zeros(scan.grid.shape, dtype=np.int64)
+    if _is_series(files):
+        return _stacked(files, scan)
+    return np.asarray(np.stack([_values(path, scan) for path in files.labels]).max(axis=0), dtype=np.int64)
 
 
 def _values(path: Path, scan: Scan) -> npt.NDArray[np.int64]:
@@ -149,11 +157,11 @@ def _problem(dataset: Dataset, case: str, images: Mapping[str, Sequence[Path]], 
         if len(places) > 1:
             return f"there twice: {places[0]} and {places[1]}"
     if not labels:
-        return "no label map"
+        return None if re.fullmatch(dataset.empty, case) else "no label map"
     if len({path.parent for path in labels}) > 1:
         return f"label maps in two places: {labels[0].parent} and {labels[-1].parent}"
     series = next(iter(images.values()))[0].suffix.lower() == ".dcm"
-    if len(labels) > 1 and not series and labels[0].suffix.lower() != ".png":
+    if len(labels) > 1 and not series and {path.suffix.lower() for path in labels} != {".png"}:
         return f"two label maps: {labels[0]} and {labels[1]}"
     return None
 
@@ -180,8 +188,8 @@ def _natural(text: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def _number(path: Path) -> int:
-    """The last number in a file's name."""
-    found = re.findall(r"\d+", path.stem)
+    """The last number in a file's name, before a comma: 42 of ``IMG-0002-00042`` and of ``i0042,0000b``."""
+    found = re.findall(r"\d+", path.stem.partition(",")[0])
     if not found:
         raise InputError(f"{path}: expected a number in its name, which says to which slice it belongs")
     return int(found[-1])

@@ -110,11 +110,12 @@ BUSI = Dataset(
     title="BUSI, breast ultrasound images",
     modality="ultrasound of the breast",
     licence="for research",
-    source="scholar.cu.edu.eg, Dataset_BUSI_with_GT; 780 images, those of normal breasts have empty masks",
+    source="scholar.cu.edu.eg, Dataset_BUSI_with_GT; 780 images, those of normal breasts show no lesion",
     images={"ultrasound": r"(benign|malignant|normal)/(?P<case>\w+ \(\d+\))\.png"},
     labels=r"(benign|malignant|normal)/(?P<case>\w+ \(\d+\))_mask(_\d+)?\.png",
     structures={255: "lesion"},
     ranges={255: (1, 255)},
+    empty=r"normal \(\d+\)",
     cases=780,
 )
 ORIGINAL_GT = Dataset(
@@ -123,8 +124,8 @@ ORIGINAL_GT = Dataset(
     modality="2-D images with one structure",
     licence="that of the images",
     source="a layout in which ultrasound data sets are passed on",
-    images={"image": r"original/(?P<case>[^/]+)\.(png|bmp|tiff?)"},
-    labels=r"GT/(?P<case>[^/]+)\.(png|bmp|tiff?)",
+    images={"image": r"original/(?P<case>[^/]+)\.(png|tiff?)"},
+    labels=r"GT/(?P<case>[^/]+)\.(png|tiff?)",
     structures={255: "lesion"},
     ranges={255: (1, 255)},
 )

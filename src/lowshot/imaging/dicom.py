@@ -181,6 +181,8 @@ def _without_numbers(name: str) -> str:
 
 def _chosen(folder: Path, found: dict[str, list[Slice]], series: str | None) -> list[Slice]:
     matches = dict(found)
+    if series is None and all(len(slices) == 1 for slices in found.values()):
+        return [slices[0] for slices in found.values()]  # anonymised file by file: each slice got an identifier
     if series is not None:
         numbered = {uid for uid, slices in found.items() if slices[0].number == series}
         matches = {uid: found[uid] for uid in numbered or (uid for uid in found if uid.endswith(series))}

@@ -61,6 +61,7 @@ PROTOCOLS: dict[str, Protocol] = {
         five_folds.SYNAPSE_HIDDEN,
         five_folds.CARDIAC,
         five_folds.GCN_DE_CHAOS,
+        five_folds.GCN_DE_SYNAPSE,
         breast.BUSI,
         breast.ORIGINAL_GT,
     )
