@@ -7,6 +7,7 @@ to be begun twice: it leaves whole files or none, and finds what is finished.
 import os
 import platform
 import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ def _outcome(ray: Any, ended: Any) -> Any:
 
 
 def _import_ray(cluster: Cluster) -> Any:
-    if cluster.address is None:
+    if cluster.address is None and "ray" not in sys.modules:  # it reads this once
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # else whoever reaches this machine could run programs on it
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of a hospital's machine is sent anywhere
     try:
