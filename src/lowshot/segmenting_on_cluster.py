@@ -30,14 +30,15 @@ class SharedBatch:
     options: Mapping[str, Any] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
 
-    def segment(self, scans: Sequence[ScanFiles], cluster: Cluster, progress: Progress) -> Iterator[Segmented | Failed]:
-        """Segment scans in any order; what became of each, as it ends.
+    def segment(
+        self, fitted: Fitted, scans: Sequence[ScanFiles], cluster: Cluster, progress: Progress
+    ) -> Iterator[Segmented | Failed]:
+        """Segment scans in any order; what became of each, as it ends. ``fitted`` is what the model's file holds.
 
         Raises:
             ModelFileError, SettingsError, OutputError: as ``Batch.segment``, before any work.
             MissingExtra, InputError: as ``on_cluster``.
         """
-        fitted = load(self.model)
         fitted.segmenter(), options_of(fitted, self.options)
         self.outputs.refuse_others_files(scans)
         self.outputs.folder.mkdir(parents=True, exist_ok=True)

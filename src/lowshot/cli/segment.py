@@ -107,7 +107,7 @@ def segment(
         outcomes = Batch(fitted, outputs, run, meant, options, source).segment(todo)
     else:
         batch = SharedBatch(model, outputs, device, precision.value, cluster.threads, meant, options, source)
-        outcomes = batch.segment(todo, cluster, terminal.progress)
+        outcomes = batch.segment(fitted, todo, cluster, terminal.progress)
     done: list[Segmented | Failed] = []
     try:
         for outcome in outcomes:
