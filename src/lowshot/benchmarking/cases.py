@@ -2,9 +2,9 @@
 
 import hashlib
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import torch
@@ -156,7 +156,7 @@ def cases_of(protocol: Protocol, data: Path | None, folder: Path, progress: Prog
         if protocol.study is None:
             raise InputError(f"{protocol.name} needs real scans: give their folder with --data")
         data = folder / "data"
-        _make_once(protocol.study, data, progress)
+        made_once(data, repr(protocol.study), partial(_write_subjects, protocol.study, data, progress))
     cases = Cases(data, protocol.layout)
     parts = (part for fold in protocol.folds for part in (fold.support, fold.base, fold.queries, fold.unlabelled))
     cases.require(case for part in parts for case in part)
@@ -174,16 +174,20 @@ def _digest_as_of(path: Path, changed: int, size: int) -> str:
     return digest(path)
 
 
-def _make_once(study: Study, folder: Path, progress: Progress) -> None:
-    """Subjects are the same every time, so a study that was cut short is simply made again."""
+def made_once(folder: Path, what: str, make: Callable[[], None]) -> None:
+    """Call ``make`` unless the folder holds ``what`` already; it makes the same every time, so it may be cut short."""
     folder.mkdir(parents=True, exist_ok=True)
     complete = folder / "complete"
     with FileLock(folder / ".lock"):
-        if complete.exists() and complete.read_text() == repr(study):
+        if complete.exists() and complete.read_text() == what:
             return
         complete.unlink(missing_ok=True)
-        with progress.task("making synthetic scans", len(study)) as task:
-            for subject in study:
-                write_study([subject], folder)
-                task.advance()
-        complete.write_text(repr(study))
+        make()
+        complete.write_text(what)
+
+
+def _write_subjects(study: Study, folder: Path, progress: Progress) -> None:
+    with progress.task("making synthetic scans", len(study)) as task:
+        for subject in study:
+            write_study([subject], folder)
+            task.advance()

@@ -1,12 +1,10 @@
 """A protocol of a public data set, arranged on the cases that are really there."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from filelock import FileLock
-
-from lowshot.atomic import atomic_path
-from lowshot.benchmarking.cases import Cases
+from lowshot.benchmarking.cases import Cases, made_once
 from lowshot.datasets.dataset import Dataset
 from lowshot.datasets.export import export
 from lowshot.datasets.prepared import UNKNOWN, prepared_cases
@@ -53,7 +51,8 @@ def _prepared(protocol: Protocol, wanted: Distributed, data: Path | None, folder
         dataset = dataset.only(wanted.structures)
     if data is None and protocol.study is not None:
         data = folder / "as-distributed"
-        _export_once(dataset, protocol.study, data, progress)
+        write = partial(_export, dataset, protocol.study, data, progress)
+        made_once(data, repr((dataset, protocol.study)), write)
     assert data is not None  # noqa: S101 (for mypy: refused above)
     found = find_cases(dataset, data)
     for problem in found.problems.values():
@@ -61,14 +60,6 @@ def _prepared(protocol: Protocol, wanted: Distributed, data: Path | None, folder
     return prepared_cases(found, wanted.recipe, folder, progress)
 
 
-def _export_once(dataset: Dataset, study: Study, folder: Path, progress: Progress) -> None:
-    """Subjects are the same every time, so a study that was cut short is simply written again."""
-    folder.mkdir(parents=True, exist_ok=True)
-    complete, what = folder / ".complete", repr((dataset, study))
-    with FileLock(folder / ".lock"):
-        if complete.exists() and complete.read_text() == what:
-            return
-        progress.note(f"writing {len(study)} phantoms as {dataset.title} is distributed")
-        export(dataset, study, folder)
-        with atomic_path(complete) as temporary:
-            temporary.write_text(what)
+def _export(dataset: Dataset, study: Study, folder: Path, progress: Progress) -> None:
+    progress.note(f"writing {len(study)} phantoms as {dataset.title} is distributed")
+    export(dataset, study, folder)
