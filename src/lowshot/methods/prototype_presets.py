@@ -14,4 +14,5 @@ COMPACT = {
 }
 
 PANET = {"paper": {}, "compact": COMPACT}
-SG_ONE = {"paper": {}, "compact": COMPACT}
+# SG-One (ours): labels of a few structures alone teach its branch to find just those, whatever is marked in the support.
+SG_ONE = {"paper": {}, "compact": COMPACT | {"region_share": 0.5}}

@@ -16,6 +16,7 @@ from lowshot.contract import State
 from lowshot.errors import SettingsError
 from lowshot.fewshot.base_slices import problems_of_base, read_base
 from lowshot.fewshot.episodes import Episode, Sampling, Shown, draw_structures
+from lowshot.fewshot.mixture import Draw, Regions
 from lowshot.fewshot.pairing import PairingOptions
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import LabelledScan
@@ -33,9 +34,9 @@ from lowshot.transforms.levels import Level
 from lowshot.transforms.slices import refuse_plane
 
 NETWORKS = {"gate": GatedArms, "concatenate": ConcatenatedArms, "weights": RegressedClassifier}
-POSITIVE = ("size", "widths", "kernel", "batch", "steps", "learning_rate")
+POSITIVE = ("size", "widths", "kernel", "batch", "least_voxels", "least_pixels", "steps", "learning_rate")
 NOT_NEGATIVE = ("cross_entropy", "weight_decay")
-SHARES = ("least_share", "momentum")
+SHARES = ("least_share", "region_share", "momentum")
 WIDEST, LARGEST_KERNEL = 4096, 31
 
 
@@ -62,6 +63,9 @@ class SENet:
     batch: int = 2  # code: tasks in a step
     least_share: float = 10 / 256**2  # code: a slice shows what covers more than 10 pixels of it
     augmentation: Level = "none"  # ours: the paper is silent
+    region_share: float = 0.0  # ours: of the steps, that are about supervoxels of the base's images instead
+    least_voxels: int = 5000  # code of ADNet: of a supervoxel, where slices have 256×256
+    least_pixels: int = 200  # code of ADNet: of a supervoxel in a slice
 
     # Training
     optimiser: OptimiserName = "sgd"  # paper
@@ -99,9 +103,7 @@ class SENet:
         with run.seeded("weights"):
             network = self._network(len(task.channels))
         goal = Goal(partial(self._loss, network), network, optimiser_of(self, network), self._schedule)
-        sampling = Sampling(tasks=self.batch, augmentation=self.augmentation)
-        draw = partial(draw_structures, Shown(base, self.least_share, same_scan=alone), sampling, run)
-        train([goal], draw, steps=self.steps, run=run)
+        train([goal], self._draw(Shown(base, self.least_share, same_scan=alone), run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
         return adapted(FewShotLearner(network, knowledge), task, run)
 
@@ -111,6 +113,11 @@ class SENet:
 
     def _preparation(self) -> Preparation:
         return Preparation("in-plane", None, self.crop, self.intensity, (*self.size, None))
+
+    def _draw(self, shown: Shown, run: Run) -> Draw:
+        sampling = Sampling(tasks=self.batch, augmentation=self.augmentation)
+        regions = Regions(self.region_share, self.least_voxels, self.least_pixels)
+        return regions.beside(partial(draw_structures, shown, sampling, run), sampling, shown.base, run)
 
     def _network(self, channels: int) -> nn.Module:
         return NETWORKS[self.link](channels, self.widths, self.kernel)

@@ -21,6 +21,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from lowshot.contract import State
 from lowshot.fewshot.base_slices import problems_of_base, read_base
 from lowshot.fewshot.episodes import Episode, Sampling, Shown, draw_structures
+from lowshot.fewshot.mixture import Draw, Regions
 from lowshot.fewshot.pairing import PairingOptions
 from lowshot.imaging.preparation import Preparation
 from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowledge, adapted, restore
@@ -38,7 +39,7 @@ from lowshot.training.schedules import constant, cosine
 from lowshot.transforms.levels import Level
 from lowshot.transforms.slices import refuse_plane
 
-POSITIVE = ("size", "width", "tasks", "shots", "steps", "learning_rate")
+POSITIVE = ("size", "width", "tasks", "shots", "least_voxels", "least_pixels", "steps", "learning_rate")
 NOT_NEGATIVE = ("weight_decay", "least_share")
 STRIDE = 8
 BRANCH_WIDTH = 128
@@ -64,6 +65,9 @@ class SGOne:
     shots: int = 1  # paper
     least_share: float = 0.005  # ours (GCN-DE's): of a slice, that a structure covers to count as shown
     augmentation: Level = "none"  # ours
+    region_share: float = 0.0  # ours: of the steps, that are about supervoxels of the base's images instead
+    least_voxels: int = 5000  # code of ADNet: of a supervoxel, where slices have 256×256
+    least_pixels: int = 200  # code of ADNet: of a supervoxel in a slice
 
     # Training
     optimiser: OptimiserName = "sgd"  # code
@@ -77,7 +81,7 @@ class SGOne:
 
     def __post_init__(self) -> None:
         self._preparation()
-        refuse_out_of_range(self, positive=POSITIVE, not_negative=NOT_NEGATIVE, shares=("momentum",))
+        refuse_out_of_range(self, positive=POSITIVE, not_negative=NOT_NEGATIVE, shares=("region_share", "momentum"))
         refuse_plane(self.size, STRIDE)
         refuse_width(self.width, self.weights, "VGG-16")
 
@@ -94,9 +98,7 @@ class SGOne:
             take_weights(network.backbone, Path(self.weights), run.progress)
         schedule = cosine(warmup=0.05) if self.schedule == "cosine" else constant
         goal = Goal(partial(_loss, network), network, self._optimiser(network), schedule)
-        sampling = Sampling(self.tasks, self.shots, self.augmentation)
-        shown = Shown(base, self.least_share)
-        train([goal], partial(draw_structures, shown, sampling, run), steps=self.steps, run=run)
+        train([goal], self._draw(Shown(base, self.least_share), run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
         return adapted(FewShotLearner(network, knowledge), task, run)
 
@@ -106,6 +108,11 @@ class SGOne:
 
     def _preparation(self) -> Preparation:
         return Preparation("in-plane", None, self.crop, self.intensity, (*self.size, None))
+
+    def _draw(self, shown: Shown, run: Run) -> Draw:
+        sampling = Sampling(self.tasks, self.shots, self.augmentation)
+        regions = Regions(self.region_share, self.least_voxels, self.least_pixels)
+        return regions.beside(partial(draw_structures, shown, sampling, run), sampling, shown.base, run)
 
     def _network(self, channels: int) -> "SimilarityGuidance":
         return SimilarityGuidance(channels, width=self.width, norm=self.norm)
