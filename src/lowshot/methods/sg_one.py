@@ -41,6 +41,7 @@ from lowshot.transforms.slices import refuse_plane
 
 POSITIVE = ("size", "width", "tasks", "shots", "least_voxels", "least_pixels", "steps", "learning_rate")
 NOT_NEGATIVE = ("weight_decay", "least_share")
+SHARES = ("background_weight", "region_share", "momentum")
 STRIDE = 8
 BRANCH_WIDTH = 128
 
@@ -59,6 +60,9 @@ class SGOne:
     norm: bool = False  # paper; ours: BatchNorm in the backbone and after the layers upon it
     weights: str | None = None
     """File with VGG-16's weights as torchvision saves them (.pth, .safetensors); None: trained from random ones."""
+
+    # Loss
+    background_weight: float = 1.0  # paper; ours: less for a background that is most of a slice
 
     # What is in an episode
     tasks: int = 1  # code
@@ -81,7 +85,7 @@ class SGOne:
 
     def __post_init__(self) -> None:
         self._preparation()
-        refuse_out_of_range(self, positive=POSITIVE, not_negative=NOT_NEGATIVE, shares=("region_share", "momentum"))
+        refuse_out_of_range(self, positive=POSITIVE, not_negative=NOT_NEGATIVE, shares=SHARES)
         refuse_plane(self.size, STRIDE)
         refuse_width(self.width, self.weights, "VGG-16")
 
@@ -97,7 +101,8 @@ class SGOne:
         if self.weights is not None:
             take_weights(network.backbone, Path(self.weights), run.progress)
         schedule = cosine(warmup=0.05) if self.schedule == "cosine" else constant
-        goal = Goal(partial(_loss, network), network, self._optimiser(network), schedule)
+        loss = partial(_loss, network, self.background_weight)
+        goal = Goal(loss, network, self._optimiser(network), schedule)
         train([goal], self._draw(Shown(base, self.least_share), run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
         return adapted(FewShotLearner(network, knowledge), task, run)
@@ -170,6 +175,8 @@ def _layer(convolution: nn.Conv2d, norm: bool) -> nn.Sequential:
     return nn.Sequential(convolution, *([nn.BatchNorm2d(convolution.out_channels)] if norm else []))
 
 
-def _loss(network: SimilarityGuidance, episode: Episode, done: float) -> Mapping[str, Tensor]:
+def _loss(
+    network: SimilarityGuidance, background_weight: float, episode: Episode, done: float
+) -> Mapping[str, Tensor]:
     logit = network(episode.support, episode.masks, episode.query)
-    return {"cross_entropy": binary_cross_entropy(logit, episode.truth, episode.known)}
+    return {"cross_entropy": binary_cross_entropy(logit, episode.truth, episode.known, background_weight)}
