@@ -18,6 +18,7 @@ COMPACT = {
     "intensity": "zscore",
     "width": 0.25,
     "output_norm": False,
+    "embedding_weight": 0.1,  # of 0.1, 0.3 and 1 on other scans than those that are tested: the least that helped
     "augmentation": "strong",
     "region_share": 0.5,
     "optimiser": "adamw",
