@@ -11,7 +11,8 @@ from lowshot.imaging.names import Names
 from lowshot.imaging.scan import Segmentation
 from lowshot.inputs.base_files import base_files
 from lowshot.inputs.task_files import TaskFiles, read_labelled_row, read_task
-from lowshot.phantoms.study import Study, write_study
+from lowshot.phantoms.study import Study
+from lowshot.phantoms.study_folder import write_study
 
 DESCRIPTION = {
     "channel_names": {"0": "T1"},

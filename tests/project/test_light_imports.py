@@ -37,6 +37,7 @@ def test_what_is_loaded_is_seen():
     ("statement", "needed"),
     [
         ("import lowshot", set()),
+        ("import lowshot.protocols.registry", set()),
         ("from lowshot import catalogue; [catalogue.presets(name) for name in catalogue.CATALOGUE]", set()),
         ("import lowshot.cli.app", {"typer", "rich"}),
     ],

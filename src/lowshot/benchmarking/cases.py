@@ -21,7 +21,8 @@ from lowshot.inputs.scan_files import ScanFiles
 from lowshot.inputs.table import Row, read_table
 from lowshot.inputs.task_files import ReadWhenAsked, TaskFiles, read_labelled_row, read_task
 from lowshot.inputs.words import scan_files
-from lowshot.phantoms.study import Study, write_study
+from lowshot.phantoms.study import Study
+from lowshot.phantoms.study_folder import write_study
 from lowshot.progress import Progress
 from lowshot.protocols.protocol import Fold, Layout, Protocol
 from lowshot.task import LowShotTask

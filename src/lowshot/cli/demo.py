@@ -43,7 +43,8 @@ def demo(
 
 def _make_study(folder: Path, terminal: Terminal) -> None:
     """One annotated scan, the others, and their truth, which the model never sees."""
-    from lowshot.phantoms.study import DEMO, write_study
+    from lowshot.phantoms.study import DEMO
+    from lowshot.phantoms.study_folder import write_study
 
     with terminal.progress.task("making synthetic scans", len(DEMO)) as task:
         for number, subject in enumerate(DEMO):

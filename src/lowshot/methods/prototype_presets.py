@@ -14,5 +14,5 @@ COMPACT = {
 }
 
 PANET = {"paper": {}, "compact": COMPACT}
-# SG-One (ours): labels of a few structures alone teach its branch to find just those, whatever is marked in the support.
+# Ours: labels of a few structures alone teach SG-One's branch to find just those, whatever is marked in the support.
 SG_ONE = {"paper": {}, "compact": COMPACT | {"background_weight": 0.1, "region_share": 0.5}}

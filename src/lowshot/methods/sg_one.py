@@ -175,8 +175,6 @@ def _layer(convolution: nn.Conv2d, norm: bool) -> nn.Sequential:
     return nn.Sequential(convolution, *([nn.BatchNorm2d(convolution.out_channels)] if norm else []))
 
 
-def _loss(
-    network: SimilarityGuidance, background_weight: float, episode: Episode, done: float
-) -> Mapping[str, Tensor]:
+def _loss(network: SimilarityGuidance, background_weight: float, episode: Episode, done: float) -> Mapping[str, Tensor]:
     logit = network(episode.support, episode.masks, episode.query)
     return {"cross_entropy": binary_cross_entropy(logit, episode.truth, episode.known, background_weight)}

@@ -1,21 +1,17 @@
 """Studies: any number of synthetic subjects of one anatomy with known truth, from one seed."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import importlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import numpy as np
-
-from lowshot.atomic import atomic_path
 from lowshot.errors import SettingsError
-from lowshot.imaging import nifti
-from lowshot.imaging.files import write_segmentation
-from lowshot.imaging.names import Names
-from lowshot.imaging.scan import LabelledScan
-from lowshot.phantoms import abdomen_ct, abdomen_mr, brain_mr, breast_us, cardiac_mr
+
+if TYPE_CHECKING:  # protocols name studies, and are listed without loading torch
+    import lowshot.imaging.scan
 
 
+@runtime_checkable
 class Anatomy(Protocol):
     """Makes one subject: equal arguments, equal voxels. They are whole numbers that fit 16 bits, as scanners store."""
 
@@ -26,16 +22,23 @@ class Anatomy(Protocol):
         spacing_mm: tuple[float, float, float] | None = ...,
         variation: float = ...,
         structures: Sequence[str] | None = ...,
-    ) -> LabelledScan: ...
+    ) -> "lowshot.imaging.scan.LabelledScan": ...
 
 
-ANATOMIES: dict[str, Anatomy] = {
-    "abdomen-ct": abdomen_ct.subject,
-    "abdomen-mr": abdomen_mr.subject,
-    "brain-mr": brain_mr.subject,
-    "breast-us": breast_us.subject,
-    "cardiac-mr": cardiac_mr.subject,
+ANATOMIES = {
+    "abdomen-ct": "lowshot.phantoms.abdomen_ct",
+    "abdomen-mr": "lowshot.phantoms.abdomen_mr",
+    "brain-mr": "lowshot.phantoms.brain_mr",
+    "breast-us": "lowshot.phantoms.breast_us",
+    "cardiac-mr": "lowshot.phantoms.cardiac_mr",
 }
+"""The module of each, whose ``subject`` is an ``Anatomy``."""
+
+
+def anatomy(name: str) -> Anatomy:
+    """Load one of ``ANATOMIES``."""
+    subject: Anatomy = importlib.import_module(ANATOMIES[name]).subject
+    return subject
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +64,13 @@ class Study:
     def __len__(self) -> int:
         return self.subjects
 
-    def __iter__(self) -> Iterator[LabelledScan]:
+    def __iter__(self) -> Iterator["lowshot.imaging.scan.LabelledScan"]:
+        import numpy as np
+
+        subject_of = anatomy(self.anatomy)
         for number in range(self.subjects):
             seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
-            subject = ANATOMIES[self.anatomy](seed, self.shape, self.spacing_mm, self.variation, self.structures)
+            subject = subject_of(seed, self.shape, self.spacing_mm, self.variation, self.structures)
             yield replace(subject, scan=replace(subject.scan, name=f"subject-{number + 1:02d}"))
 
 
@@ -75,25 +81,3 @@ DEMO = Study(
     structures=("spleen", "right kidney", "left kidney", "liver", "stomach", "aorta"),
 )
 """Small and mild enough to be learned in two minutes by two cores, nobody ill: one to annotate, five to segment."""
-
-
-def write_study(subjects: Iterable[LabelledScan], folder: Path | str) -> None:
-    """Write ``images/NAME.nii.gz``, ``labels/NAME.nii.gz`` and ``names.txt`` (value, tab, name).
-
-    Raises:
-        OutputError: full disk, no permission.
-    """
-    folder = Path(folder)
-    for subject in subjects:
-        file = f"{subject.scan.name}.nii.gz"
-        with atomic_path(folder / "images" / file) as temporary:
-            stored = subject.scan.voxels[0].numpy().astype(np.int16)
-            nifti.write(stored, subject.scan.affine, temporary, source=None, labels=False)
-        write_segmentation(subject.truth, folder / "labels" / file)
-        _write_names(subject.truth.names, folder / "names.txt")
-
-
-def _write_names(names: Names, path: Path) -> None:
-    rows = zip(names.values[1:], names.foreground, strict=True)  # background goes without saying
-    with atomic_path(path) as temporary:
-        temporary.write_text("".join(f"{value}\t{name}\n" for value, name in rows), encoding="utf-8")
