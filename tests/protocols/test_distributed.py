@@ -100,6 +100,14 @@ def test_candi_has_one_atlas_82_without_labels_and_20_to_test():
     assert (bound.name, bound.queries) == ("83 labelled", fold.queries)
 
 
+def test_of_acdc_as_many_of_each_group_are_in_pool_and_test():
+    cases = tuple(f"patient{number:03d}_frame01" for number in range(1, 101))
+    (fold,) = of_patients(cases)
+    for chosen, of_each in ((fold.queries, 2), (fold.support, 14)):
+        groups = Counter((int(case[7:10]) - 1) // 20 for case in chosen)
+        assert groups == dict.fromkeys(range(5), of_each)
+
+
 def test_of_acdc_no_patient_is_in_pool_and_test():
     cases = tuple(f"patient{n:03d}_frame{frame}" for n in range(1, 101) for frame in ("01", "12"))
     (fold,) = of_patients(cases)

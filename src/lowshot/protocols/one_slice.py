@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from operator import itemgetter
 
 from lowshot.datasets.recipe import ELNET_SYNAPSE, RAW
 from lowshot.phantoms.study import Study
@@ -9,6 +10,9 @@ from lowshot.protocols.elnet import FIVE, LOSSES, MODULES, TRANSFORMS
 from lowshot.protocols.protocol import Distributed, Fold, Protocol, Published
 
 SEED = 0
+PATIENTS_IN_GROUP = 20
+"""ACDC's patients 1 to 20 have a dilated heart, the next 20 a thick one, then come infarcts, healthy hearts, and right
+ones that are ill."""
 TRAINED, VALIDATED, TESTED = 70, 20, 10
 TESTED_IN_SYNAPSE = (1, 2, 3, 4, 8, 22, 25, 29, 32, 35, 36, 38)
 """As TransUNet lists them, and others after it."""
@@ -16,11 +20,11 @@ ORGANS = ("spleen", "right kidney", "left kidney", "gallbladder", "liver", "stom
 
 
 def of_patients(cases: tuple[str, ...]) -> tuple[Fold, ...]:
-    """Patients, with all of their frames, are drawn with one stored seed, in the paper's proportion."""
+    """Patients, with all of their frames, are drawn with one stored seed, in the paper's proportion of every group."""
     patients = sorted({case.partition("_")[0] for case in cases})
     if len(patients) < 4:
         raise ValueError("needs 4 patients or more")
-    drawn = random.Random(SEED).sample(patients, len(patients))  # noqa: S311 (nothing to keep secret)
+    drawn = _mixed(random.Random(SEED).sample(patients, len(patients)))  # noqa: S311 (nothing to keep secret)
     tested = max(1, round(len(drawn) * TESTED / 100))
     trained = max(1, round(len(drawn) * TRAINED / 100))
 
@@ -29,6 +33,15 @@ def of_patients(cases: tuple[str, ...]) -> tuple[Fold, ...]:
 
     pool = frames(drawn[tested : tested + trained])
     return (Fold("one slice", pool, frames(drawn[:tested]), unlabelled=pool, one_slice=True),)
+
+
+def _mixed(patients: list[str]) -> list[str]:
+    """The groups spread evenly, so that the first ten of a hundred patients have two of each."""
+    groups: dict[int, list[str]] = {}
+    for patient in patients:
+        groups.setdefault((int(patient.removeprefix("patient")) - 1) // PATIENTS_IN_GROUP, []).append(patient)
+    places = [((at + 0.5) / len(group), patient) for group in groups.values() for at, patient in enumerate(group)]
+    return [patient for _, patient in sorted(places, key=itemgetter(0))]
 
 
 def listed(cases: tuple[str, ...]) -> tuple[Fold, ...]:
@@ -54,8 +67,8 @@ ACDC = Protocol(
     paper="elnet",
     dataset="acdc",
     differs=(
-        f"patients are drawn with seed {SEED}, in the paper's numbers (20 more are for validation, which nothing here "
-        "uses); the paper's lists are not public",
+        f"patients are drawn with seed {SEED}, in the paper's numbers and as many of each group (20 more are for "
+        "validation, which nothing here uses); the paper's lists are not public",
         "one exemplar for each of five seeds",
     ),
 )
