@@ -54,7 +54,7 @@ class ELNet:
 
     # What the network sees
     size: Pair = (224, 224)  # paper; every slice is stretched to it
-    crop: Literal["none", "foreground"] = "none"  # ours
+    crop: Literal["none", "foreground", "square"] = "none"  # ours
     intensity: str = "foreground-zscore"  # ours; the paper's window for CT: window:-125:275
 
     # Network
