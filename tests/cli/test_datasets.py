@@ -1,14 +1,15 @@
-import json
-
 from ball_files import write_ball_files
 from datasets.test_reader import exported
+from lowshot.datasets.export import export_nnunet
 from lowshot.datasets.table import DATASETS
+from lowshot.imaging.files import read_labelled
+from lowshot.imaging.names_file import read_names
 
 
 def test_every_data_set_is_listed_with_its_licence_and_where_it_comes_from(typed):
     done = typed("datasets", "--json")
-    assert list(done.json) == list(DATASETS)
-    assert all(each["licence"] and each["source"] for each in done.json.values())
+    assert list(done.json) == [*DATASETS, "plain", "nnunet", "table"]
+    assert all(done.json[name]["licence"] and done.json[name]["source"] for name in DATASETS)
 
 
 def test_a_folder_is_recognised_and_what_is_missing_is_told(typed, tmp_path):
@@ -22,18 +23,21 @@ def test_a_folder_is_recognised_and_what_is_missing_is_told(typed, tmp_path):
     assert "1 of 30 cases; 0001: no label map" in typed("datasets", tmp_path).out
 
 
-def test_the_plain_layout_and_nnunet_s_are_recognised(typed, tmp_path):
-    plain, raw = write_ball_files(tmp_path / "plain", count=2), tmp_path / "raw"
-    (raw / "labelsTr").mkdir(parents=True)
-    (raw / "imagesTr").mkdir()
-    described = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "ball": 1}, "file_ending": ".nii.gz"}
-    (raw / "dataset.json").write_text(json.dumps(described))
-    for name in ("s0", "s1"):
-        (raw / "imagesTr" / f"{name}_0000.nii.gz").write_bytes((plain / "images" / f"{name}.nii.gz").read_bytes())
-        (raw / "labelsTr" / f"{name}.nii.gz").write_bytes((plain / "labels" / f"{name}.nii.gz").read_bytes())
+def test_general_layouts_are_recognised(typed, tmp_path):
+    plain = write_ball_files(tmp_path / "plain", count=2)
+    names = read_names(plain / "names.txt")
+    balls = [
+        read_labelled(plain / "images" / file, plain / "labels" / file, names=names)
+        for file in ("s0.nii.gz", "s1.nii.gz")
+    ]
+    raw = tmp_path / "raw"
+    export_nnunet(balls, raw)
     seen = {"cases": ["s0", "s1"], "expected": None, "problems": []}
     assert typed("datasets", plain, "--json").json == {"plain": seen}
     assert typed("datasets", raw, "--json").json == {"nnunet": seen}
+    (plain / "cases.csv").write_text("image,labels\nimages/s1.nii.gz,labels/s1.nii.gz\n")
+    assert typed("datasets", plain, "--json").json == {"table": seen | {"cases": ["s1"]}}
+    (plain / "cases.csv").unlink()
     (plain / "labels" / "s1.nii.gz").unlink()
     (problem,) = typed("datasets", plain, "--json").json["plain"]["problems"]
     assert "expected a label map for every scan" in problem

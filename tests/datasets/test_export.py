@@ -1,5 +1,6 @@
 """What is written, read by libraries that know nothing of us; phantoms under a data set's names."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,10 +10,12 @@ import SimpleITK
 import torch
 
 from datasets.test_reader import AFFINE, SHAPE, exported, subject
-from lowshot.datasets.export import export
+from lowshot.datasets.export import export, export_nnunet
 from lowshot.datasets.reader import find_cases, read_case
 from lowshot.datasets.table import DATASETS
 from lowshot.errors import SettingsError
+from lowshot.inputs.base_files import base_files
+from lowshot.inputs.task_files import TaskFiles, read_task
 from lowshot.phantoms import brain_mr
 
 LPS = np.diag([-1.0, -1.0, 1.0])
@@ -68,3 +71,27 @@ def test_structures_of_a_phantom_that_a_data_set_divides_otherwise_are_put_toget
 def test_a_layout_that_is_not_known_is_refused(tmp_path):
     with pytest.raises(SettingsError, match="no layout named 'mine'; there are: chaos-mr"):
         export(replace(DATASETS["chaos-mr"], name="mine"), [], tmp_path)
+
+
+def test_a_study_written_for_nnunet_is_read_as_it_was(tmp_path):
+    channels, subjects = ("T1", "FLAIR"), []
+    for seed in range(2):
+        one = subject(DATASETS["mrbrains18"], seed)
+        both = torch.cat([one.scan.voxels, -one.scan.voxels])
+        subjects.append(replace(one, scan=replace(one.scan, voxels=both, channels=channels)))
+    export_nnunet(subjects, tmp_path)
+    base = base_files(tmp_path)
+    assert [row.scan.name for row in base.rows] == ["case-0", "case-1"]
+    for ours, read in zip(subjects, read_task(TaskFiles([], base=base)).base, strict=True):
+        assert read.scan.channels == channels
+        assert read.scan.voxels.equal(ours.scan.voxels)
+        assert read.truth.names == ours.truth.names
+        assert read.truth.labels.equal(ours.truth.labels)
+    content = json.loads((tmp_path / "dataset.json").read_text())
+    assert content["channel_names"] == {"0": "T1", "1": "FLAIR"}
+    assert content["numTraining"] == 2
+
+
+def test_no_subjects_are_no_data_set_of_nnunets(tmp_path):
+    with pytest.raises(SettingsError, match="at least one subject"):
+        export_nnunet([], tmp_path)

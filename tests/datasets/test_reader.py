@@ -1,5 +1,6 @@
 """Every data set: written as it is distributed, found, read; and copies that are damaged."""
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -140,8 +141,6 @@ def test_another_orientation_comes_out_right(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "error", "message"),
     [
-        (lambda image, label: image.unlink(), UnreadableFile, "evenly spaced slices"),
-        (lambda image, label: label.unlink(), GridMismatch, "without a partner: 3"),
         (lambda image, label: Image.new("L", (9, 9)).save(label), GridMismatch, "of 7 × 6 pixels, got 9 × 9"),
         (lambda image, label: Image.new("L", (7, 6), 100).save(label), UnknownLabel, "value 100 is none of CHAOS"),
         (lambda image, label: image.write_bytes(image.read_bytes()[:-20]), UnreadableFile, "IMG-0002-00003"),
@@ -155,6 +154,34 @@ def test_a_damaged_slice_is_one_clear_message(damage, error, message, tmp_path):
     (files,) = find_cases(dataset, tmp_path).cases.values()
     with pytest.raises(error, match=message):
         read_case(dataset, files)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda image, label: image.unlink(), "each of 4 images, got 5; without a partner: 3"),
+        (lambda image, label: label.unlink(), "each of 5 images, got 4; without a partner: 3"),
+        (lambda image, label: label.rename(label.with_name("slice.png")), "slice.png: expected a number in its name"),
+        (
+            lambda image, label: shutil.copy(image, image.with_name("IMG-0009-00003.dcm")),
+            "numbers that occur twice|got 5",
+        ),
+    ],
+)
+def test_a_slice_without_its_partner_is_told_before_anything_is_read(damage, message, tmp_path):
+    dataset, _, files = chaos(tmp_path)
+    (folder,) = files.images.values()
+    damage(folder / "IMG-0002-00003.dcm", files.labels[2])
+    found = find_cases(dataset, tmp_path)
+    assert not found.cases
+    assert re.search(message, found.problems["1"])
+
+
+def test_slices_that_changed_since_they_were_found_are_refused(tmp_path):
+    dataset, _, files = chaos(tmp_path)
+    files.labels[2].unlink()
+    with pytest.raises(GridMismatch, match="without a partner: 3"):
+        read_case(dataset, replace(files, labels=files.labels[:2] + files.labels[3:]))
 
 
 def moved(image):

@@ -18,7 +18,7 @@ from lowshot.imaging.names_file import read_names
 from lowshot.imaging.scan import LabelledScan
 from lowshot.inputs.digests import digest
 from lowshot.inputs.scan_files import ScanFiles
-from lowshot.inputs.table import Row, read_table
+from lowshot.inputs.table import TABLE, Row, read_table
 from lowshot.inputs.task_files import ReadWhenAsked, TaskFiles, read_labelled_row, read_task
 from lowshot.inputs.words import scan_files
 from lowshot.phantoms.study import Study
@@ -45,7 +45,7 @@ class Cases:
     @cached_property
     def _rows(self) -> list[Row] | None:
         """Where a table says which files are a case, as of several channels; None: folders do."""
-        table = self.folder / "cases.csv"
+        table = self.folder / TABLE
         return read_table(table) if table.exists() else None
 
     @cached_property

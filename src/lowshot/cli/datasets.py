@@ -9,6 +9,13 @@ from lowshot.cli.options import AsJson
 from lowshot.cli.terminal import Terminal
 from lowshot.errors import InputError
 
+GENERAL = {
+    "plain": "images/CASE and labels/CASE with names.txt, in any format",
+    "nnunet": "nnU-Net's raw data set: dataset.json, imagesTr/CASE_0000, labelsTr/CASE",
+    "table": "cases.csv, which lists the files of each case",
+}
+"""Layouts that say by themselves what they hold."""
+
 Folder = Annotated[Path | None, typer.Argument(help="A folder that may hold some of them, at any depth.")]
 
 
@@ -30,8 +37,12 @@ def datasets(*, path: Folder = None, as_json: AsJson = False) -> None:
             for name, each in DATASETS.items()
         }
         columns = tuple(Column(heading, numeric=False) for heading in ("name", "what", "licence", "where to get it"))
-        rows = tuple((name, f"{d.title}; {d.modality}", d.licence, d.source) for name, d in DATASETS.items())
-        terminal.result(listed, Table(columns, rows, "Public data sets whose layouts are known"))
+        rows = [(name, f"{d.title}; {d.modality}", d.licence, d.source) for name, d in DATASETS.items()]
+        rows += [(name, layout, "yours", "your own scans") for name, layout in GENERAL.items()]
+        terminal.result(
+            listed | {name: {"title": layout} for name, layout in GENERAL.items()},
+            Table(columns, tuple(rows), "Public data sets, and general layouts, that are known"),
+        )
         return
 
     from lowshot.datasets.reader import find_cases
@@ -58,14 +69,18 @@ def datasets(*, path: Folder = None, as_json: AsJson = False) -> None:
 def _general(path: Path) -> list[tuple[str, list[str], list[str]]]:
     """Layout, cases and problems, where the folder itself is in one that says by itself what it holds."""
     from lowshot.inputs.base_files import DATASET, base_files
+    from lowshot.inputs.table import TABLE
 
-    if (path / DATASET).is_file():
+    read = path
+    if (path / TABLE).is_file():
+        layout, read = "table", path / TABLE
+    elif (path / DATASET).is_file():
         layout = "nnunet"
     elif (path / "images").is_dir() and (path / "labels").is_dir():
         layout = "plain"
     else:
         return []
     try:
-        return [(layout, [row.scan.name for row in base_files(path).rows], [])]
+        return [(layout, [row.scan.name for row in base_files(read).rows], [])]
     except InputError as error:
         return [(layout, [], [str(error)])]

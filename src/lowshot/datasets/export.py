@@ -1,5 +1,6 @@
 """Writing subjects as a data set is distributed: phantoms in the layout of real scans, DICOM included."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,35 @@ def export(dataset: Dataset, subjects: Iterable[LabelledScan], folder: Path) -> 
             _write_image(subject.scan, at, [folder / path.format(n=n, k=k + 1) for k in slices], dataset)
         values = _values(dataset, subject.truth)
         _write_labels(dataset, subject.truth, values, [folder / place.labels.format(n=n, k=k + 1) for k in slices])
+
+
+def export_nnunet(subjects: Iterable[LabelledScan], folder: Path) -> None:
+    """Write subjects as a raw data set of nnU-Net's, which says in ``dataset.json`` what it holds.
+
+    All have the channels and the names of the first.
+
+    Raises:
+        SettingsError: there are none.
+        OutputError: full disk, no permission.
+    """
+    first, count = None, 0
+    for count, subject in enumerate(subjects, start=1):  # noqa: B007 (how many there were)
+        first = first or subject
+        scan = subject.scan
+        for k in range(len(scan.channels)):
+            write_volume(scan.voxels[k][None], scan.affine, folder / "imagesTr" / f"{scan.name}_{k:04d}.nii.gz")
+        write_segmentation(subject.truth, folder / "labelsTr" / f"{scan.name}.nii.gz")
+    if first is None:
+        raise SettingsError("a data set of nnU-Net's: expected at least one subject")
+    names = first.truth.names
+    content = {
+        "channel_names": {str(k): channel for k, channel in enumerate(first.scan.channels)},
+        "labels": dict(zip(names.names, names.values, strict=True)),
+        "numTraining": count,
+        "file_ending": ".nii.gz",
+    }
+    with atomic_path(folder / "dataset.json") as temporary:
+        temporary.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
 def _values(dataset: Dataset, truth: Segmentation) -> npt.NDArray[np.int64]:

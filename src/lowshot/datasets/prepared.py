@@ -29,6 +29,7 @@ from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
 from lowshot.inputs.digests import digest
+from lowshot.inputs.table import TABLE
 from lowshot.progress import Progress
 
 UNKNOWN = 255
@@ -55,7 +56,7 @@ def prepared_cases(found: Found, recipe: Recipe, cache: Path, progress: Progress
                 rows.append(_write(prepare(read_case(found.dataset, files), recipe), case, folder))
                 task.advance()
         _write_text(folder / "names.txt", _table(Names.of(dict(found.dataset.structures))))
-        _write_text(folder / "cases.csv", _csv(rows))
+        _write_text(folder / TABLE, _csv(rows))
         _write_text(folder / "complete", repr(recipe))
     return folder
 

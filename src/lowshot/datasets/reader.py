@@ -130,14 +130,11 @@ def _is_series(files: CaseFiles) -> bool:
 def _stacked(files: CaseFiles, scan: Scan) -> npt.NDArray[np.int64]:
     """Label slices, each laid where the DICOM file of its number lies: no order of names is trusted."""
     folder = next(iter(files.images.values()))
-    series = [_number(path) for path in dicom.files_in_order(folder)]
+    ordered = dicom.files_in_order(folder)
+    if problem := _unpaired(ordered, files.labels):
+        raise GridMismatch(f"{folder}: {problem}")
+    series = [_number(path) for path in ordered]
     numbered = {_number(path): path for path in files.labels}
-    if sorted(series) != sorted(numbered) or len(numbered) != len(files.labels):
-        missing = sorted(set(series) - set(numbered)) or sorted(set(numbered) - set(series))
-        raise GridMismatch(
-            f"{folder}: expected one label slice for each of {len(series)} images, got {len(files.labels)}; without a "
-            f"partner: {', '.join(map(str, missing[:5])) or 'numbers that occur twice'}"
-        )
     slices = []
     for number in series:
         labels, _ = read_labels(numbered[number])
@@ -146,6 +143,21 @@ def _stacked(files: CaseFiles, scan: Scan) -> npt.NDArray[np.int64]:
             raise GridMismatch(f"{numbered[number]}: expected a label slice of {wanted} pixels, got {got}")
         slices.append(labels.names.decode(labels.labels.numpy())[..., 0])
     return np.stack(slices, axis=-1)
+
+
+def _unpaired(images: Sequence[Path], labels: Sequence[Path]) -> str:
+    """What is wrong with slices that are to be paired by the numbers in their names; "" if nothing is."""
+    try:
+        ours, theirs = sorted(map(_number, images)), sorted(map(_number, labels))
+    except InputError as error:
+        return str(error)
+    if ours == theirs and len(set(ours)) == len(ours):
+        return ""
+    missing = sorted(set(ours) - set(theirs)) or sorted(set(theirs) - set(ours))
+    return (
+        f"expected one label slice for each of {len(ours)} images, got {len(theirs)}; without a partner: "
+        f"{', '.join(map(str, missing[:5])) or 'numbers that occur twice'}"
+    )
 
 
 def _problem(dataset: Dataset, case: str, images: Mapping[str, Sequence[Path]], labels: Sequence[Path]) -> str | None:
@@ -158,10 +170,15 @@ def _problem(dataset: Dataset, case: str, images: Mapping[str, Sequence[Path]], 
             return f"there twice: {places[0]} and {places[1]}"
     if not labels:
         return None if re.fullmatch(dataset.empty, case) else "no label map"
+    return _problem_of_labels(next(iter(images.values())), labels)
+
+
+def _problem_of_labels(image: Sequence[Path], labels: Sequence[Path]) -> str | None:
     if len({path.parent for path in labels}) > 1:
         return f"label maps in two places: {labels[0].parent} and {labels[-1].parent}"
-    series = next(iter(images.values()))[0].suffix.lower() == ".dcm"
-    if len(labels) > 1 and not series and {path.suffix.lower() for path in labels} != {".png"}:
+    if image[0].suffix.lower() == ".dcm":
+        return _unpaired(image, labels) or None
+    if len(labels) > 1 and {path.suffix.lower() for path in labels} != {".png"}:
         return f"two label maps: {labels[0]} and {labels[1]}"
     return None
 

@@ -21,6 +21,8 @@ from lowshot.imaging.names import is_legible
 from lowshot.imaging.stored import require_file
 from lowshot.inputs.scan_files import ScanFiles
 
+TABLE = "cases.csv"
+"""What such a file is called where a folder is given."""
 RESERVED = ("image", "name", "labels", "annotated_slice", "annotated")
 _TYPO = 0.8
 """How alike (0 to 1) a heading without an image column has to be to one of these to be taken for a typing error."""
