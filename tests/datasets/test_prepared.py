@@ -61,6 +61,14 @@ def test_the_crop_goes_with_the_body_and_not_with_the_grid():
     assert int(made.truth.labels.sum()) == int(ball(shape=(60, 36, 12), centre=(50, 18, 6)).truth.labels.sum())
 
 
+def test_what_is_resized_is_the_box_around_the_body():
+    ours = ball(shape=(60, 36, 12), centre=(40, 18, 6))
+    made = prepare(ours, Recipe(crop_to_body=True, resize=(48, 48, 24)))
+    assert made.scan.voxels.shape[1:] == (48, 48, 24)
+    assert np.allclose(centre_mm(made), centre_mm(ours), atol=0.5)
+    assert made.scan.grid.spacing[0] < 60 * 2 / 48 / 1.5
+
+
 def test_slices_that_are_all_border_are_refused():
     with pytest.raises(InputError, match=r"ball: expected slices of more than 64 pixels.*got 40 × 36"):
         prepare(ball(), ALPNET_SYNAPSE)

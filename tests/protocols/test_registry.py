@@ -76,3 +76,22 @@ def test_a_method_of_the_catalogue_is_a_row_as_it_is():
 def test_a_pool_that_holds_queries_is_transductive():
     assert Fold("f", ("a",), ("b",), ("b", "c")).transductive
     assert not Fold("f", ("a",), ("b",), ("c",)).transductive
+
+
+@pytest.mark.parametrize(
+    ("protocol", "row", "asked", "preset"),
+    [
+        ("btcv-one-shot", "mre-net", "paper", "paper-btcv"),
+        ("btcv-one-shot", "mre-net", "compact", "compact"),
+        ("btcv-one-shot", "ants SyN", "paper", "paper"),
+        ("busi-images", "mre-net", "paper", "paper-ultrasound"),
+        ("breast-ultrasound", "mre-net", "compact", "compact-ultrasound"),
+        ("synapse-one-slice", "elnet", "paper", "paper-synapse"),
+        ("gcn-de-five-folds-ct", "gcn-de", "paper", "paper-synapse"),
+        ("gcn-de-five-folds", "gcn-de", "paper", "paper"),
+        ("cardiac-one-slice", "elnet beyond the paper", "compact", "compact-taught"),
+    ],
+)
+def test_a_row_gets_the_form_of_a_preset_that_its_images_need(protocol, row, asked, preset):
+    chosen = PROTOCOLS[protocol]
+    assert chosen.preset_of(chosen.systems[row], asked) == preset

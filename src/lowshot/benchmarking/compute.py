@@ -49,7 +49,7 @@ class Machine:
 
 def request_of(cell: Cell, cases: Cases, how: Machine) -> Record:
     """What must be the same for a cell to go on, or to count as finished."""
-    preset = cell.system.preset or how.preset
+    preset = cell.protocol.preset_of(cell.system, how.preset)
     settings = catalogue.settings(cell.system.method, preset, cell.system.settings)
     system = cell.system
     chosen = {"options": dict(system.options), "model_of": system.model_of, "granted": system.granted}

@@ -87,7 +87,8 @@ def _is_present(protocol: Protocol, record: Record, preset: str) -> bool:
     try:
         fold = protocol.fold(record["fold"]["name"])
         system = protocol.chosen((record["system"],))[record["system"]]
-        settings = catalogue.settings(system.method, system.preset or preset, system.settings)
+        preset = protocol.preset_of(system, preset)
+        settings = catalogue.settings(system.method, preset, system.settings)
         if all_settings(record["method"], record["settings"]) != all_settings(system.method, settings):
             return False
     except SettingsError:
@@ -95,7 +96,7 @@ def _is_present(protocol: Protocol, record: Record, preset: str) -> bool:
     chosen = (record.get("options", {}), record.get("model_of"), record.get("granted", False))
     made = (record["method"], record["preset"], record["fold"], *chosen)
     wanted = (as_json(system.options), system.model_of, system.granted)
-    return made == (system.method, system.preset or preset, plain_fold(fold), *wanted)
+    return made == (system.method, preset, plain_fold(fold), *wanted)
 
 
 def all_settings(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:

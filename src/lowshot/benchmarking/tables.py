@@ -169,7 +169,7 @@ def _published(
 def is_as_compared(protocol: Protocol, record: Record) -> bool:
     """Whether a cell has the preset for which its published row was chosen."""
     system = protocol.systems.get(record["system"])
-    wanted = protocol.preset if system is None or system.preset is None else system.preset
+    wanted = protocol.preset if system is None else protocol.preset_of(system, protocol.preset)
     return bool(record["preset"] == wanted)
 
 

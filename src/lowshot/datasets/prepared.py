@@ -81,7 +81,8 @@ def prepare(labelled: LabelledScan, recipe: Recipe) -> LabelledScan:
                 f"got {i} × {j}; prepare the data set as it is distributed, not a copy of fewer pixels"
             )
         labelled = _box(labelled, (slice(cut, i - cut), slice(cut, j - cut), slice(None)))
-    labelled = _moved(labelled, Preparation(None, recipe.spacing_mm, "none", "none", recipe.resize))
+    crop = "foreground" if recipe.crop_to_body else "none"
+    labelled = _moved(labelled, Preparation(None, recipe.spacing_mm, crop, "none", recipe.resize))
     if recipe.size is None:
         return labelled
     if recipe.around_body:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """In this order: intensities are cut, the border is cut, the rest is resampled, then cropped or padded."""
+    """In this order: intensities are cut, borders are cut, the rest is resampled, then cropped or padded."""
 
     cut_top: float = 0.0
     """Share of a scan's brightest voxels that get the value of the next."""
@@ -16,6 +16,8 @@ class Recipe:
     """Lowest and highest intensity."""
     border: int = 0
     """Pixels that are cut from each side of a slice."""
+    crop_to_body: bool = False
+    """Whether what lies more than 5 mm outside of the box around the body is cut away."""
     spacing_mm: tuple[float, float, float] | None = None
     resize: tuple[int, int, int | None] | None = None
     """Voxels to which a scan is brought, whatever their spacing, in place of ``spacing_mm``; None: as many slices as it
@@ -32,5 +34,6 @@ ALPNET_SYNAPSE = Recipe(clip=(-125.0, 275.0), border=32, resize=(256, 256, None)
 ALPNET_CARDIAC = Recipe(cut_top=0.005, spacing_mm=(1.25, 1.25, 7.99), size=(256, 256, None))  # code; the cut: ours
 LT_NET = Recipe(size=(160, 160, 128), around_body=True)  # paper
 MRE_NET_BRAINS = Recipe(size=(216, 216, None))  # paper
-MRE_NET_BTCV = Recipe(clip=(-210.0, 290.0), resize=(324, 396, 72))  # paper, without its crop of each scan
+# paper, which prints height, width and depth; the crop is ours, in place of a table of boxes
+MRE_NET_BTCV = Recipe(clip=(-210.0, 290.0), crop_to_body=True, resize=(396, 324, 72))
 ELNET_SYNAPSE = Recipe(clip=(-125.0, 275.0))  # code (MT-UNet)

@@ -61,11 +61,12 @@ ONE_SHOT = Protocol(
     reference="mre-net",
     study=Study(anatomy="abdomen-ct", shape=(64, 56, 48), subjects=13, variation=0.5, structures=ORGANS),
     preset="paper",
+    variant="btcv",
     paper="mre-net",
     dataset="btcv",
     differs=(
         f"the seven scans are drawn with seed {SEED} among those that are there; the paper's, of 27, are not known",
-        "scans are resized as a whole; the paper first cuts each to the box that DenseVNet's authors published",
+        "each scan is cut to the box around the body; in the paper to one that DenseVNet's authors published",
         "spread: over the seven folds in the overview, as in the paper",
     ),
 )

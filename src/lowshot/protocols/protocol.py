@@ -119,6 +119,8 @@ class Protocol:
     study: Study | None = None
     """A phantom study that stands in where no data is given; None: real scans are needed."""
     preset: str = "compact"
+    variant: str = ""
+    """Which form of a preset its images need: "btcv" makes "paper" "paper-btcv", of methods that have that."""
     steps: int | None = None
     """Of every training, so that rows are compared at equal steps; None: the method's own."""
     minutes: float | None = None
@@ -153,6 +155,15 @@ class Protocol:
                 )
             found[name] = self.systems.get(name) or System(method=name)
         return found
+
+    def preset_of(self, system: System, asked: str) -> str:
+        """The preset of a row, where this one is asked for."""
+        from lowshot import catalogue
+
+        if system.preset is not None:
+            return system.preset
+        form = f"{asked}-{self.variant}"
+        return form if self.variant and form in catalogue.presets(system.method) else asked
 
     def fold(self, name: str) -> Fold:
         """The fold of this name.

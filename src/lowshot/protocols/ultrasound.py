@@ -39,6 +39,7 @@ ULTRASOUND = Protocol(
     },
     reference="mre-net",
     layout=Layout(structures={255: "lesion"}),
+    variant="ultrasound",
     minutes=3.0,
     measures=("dice", "radial_error", "true_positive_ratio", "false_positive_ratio"),
     paper="mre-net",

@@ -57,6 +57,17 @@ COMPACT_EMBEDDING = {
     "mixer_width": 32,
 }
 
+# Ours: whole images as in the paper, and two halvings more, so that a lesion of any size is seen at once.
+COMPACT_ULTRASOUND = {
+    **{
+        key: PAPER_ULTRASOUND[key]
+        for key in ("dimensions", "orientation", "crop", "resize", "patch", "margin", "batch")
+    },
+    "widths": (16, 32, 48, 64, 96),
+    "convolutions": (2, 2, 2, 2, 2),
+    "strides": ((2, 2, 1), (2, 2, 1), (2, 2, 1), (2, 2, 1)),
+}
+
 # The published U-Net: 20,000 iterations of 64 patches. The table seems to apply MRE-Net's decay every 1,500, which
 # would freeze it; decay at 50 % and 75 % is ours.
 UNET_TRAINING = {"batch": 64, "steps": 20_000, "decay_at": (0.5, 0.75)}
@@ -66,6 +77,7 @@ MRE_NET = {
     "paper-btcv": PAPER_BTCV,
     "paper-ultrasound": PAPER_ULTRASOUND,
     "compact": COMPACT_DATA | COMPACT_EMBEDDING,
+    "compact-ultrasound": COMPACT_DATA | COMPACT_EMBEDDING | COMPACT_ULTRASOUND,
 }
 
 UNET = {
