@@ -58,11 +58,7 @@ COMPACT_EMBEDDING = {
 }
 
 # Ours: whole images as in the paper, and two halvings more, so that a lesion of any size is seen at once.
-COMPACT_ULTRASOUND = {
-    **{
-        key: PAPER_ULTRASOUND[key]
-        for key in ("dimensions", "orientation", "crop", "resize", "patch", "margin", "batch")
-    },
+COMPACT_ULTRASOUND = PAPER_ULTRASOUND | {
     "widths": (16, 32, 48, 64, 96),
     "convolutions": (2, 2, 2, 2, 2),
     "strides": ((2, 2, 1), (2, 2, 1), (2, 2, 1), (2, 2, 1)),
