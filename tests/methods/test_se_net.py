@@ -7,7 +7,7 @@ import torch
 from contract.studies import BASE, NAMES, TASKS, subject
 from lowshot import catalogue
 from lowshot.errors import SettingsError
-from lowshot.fewshot.episodes import Episode
+from lowshot.fewshot.episodes import Episode, draw_structures
 from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel
 from lowshot.losses.binary import binary_cross_entropy
 from lowshot.losses.binary_dice import binary_dice
@@ -92,6 +92,19 @@ def test_of_one_scan_every_structure_takes_its_turn_and_both_slices_are_its_own(
     assert {structure for structure, *_ in drawn} == {1, 2, 3}
     assert {scan for _, scan, _ in drawn} == {0, 1}
     assert all(query == support for _, query, support in drawn)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_in_a_share_of_the_steps_supervoxels_are_learned_from(monkeypatch, share):
+    annotated = []
+
+    def spy(*given):
+        annotated.append(given)
+        return draw_structures(*given)
+
+    monkeypatch.setattr(se_net, "draw_structures", spy)
+    SENet(**TINY, region_share=share).fit(TASKS["base alone"], run(16))
+    assert {0.0: len(annotated) == 16, 0.5: 2 < len(annotated) < 14, 1.0: not annotated}[share]
 
 
 @pytest.mark.parametrize("link", ["gate", "concatenate", "weights"])

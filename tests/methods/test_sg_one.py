@@ -82,7 +82,7 @@ def test_published_the_branch_has_128_channels_and_learns_at_four_rates():
 
 
 def test_it_learns_and_is_restored_from_its_state():
-    method = SGOne(**TINY, optimiser="adamw", learning_rate=1e-2)
+    method = SGOne(**TINY, region_share=0.5, background_weight=0.1, optimiser="adamw", learning_rate=1e-2)
     state = method.fit(TASKS["base alone"], run()).state()
     restored = method.restore(state._replace(header=json.loads(json.dumps(state.header))))
     assert all(torch.equal(restored.state().tensors[name], value) for name, value in state.tensors.items())

@@ -35,14 +35,14 @@ from lowshot.training.teacher import MeanTeacher
 from lowshot.transforms.levels import AUGMENTATION, Level
 from lowshot.transforms.slices import Slices, annotated_slices, pool_of, together, unlabelled
 from lowshot.transforms.support import annotated_structures
-from lowshot.transforms.synthesis import Synthesis, backgrounds_of, synthesise
+from lowshot.transforms.synthesis import SPATIAL, Synthesis, backgrounds_of, synthesise
 
 Pair = tuple[int, int]
 NetworkName = Literal["mt-unet", "unet"]
 POSITIVE = ("size", "stem", "widths", "exemplars", "temperature", "steps", "learning_rate", "taught_rate")
 NOT_NEGATIVE = (
     *("exemplar_loss", "synthetic_loss", "pseudo_loss", "contrast", "second_contrast", "weight_decay"),
-    *("synthetic", "pseudo_labelled", "rounds", "level", "neighbours"),
+    *("turns", "synthetic", "pseudo_labelled", "rounds", "level", "neighbours"),
 )
 SHARES = ("dice_share", "black_backgrounds", "own_backgrounds", "confidence", "teacher_momentum", "first_share")
 MOST_PIXELS, MOST_LEVELS = 4096**2, 8
@@ -68,6 +68,7 @@ class ELNet:
     background_intensity: bool = True
     background_geometry: bool = True
     black_backgrounds: float = 0.5  # ours: share of black ones; the others are the first and last slices of the pool
+    turns: float = 25.0  # ours: degrees to which structures and backgrounds are turned, either way
     own_backgrounds: float = 0.0  # ours: share of the exemplar's own slice, its structures filled in from around
 
     # Weights of the losses; 0 switches a term off
@@ -90,6 +91,7 @@ class ELNet:
     confidence: float = 0.0  # ours: least probability of a pseudo-label that is learned from
     teacher: bool = False  # ours: pseudo-labels come from a mean teacher, anew in every step
     teacher_momentum: float = 0.99  # ours
+    one_piece: bool = False  # ours: of what a teacher finds in a slice the largest piece of each structure alone
     neighbours: float = 0.0  # ours: weight of neighbouring slices of the pool being labelled alike
     rounds: int = 1  # ours: of pseudo-labels and a network that learns from them
     first_share: float = 0.5  # ours: part of the training that the first network gets
@@ -243,6 +245,7 @@ class ELNet:
             temperature=self.temperature,
             level=self.level,
             confidence=self.confidence,
+            one_piece=self.one_piece,
             neighbours=self.neighbours,
         )
 
@@ -263,6 +266,7 @@ class ELNet:
             background_geometry=self.background_geometry,
             black=self.black_backgrounds,
             own=self.own_backgrounds,
+            spatial=replace(SPATIAL, rotation_degrees=self.turns),
         )
 
     def _preparation(self) -> Preparation:
