@@ -64,7 +64,7 @@ GRANTED = (
 SCRATCH = (
     "no pretrained backbone; the preset compact (128×128, narrow networks, strong augmentation) on a CPU; in it all "
     "but PANet and AAS-DCL learn from supervoxels of the base's images in half of the steps or more, as only "
-    "SSL-ALPNet, ADNet and RP-Net do in their papers: with three structures' labels alone, SE-Net and its kin find just these"
+    "SSL-ALPNet, ADNet and RP-Net do in their papers: with labels of three structures alone SE-Net finds these"
 )
 SETTING_1 = "setting 1: the new organ may be seen in slices of the base, as background"
 
