@@ -7,11 +7,11 @@ import torch
 from contract.studies import BASE, NAMES, TASKS, subject
 from lowshot import catalogue
 from lowshot.errors import SettingsError
+from lowshot.fewshot import mixture
 from lowshot.fewshot.episodes import Episode, draw_structures
 from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel
 from lowshot.losses.binary import binary_cross_entropy
 from lowshot.losses.binary_dice import binary_dice
-from lowshot.methods import se_net
 from lowshot.methods.se_net import SENet
 from lowshot.methods.two_arm_presets import SE_NET, SSE_ONE_SCAN
 from lowshot.nn.two_arm import ConcatenatedArms, GatedArms, RegressedClassifier
@@ -86,8 +86,8 @@ def test_of_one_scan_every_structure_takes_its_turn_and_both_slices_are_its_own(
             drawn.append((structure, int(shown.base.scan[query]), *shown.base.scan[support].tolist()))
         return draw(shown, sampling, run, step, generator)
 
-    draw = se_net.draw_structures
-    monkeypatch.setattr(se_net, "draw_structures", spy)
+    draw = mixture.draw_structures
+    monkeypatch.setattr(mixture, "draw_structures", spy)
     SENet(**TINY, learns_from="support").fit(TASKS["two shots"], run(12))
     assert {structure for structure, *_ in drawn} == {1, 2, 3}
     assert {scan for _, scan, _ in drawn} == {0, 1}
@@ -102,7 +102,7 @@ def test_in_a_share_of_the_steps_supervoxels_are_learned_from(monkeypatch, share
         annotated.append(given)
         return draw_structures(*given)
 
-    monkeypatch.setattr(se_net, "draw_structures", spy)
+    monkeypatch.setattr(mixture, "draw_structures", spy)
     SENet(**TINY, region_share=share).fit(TASKS["base alone"], run(16))
     assert {0.0: len(annotated) == 16, 0.5: 2 < len(annotated) < 14, 1.0: not annotated}[share]
 

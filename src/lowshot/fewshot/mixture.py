@@ -12,7 +12,7 @@ import torch
 from torch import Generator
 
 from lowshot.fewshot.base_slices import Base
-from lowshot.fewshot.episodes import Episode, Sampling
+from lowshot.fewshot.episodes import Episode, Sampling, Shown, draw_structures
 from lowshot.fewshot.pseudo_labels import PseudoSampling, draw_regions, supervoxel_labels
 from lowshot.training.run import Run
 
@@ -37,6 +37,10 @@ class Regions:
         labels = supervoxel_labels(base, self.least_voxels, self.least_pixels, run)
         either = PseudoSampling(sampling.tasks, sampling.augmentation, "either")
         return mixed(annotated, partial(draw_regions, labels, either, run), self.share)
+
+    def beside_structures(self, shown: Shown, sampling: Sampling, run: Run) -> Draw:
+        """The usual episodes about annotated structures, and regions beside them."""
+        return self.beside(partial(draw_structures, shown, sampling, run), sampling, shown.base, run)
 
 
 def mixed(annotated: Draw, regions: Draw, share: float) -> Draw:

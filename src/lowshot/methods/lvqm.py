@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from lowshot.contract import State
 from lowshot.errors import SettingsError
 from lowshot.fewshot.base_slices import Base, problems_of_base, read_base
-from lowshot.fewshot.episodes import Episode, Sampling, Shown, draw_structures
+from lowshot.fewshot.episodes import Episode, Sampling, Shown
 from lowshot.fewshot.mixture import Draw, Regions
 from lowshot.fewshot.pairing import PairingOptions
 from lowshot.imaging.preparation import Preparation
@@ -151,10 +151,8 @@ class LVQM:
         return Preparation("in-plane", None, self.crop, self.intensity, (*self.size, None))
 
     def _draw(self, base: Base, run: Run) -> Draw:
-        sampling = Sampling(self.tasks, 1, self.augmentation)
-        annotated = partial(draw_structures, Shown(base, self.least_share), sampling, run)
         regions = Regions(self.region_share, self.least_voxels, self.least_pixels)
-        return regions.beside(annotated, sampling, base, run)
+        return regions.beside_structures(Shown(base, self.least_share), Sampling(self.tasks, 1, self.augmentation), run)
 
     def _network(self, channels: int) -> "QuantisingNetwork":
         quantiser = Quantiser(self.window, self.square_share, self.codes, self.residual_codes, self.settling)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lowshot.contract import State
 from lowshot.errors import SettingsError
 from lowshot.fewshot.base_slices import problems_of_base, read_base
-from lowshot.fewshot.episodes import Episode, Sampling, Shown, draw_structures
+from lowshot.fewshot.episodes import Episode, Sampling, Shown
 from lowshot.fewshot.mixture import Draw, Regions
 from lowshot.fewshot.pairing import PairingOptions
 from lowshot.imaging.preparation import Preparation
@@ -117,7 +117,7 @@ class SENet:
     def _draw(self, shown: Shown, run: Run) -> Draw:
         sampling = Sampling(tasks=self.batch, augmentation=self.augmentation)
         regions = Regions(self.region_share, self.least_voxels, self.least_pixels)
-        return regions.beside(partial(draw_structures, shown, sampling, run), sampling, shown.base, run)
+        return regions.beside_structures(shown, sampling, run)
 
     def _network(self, channels: int) -> nn.Module:
         return NETWORKS[self.link](channels, self.widths, self.kernel)

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 from lowshot.contract import State
 from lowshot.fewshot.base_slices import problems_of_base, read_base
-from lowshot.fewshot.episodes import Sampling, Shown, draw_structures
+from lowshot.fewshot.episodes import Sampling, Shown
 from lowshot.fewshot.mixture import Draw, Regions
 from lowshot.fewshot.pairing import PairingOptions
 from lowshot.imaging.preparation import Preparation
@@ -149,9 +149,8 @@ class APSCL:
     def _draw(self, shown: Shown, run: Run) -> Draw:
         """Pairs of slices for some structures; in a share of the steps, pairs that show one supervoxel each."""
         sampling = Sampling(self.pairs, self.shots, self.augmentation)
-        annotated = partial(draw_structures, shown, sampling, run)
         regions = Regions(self.region_share, self.least_voxels, self.least_pixels)
-        return regions.beside(annotated, sampling, shown.base, run)
+        return regions.beside_structures(shown, sampling, run)
 
     def _network(self, channels: int) -> APSCLNetwork:
         on, f = self.enhancement, self.features
