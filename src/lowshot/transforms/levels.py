@@ -34,17 +34,18 @@ AUGMENTATION: dict[Level, Augmentation] = {
         ),
         IntensityRanges(contrast=0.25, brightness=0.25, gamma=0.4, bias=0.2, noise=0.1, blur_voxels=0.7),
     ),
-    # Ours: the same and more, for one slice that has to stand for every other height of the body as well.
+    # Ours: the same and more, for one slice that has to stand for every other height of the body as well, and for
+    # patients whose heart, say, was planned at another angle.
     "wide": Augmentation(
         SpatialRanges(
-            rotation_degrees=30.0,
-            scale=0.3,
-            stretch=0.15,
-            shear=0.1,
+            rotation_degrees=60.0,
+            scale=0.5,
+            stretch=0.2,
+            shear=0.15,
             shift_mm=20.0,
             elastic_mm=4.0,
             elastic_spacing_mm=30.0,
         ),
-        IntensityRanges(contrast=0.3, brightness=0.3, gamma=0.6, bias=0.3, noise=0.1, blur_voxels=1.0),
+        IntensityRanges(contrast=0.4, brightness=0.3, gamma=0.8, bias=0.4, noise=0.1, blur_voxels=1.0),
     ),
 }

@@ -9,6 +9,7 @@ COMPACT = {
     "stem": (16, 32, 64),
     "widths": (64, 96, 128),
     "augmentation": "wide",
+    "turns": 60.0,
     "learning_rate": 1e-3,
     "steps": 2000,
 }
@@ -28,6 +29,7 @@ TAUGHT = {
     "black_backgrounds": 0.2,
     "own_backgrounds": 0.6,
     "first_share": 0.45,
+    "crop": "square",
 }
 
 PAPER_UNET = {"widths": (64, 128, 256, 512, 1024)}
