@@ -295,7 +295,7 @@ def test_settings_from_another_version_are_refused():
         ({"orientation": "LPS"}, "orientation: expected RAS"),
         ({"spacing": (1.0, 0.0, 1.0)}, "spacing: expected three positive"),
         ({"spacing": (1.0, math.nan, 1.0)}, "spacing: expected three positive"),
-        ({"crop": "brain"}, "crop: expected none, foreground, square or"),
+        ({"crop": "brain"}, "crop: expected none, foreground or"),
         ({"crop": (10, 10, 0)}, "crop: expected three positive"),
         ({"intensity": "minmax"}, "intensity: expected one of zscore"),
         ({"intensity": "window:290:-210"}, "LOW < HIGH"),
@@ -343,28 +343,6 @@ def test_a_fixed_size_stretches_the_crop_and_comes_back():
     box[10:40, 12:45, 2:7] = 1
     back = preparation.undo_labels(preparation.apply_labels(box, prepared), prepared)
     assert 2 * int((back & box).sum()) / int(back.sum() + box.sum()) > 0.95
-
-
-@pytest.mark.parametrize("shape", [(50, 30, 9), (29, 50, 4), (40, 40, 3)])
-def test_a_square_is_padded_so_that_shapes_are_kept_and_comes_back(shape):
-    voxels = torch.rand(1, *shape)
-    voxels[0, 0, 0, 0] = -5.0
-    scan = Scan("case", voxels, np.diag([-0.8, 0.8, 3.0, 1.0]))
-    preparation = Preparation(crop="square", resize=(25, 25, None), intensity="none")
-    prepared = preparation.apply(scan)
-    assert prepared.voxels.shape == (1, 25, 25, shape[2])
-    assert prepared.grid.spacing == pytest.approx((max(shape[:2]) * 0.8 / 25,) * 2 + (3.0,))
-    assert (prepared.voxels == -5.0).float().mean() == pytest.approx(1 - min(shape[:2]) / max(shape[:2]), abs=0.05)
-    box = torch.zeros(shape, dtype=torch.int16)
-    box[10:20, 12:25, 1:3] = 1
-    back = preparation.undo_labels(preparation.apply_labels(box, prepared), prepared)
-    assert 2 * int((back & box).sum()) / int(back.sum() + box.sum()) > 0.9
-
-
-def test_of_unequal_pixels_a_square_is_one_in_mm():
-    scan = Scan("case", torch.rand(1, 40, 40, 3), np.diag([1.0, 0.5, 3.0, 1.0]))
-    prepared = Preparation(crop="square", intensity="none").apply(scan)
-    assert prepared.voxels.shape == (1, 40, 80, 3)
 
 
 def test_a_fixed_size_keeps_the_only_slice_of_an_image():

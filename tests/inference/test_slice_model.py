@@ -65,17 +65,6 @@ def test_slices_are_stretched_in_their_plane_alone():
     assert labels[33:, :, 2:].all()
 
 
-def test_the_largest_piece_of_the_volume_is_kept_alone_if_asked():
-    volume = scan(16, 24, 5)
-    volume.voxels[:] = -1.0
-    volume.voxels[0, 2:5, 2:5, 1:4] = 1.0
-    volume.voxels[0, 10:15, 10:15, 2] = 1.0  # larger in its slice, smaller in the volume
-    every, largest = (predict(model(), volume, RUN, SliceOptions(1, piece)) for piece in (False, True))
-    assert int(every.segmentation.labels.sum()) == 27 + 25
-    assert int(largest.segmentation.labels.sum()) == 27
-    assert largest.segmentation.labels[3, 3, 2] == 1
-
-
 def test_memory_grows_with_the_slices_at_once_and_no_further_than_the_scan():
     needed = [model().working_memory((16, 24, 5), RUN, SliceOptions(n)) for n in (1, 5, 50)]
     assert needed[1] == pytest.approx(5 * needed[0], rel=0.01)

@@ -61,9 +61,8 @@ class Preparation:
     spacing: tuple[float, float, float] | None = None
     """Millimetres along the prepared axes; None: the scan's own."""
     crop: str | tuple[int, int, int] = "none"
-    """"foreground": the box around the body and 5 mm more. "square": the slice's longer side both ways, so that
-    stretching it to a square keeps shapes. Three sizes in prepared voxels: the centre. Both are padded with the lowest
-    value of the scan where it is smaller."""
+    """"foreground": the box around the body and 5 mm more. Three sizes in prepared voxels: the centre, padded with the
+    lowest value of the scan where it is smaller."""
     intensity: str = "zscore"
     """One of ``lowshot.imaging.intensity.KINDS``, for each channel; statistics are of the scan's voxels in the crop."""
     resize: tuple[int, int, int | None] | None = None
@@ -82,8 +81,8 @@ class Preparation:
         if self.resize is not None and (self.spacing is not None or not isinstance(self.crop, str)):
             raise SettingsError("resize: a fixed size leaves no choice of spacing, nor of a crop in voxels")
         sizes = None if isinstance(self.crop, str) else self.crop
-        if sizes is None and self.crop not in ("none", "foreground", "square"):
-            raise SettingsError(f"crop: expected none, foreground, square or three sizes in voxels, got {self.crop!r}")
+        if sizes is None and self.crop not in ("none", "foreground"):
+            raise SettingsError(f"crop: expected none, foreground or three sizes in voxels, got {self.crop!r}")
         if sizes is not None and (len(sizes) != 3 or min(sizes) < 1):
             raise SettingsError(f"crop: expected three positive sizes in voxels, got {sizes}")
         window(self.intensity)
@@ -109,9 +108,9 @@ class Preparation:
         Raises:
             InputError: they would be absurdly many; a header that says metres and means millimetres makes it so.
         """
+        box = _foreground_box(scan) if self.crop == "foreground" else _everything(scan.grid.shape)
         sizes = None if isinstance(self.crop, str) else self.crop
         orientation = self._orientation(scan.grid)
-        box = self._box(scan, orientation)
         axis_map = _axis_map(scan.grid, orientation, self._spacing(scan, orientation, box), box, sizes)
         if math.prod(axis_map.shape) > MOST_VOXELS:
             own, wanted = (" × ".join(f"{mm:.4g}" for mm in each) for each in (scan.grid.spacing, self.spacing or ()))
@@ -167,13 +166,6 @@ class Preparation:
         """
         weight = None if margin is None else margin.float().clamp(min=_TIE)
         return _largest_class(labels, weight, prepared.axis_map.inverse())
-
-    def _box(self, scan: Scan, orientation: Orientation) -> Box:
-        if self.crop == "foreground":
-            return _foreground_box(scan)
-        if self.crop == "square":
-            return _square_box(scan, (orientation[0][0], orientation[1][0]))
-        return _everything(scan.grid.shape)
 
     def _orientation(self, grid: Grid) -> Orientation:
         if self.orientation is None or grid.shape[2] == 1:
@@ -252,18 +244,6 @@ def _foreground_box(scan: Scan) -> Box:
         first = min(each[axis].start for each in boxes) - margin
         last = max(each[axis].stop for each in boxes) + margin
         box.append(slice(max(first, 0), min(last, size)))
-    return box[0], box[1], box[2]
-
-
-def _square_box(scan: Scan, plane: tuple[int, int]) -> Box:
-    """As wide in mm along both axes of the slices as along the longer one; it reaches beyond the scan."""
-    spacing = scan.grid.spacing if scan.spacing_known else (1.0, 1.0, 1.0)
-    shape = scan.grid.shape
-    longer = max(shape[axis] * spacing[axis] for axis in plane)
-    box = [slice(0, size) for size in shape]
-    for axis in plane:
-        more = max(0, round(longer / spacing[axis]) - shape[axis])
-        box[axis] = slice(-(more // 2), shape[axis] + more - more // 2)
     return box[0], box[1], box[2]
 
 

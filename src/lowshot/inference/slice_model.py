@@ -12,7 +12,6 @@ from lowshot.errors import SettingsError
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation, Prepared
 from lowshot.inference.header import Header
-from lowshot.inference.largest_piece import keep_largest_pieces
 from lowshot.inference.memory import activation_bytes
 from lowshot.inference.patch_model import load_weights
 from lowshot.nn.geometry import Triple
@@ -25,8 +24,6 @@ class SliceOptions:
 
     slices_at_once: int = 4
     """Slices per forward pass; more is faster on a GPU and takes more memory."""
-    largest_piece: bool = False
-    """Whether of every structure the largest connected piece of the scan is kept alone: for organs, not for lesions."""
 
     def __post_init__(self) -> None:
         if self.slices_at_once < 1:
@@ -46,14 +43,7 @@ class SliceModel:
         self.network.eval()
 
     def regions(self, prepared: Prepared, run: Run, options: SliceOptions) -> Iterator[Region]:
-        """A few slices at a time; all at once where they are to be looked at as a volume."""
-        regions = self._slice_regions(prepared, run, options)
-        if options.largest_piece:
-            scores = torch.cat([region.scores for region in regions], dim=-1)
-            regions = iter([Region((slice(None), slice(None), slice(None)), keep_largest_pieces(scores))])
-        yield from regions
-
-    def _slice_regions(self, prepared: Prepared, run: Run, options: SliceOptions) -> Iterator[Region]:
+        """A few slices at a time."""
         run.place(self.network)
         everywhere, count = slice(None), prepared.grid.shape[2]
         for first in range(0, count, options.slices_at_once):
@@ -64,15 +54,13 @@ class SliceModel:
             yield Region((everywhere, everywhere, part), scores.movedim(0, -1).cpu())
 
     def working_memory(self, shape: Triple, run: Run, options: SliceOptions) -> int:
-        """Activations of one forward pass, however many slices the scan has; and all scores, to look at a volume."""
+        """Activations of one forward pass, however many slices the scan has."""
         dtype = torch.bfloat16 if run.plan.precision == "bfloat16" else torch.float32
         count, plane = min(options.slices_at_once, shape[2]), shape[:2]
         if self.preparation.resize is not None:  # whatever the scan, its slices come in this size
             plane = self.preparation.resize[:2]
         image = torch.empty(count, len(self.channels), *plane, device="meta", dtype=dtype)
         scores = 2 * 4 * count * len(self.names) * math.prod(plane)
-        if options.largest_piece:
-            scores += 3 * 4 * shape[2] * len(self.names) * math.prod(plane)
         return activation_bytes(self.network, (image,)) + scores
 
     def state(self) -> State:

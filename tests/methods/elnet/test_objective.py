@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from lowshot.methods.elnet.objective import Batch, Weights, elnet_loss, in_largest_pieces, neighbour_consistency
+from lowshot.methods.elnet.objective import Batch, Weights, elnet_loss, neighbour_consistency
 from lowshot.transforms.slices import Slices
 
 
@@ -75,26 +75,6 @@ def test_what_a_teacher_is_not_sure_of_is_not_learned():
     made = batch(False, True, counts=(1, 0, 1), plain=-slices(False).image)
     assert terms(made, unsure, contrast=0.0)["pseudo_labelled"] > 3
     assert terms(made, unsure, contrast=0.0, confidence=0.9)["pseudo_labelled"] == pytest.approx(0, abs=1e-6)
-
-
-def test_what_a_teacher_finds_beside_the_largest_piece_is_not_learned():
-    plain = -torch.ones(1, 1, 8, 8)
-    plain[..., :4, :] = 1
-    plain[..., 6, 6] = 1  # two pieces, of which the labels have the first alone
-    made = batch(False, False, counts=(1, 0, 1), plain=plain)
-    every, largest = (
-        terms(made, Network(), contrast=0.0, one_piece=piece)["pseudo_labelled"] for piece in (False, True)
-    )
-    assert every > 0.05
-    assert largest < 0.01
-
-
-def test_pieces_are_of_each_structure_in_each_slice():
-    labels = torch.tensor([[[1, 0, 1], [1, 0, 0], [2, 2, 0]], [[0, 0, 0], [0, 1, 0], [1, 0, 2]]])
-    assert in_largest_pieces(labels).tolist() == [
-        [[True, True, False], [True, True, True], [True, True, True]],
-        [[True, True, True], [True, True, True], [True, True, True]],
-    ]
 
 
 def test_neighbours_are_to_agree_where_they_look_alike():

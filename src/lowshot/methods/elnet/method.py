@@ -54,7 +54,7 @@ class ELNet:
 
     # What the network sees
     size: Pair = (224, 224)  # paper; every slice is stretched to it
-    crop: Literal["none", "foreground", "square"] = "none"  # ours
+    crop: Literal["none", "foreground"] = "none"  # ours
     intensity: str = "foreground-zscore"  # ours; the paper's window for CT: window:-125:275
 
     # Network
@@ -91,7 +91,6 @@ class ELNet:
     confidence: float = 0.0  # ours: least probability of a pseudo-label that is learned from
     teacher: bool = False  # ours: pseudo-labels come from a mean teacher, anew in every step
     teacher_momentum: float = 0.99  # ours
-    one_piece: bool = False  # ours: of what a teacher finds in a slice the largest piece of each structure alone
     neighbours: float = 0.0  # ours: weight of neighbouring slices of the pool being labelled alike
     rounds: int = 1  # ours: of pseudo-labels and a network that learns from them
     first_share: float = 0.5  # ours: part of the training that the first network gets
@@ -245,7 +244,6 @@ class ELNet:
             temperature=self.temperature,
             level=self.level,
             confidence=self.confidence,
-            one_piece=self.one_piece,
             neighbours=self.neighbours,
         )
 

@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from lowshot.imaging.pieces import largest_piece
 from lowshot.losses.contrastive import class_prototypes, prototype_contrast
 from lowshot.losses.segmentation import segmentation_loss
 from lowshot.transforms.slices import Slices
@@ -46,8 +44,6 @@ class Weights:
     """At which of the encoder's maps prototypes are formed; 0 is the deepest."""
     confidence: float = 0.0
     """Least probability of a teacher's label that is learned from."""
-    one_piece: bool = False
-    """Whether of a teacher's labels the largest piece of each structure in a slice is learned from alone."""
     neighbours: float = 0.0
     """Of what makes neighbouring slices of the pool be labelled alike."""
 
@@ -56,7 +52,7 @@ def elnet_loss(
     network: nn.Module, weights: Weights, teacher: nn.Module | None, batch: Batch, done: float
 ) -> Mapping[str, Tensor]:
     """L_e + λ_s L_s + λ_u L_u + λ_c L_c; the pool has no share in it before it has pseudo-labels."""
-    image, labels, known = batch.slices if teacher is None else taught(batch, teacher, weights)
+    image, labels, known = batch.slices if teacher is None else taught(batch, teacher, weights.confidence)
     if weights.contrast:
         logits, embedding = network.segment_and_embed(image, weights.level)  # type: ignore[operator]
     else:
@@ -94,23 +90,11 @@ def neighbour_consistency(
     return (counts * apart).sum() / counts.sum().clamp_min(1)
 
 
-def taught(batch: Batch, teacher: nn.Module, weights: Weights) -> Slices:
-    """The batch, with the teacher's labels for its part of the pool where they are trusted (ours, not in the paper)."""
+def taught(batch: Batch, teacher: nn.Module, confidence: float) -> Slices:
+    """The batch, with the teacher's labels for its part of the pool (ours, not in the paper)."""
     with torch.no_grad():
         sure, found = teacher(batch.plain_pool).float().softmax(dim=1).max(dim=1)
     image, labels, known = batch.slices
     others = len(image) - len(found)
     labels = torch.cat([labels[:others], found.to(labels)])
-    trusted = sure >= weights.confidence
-    if weights.one_piece:
-        trusted &= in_largest_pieces(found)
-    return Slices(image, labels, torch.cat([known[:others], trusted]))
-
-
-def in_largest_pieces(labels: Int[Tensor, "n i j"]) -> Bool[Tensor, "n i j"]:
-    """Where a pixel is background, or in the largest connected piece of its structure in its slice."""
-    kept = (labels == 0).cpu()
-    for n, slice_ in enumerate(labels.cpu().numpy()):
-        for structure in np.unique(slice_[slice_ > 0]):
-            kept[n] |= torch.from_numpy(largest_piece(slice_ == structure))
-    return kept.to(labels.device)
+    return Slices(image, labels, torch.cat([known[:others], sure >= confidence]))

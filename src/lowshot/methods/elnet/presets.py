@@ -29,7 +29,6 @@ TAUGHT = {
     "black_backgrounds": 0.2,
     "own_backgrounds": 0.6,
     "first_share": 0.45,
-    "crop": "square",
 }
 
 PAPER_UNET = {"widths": (64, 128, 256, 512, 1024)}
