@@ -39,6 +39,18 @@ def test_half_the_precision_takes_half():
     assert measured(*layers, dtype=torch.bfloat16) == pytest.approx(measured(*layers) / 2, rel=0.01)
 
 
+class Single(nn.Module):
+    """As a norm or a softmax is under autocast: out comes single precision."""
+
+    def forward(self, image):
+        return image.float()
+
+
+def test_what_comes_in_single_precision_is_cast_for_products_as_autocast_does():
+    layers = [convolution(1, 4), Single(), convolution(4, 4), Single(), nn.Flatten(2), nn.Linear(VOXELS, 3)]
+    assert measured(*layers, dtype=torch.bfloat16) == (2 + 4) * 4 * VOXELS
+
+
 def test_what_waits_for_later_is_counted():
     class Skip(nn.Module):
         def __init__(self):

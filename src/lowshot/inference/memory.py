@@ -7,18 +7,30 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
+
+PRODUCTS = frozenset(
+    ("conv1d", "conv2d", "conv3d", "convolution", "conv_transpose2d", "conv_transpose3d")
+    + ("linear", "matmul", "mm", "bmm", "addmm", "baddbmm")
+)
+"""What autocast computes in half precision, whatever comes in."""
 
 
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """After every operation, adds up the storages that are still alive."""
+    """After every operation, adds up the storages that are still alive.
 
-    def __init__(self) -> None:
+    There is no autocast on the meta device, so it casts what goes into products itself.
+    """
+
+    def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.dtype = dtype
         self.peak = 0
         self._alive: dict[StorageWeakRef, int] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket.__name__ in PRODUCTS:
+            args = tree_map(self._cast, args)
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
@@ -27,6 +39,9 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._alive = {key: size for key, size in self._alive.items() if not key.expired()}  # type: ignore[no-untyped-call]
         self.peak = max(self.peak, sum(self._alive.values()))
         return result
+
+    def _cast(self, leaf: Any) -> Any:
+        return leaf.to(self.dtype) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
 
 
 def activation_bytes(network: nn.Module, inputs: tuple[Tensor, ...]) -> int:
@@ -44,7 +59,7 @@ def activation_bytes(network: nn.Module, inputs: tuple[Tensor, ...]) -> int:
         name: torch.empty_like(value, device="meta", dtype=dtype if value.is_floating_point() else value.dtype)
         for name, value in network.state_dict().items()
     }
-    with torch.inference_mode(), _LiveBytes() as live:
+    with torch.inference_mode(), _LiveBytes(dtype) as live:
         functional_call(network, weights, inputs)
     peak: int = live.peak
     return peak
