@@ -199,6 +199,11 @@ def test_memory_is_announced(model, options):
     assert live.peak - own <= 1.25 * announced
 
 
+def test_memory_is_announced_in_half_precision(model, options):
+    half = tiny_run(precision="bfloat16")
+    assert model.working_memory((64, 64, 16), half, options) > 0
+
+
 def test_memory_does_not_grow_faster_than_the_scan(model, options):
     small, large = (model.working_memory(shape, tiny_run(), options) for shape in ((64, 64, 64), (128, 128, 128)))
     assert large <= 8.5 * small

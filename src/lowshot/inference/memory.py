@@ -10,8 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 PRODUCTS = frozenset(
-    ("conv1d", "conv2d", "conv3d", "convolution", "conv_transpose2d", "conv_transpose3d")
-    + ("linear", "matmul", "mm", "bmm", "addmm", "baddbmm")
+    "conv1d conv2d conv3d convolution conv_transpose2d conv_transpose3d linear matmul mm bmm addmm baddbmm".split()
 )
 """What autocast computes in half precision, whatever comes in."""
 
@@ -19,17 +18,17 @@ PRODUCTS = frozenset(
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """After every operation, adds up the storages that are still alive.
 
-    There is no autocast on the meta device, so it casts what goes into products itself.
+    There is no autocast on the meta device: with a ``dtype`` it casts what goes into products itself.
     """
 
-    def __init__(self, dtype: torch.dtype) -> None:
+    def __init__(self, dtype: torch.dtype | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.dtype = dtype
         self.peak = 0
         self._alive: dict[StorageWeakRef, int] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.overloadpacket.__name__ in PRODUCTS:
+        if self.dtype is not None and func.overloadpacket.__name__ in PRODUCTS:
             args = tree_map(self._cast, args)
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
@@ -41,7 +40,7 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def _cast(self, leaf: Any) -> Any:
-        return leaf.to(self.dtype) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
+        return leaf.to(self.dtype) if isinstance(leaf, Tensor) and leaf.dtype == torch.float32 else leaf
 
 
 def activation_bytes(network: nn.Module, inputs: tuple[Tensor, ...]) -> int:
