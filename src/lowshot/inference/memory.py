@@ -10,7 +10,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 PRODUCTS = frozenset(
-    "conv1d conv2d conv3d convolution conv_transpose2d conv_transpose3d linear matmul mm bmm addmm baddbmm".split()
+    [
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "convolution",
+        "conv_transpose2d",
+        "conv_transpose3d",
+        "linear",
+        "matmul",
+        "mm",
+        "bmm",
+        "addmm",
+        "baddbmm",
+    ]
 )
 """What autocast computes in half precision, whatever comes in."""
 
