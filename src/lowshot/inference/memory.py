@@ -9,22 +9,10 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-PRODUCTS = frozenset(
-    [
-        "conv1d",
-        "conv2d",
-        "conv3d",
-        "convolution",
-        "conv_transpose2d",
-        "conv_transpose3d",
-        "linear",
-        "matmul",
-        "mm",
-        "bmm",
-        "addmm",
-        "baddbmm",
-    ]
-)
+PRODUCTS = {
+    *("conv1d", "conv2d", "conv3d", "convolution", "conv_transpose2d", "conv_transpose3d"),
+    *("linear", "matmul", "mm", "bmm", "addmm", "baddbmm"),
+}
 """What autocast computes in half precision, whatever comes in."""
 
 
