@@ -93,6 +93,8 @@ def test_brains_teach_in_turn_and_are_drawn_without_repetition():
 
 def test_candi_has_one_atlas_82_without_labels_and_20_to_test():
     (fold,) = one_atlas(numbered(103))
+    assert fold.closest
+    fold = fold.with_atlas(fold.support[3])
     assert (len(fold.support), len(fold.unlabelled), len(fold.queries)) == (1, 82, 20)
     assert not fold.transductive
     assert [len(each.support) for each in several_atlases(numbered(103))] == [2, 3, 4, 5]
@@ -127,6 +129,9 @@ def test_btcv_and_ultrasound_have_the_sizes_of_the_paper():
     seven = {case for fold in seven_in_turn(numbered(27)) for case in fold.support}
     assert len(seven) == 7
     for fold in pools(numbered(27)):
+        assert fold.closest
+        fold = fold.with_atlas(fold.support[2])
+        assert (len(fold.support), len(fold.queries)) == (1, 6)
         assert {*fold.support, *fold.queries} == seven
         assert not seven & set(fold.unlabelled)
     assert [len(fold.unlabelled) for fold in pools(numbered(27))] == [5, 10, 20]

@@ -65,6 +65,10 @@ class Cases:
         """Every case that has an image and a label map, in the order in which the folder or its table has them."""
         return tuple(case for case in self._images if case in self._labels)
 
+    def scans(self, cases: Iterable[str]) -> list[ScanFiles]:
+        """Where the images of these cases are."""
+        return [self._images[case] for case in cases]
+
     def require(self, cases: Iterable[str]) -> None:
         """Refuse a folder that lacks an image or a label map of a case.
 
@@ -82,7 +86,7 @@ class Cases:
         if fold.new:
             return self._new_structure(fold, support)
         annotated = {row.scan.name for row in support}
-        pool = [self._images[case] for case in fold.unlabelled if case not in annotated]
+        pool = self.scans(case for case in fold.unlabelled if case not in annotated)
         return read_task(TaskFiles(support, unlabelled=pool), names=self.names, ignore_value=self.layout.unknown)
 
     def _new_structure(self, fold: Fold, support: Sequence[Row]) -> LowShotTask:

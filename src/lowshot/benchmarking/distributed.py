@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from lowshot.benchmarking.cases import Cases, made_once
+from lowshot.choosing import choose
 from lowshot.datasets.dataset import Dataset
 from lowshot.datasets.export import export
 from lowshot.datasets.prepared import UNKNOWN, prepared_cases
@@ -13,7 +14,7 @@ from lowshot.datasets.table import DATASETS
 from lowshot.errors import InputError
 from lowshot.phantoms.study import Study
 from lowshot.progress import Progress
-from lowshot.protocols.protocol import Distributed, Layout, Protocol
+from lowshot.protocols.protocol import Distributed, Fold, Layout, Protocol
 
 PLAIN_NAMES = ("names.txt", "labels.txt")
 
@@ -37,12 +38,26 @@ def arranged(protocol: Protocol, data: Path | None, folder: Path, progress: Prog
         prepared, layout = data, Layout(names=names)
     else:
         prepared, layout = _prepared(protocol, wanted, data, folder, progress), Layout(unknown=UNKNOWN)
-    cases = Cases(prepared, layout).annotated
+    cases = Cases(prepared, layout)
     try:
-        folds = wanted.arrange(cases)
+        folds = wanted.arrange(cases.annotated)
     except ValueError as error:
-        raise InputError(f"{prepared}: {protocol.name} {error}, found {len(cases)}") from None
+        raise InputError(f"{prepared}: {protocol.name} {error}, found {len(cases.annotated)}") from None
+    folds = tuple(_with_closest(fold, cases, folder, progress) if fold.closest else fold for fold in folds)
     return replace(protocol, folds=folds, layout=layout, study=None), prepared
+
+
+def _with_closest(fold: Fold, cases: Cases, folder: Path, progress: Progress) -> Fold:
+    """The fold with the most typical scan of its support as the atlas; it is looked for once."""
+    found = folder / "closest-to-the-average"
+    candidates = fold.support
+
+    def look() -> None:
+        ranking = choose(cases.scans(candidates), progress=progress).ranking
+        (found / "case").write_text(ranking[0].scan)
+
+    made_once(found, repr(cases.digests(candidates, labels=False)), look)
+    return fold.with_atlas((found / "case").read_text())
 
 
 def _prepared(protocol: Protocol, wanted: Distributed, data: Path | None, folder: Path, progress: Progress) -> Path:

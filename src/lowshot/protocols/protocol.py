@@ -5,7 +5,7 @@ A protocol is data. ``lowshot.benchmarking`` runs it; a new one is a file beside
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from lowshot.datasets.recipe import Recipe
@@ -29,6 +29,9 @@ class Fold:
     one_slice: bool = False
     """Whether of the support a single slice is annotated, drawn by the cell's seed among those of all its scans that
     show every structure. The rest of that scan joins the pool."""
+    closest: bool = False
+    """Whether of the support only the scan closest to the average of all is annotated, which is looked for when the
+    scans are there; it is then neither a query nor in the pool."""
     base: tuple[str, ...] = ()
     """Cases annotated for the other structures, where one is new."""
     new: str = ""
@@ -36,6 +39,12 @@ class Fold:
     background (setting 1 of the few-shot literature)."""
     hidden: tuple[str, ...] = ()
     """Structures of which the base shows no slice (its setting 2)."""
+
+    def with_atlas(self, case: str) -> "Fold":
+        """The fold where of its support this case alone is annotated."""
+        queries = tuple(each for each in self.queries if each != case)
+        pool = tuple(each for each in self.unlabelled if each != case)
+        return replace(self, support=(case,), queries=queries, unlabelled=pool, closest=False)
 
     @property
     def transductive(self) -> bool:
