@@ -85,6 +85,23 @@ def test_training_makes_the_atlas_look_like_the_pool():
     assert after > before + 0.02
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_one_network_may_be_both_generators(shared):
+    forward, backward, _ = method(shared_generator=shared)._networks(1)
+    assert (forward is backward) == shared
+
+
+def test_one_hot_maps_on_a_coarser_grid_are_shares():
+    fitted = method().fit(TASK, run(1))
+    (atlas,) = fitted.atlases
+    grid = working_grid(atlas.picture, (6.0, 6.0, 6.0), None, multiple=1)
+    maps = one_hot(atlas, grid, len(NAMES))
+    coarse, fine = (float(np.prod(each)) for each in (grid.spacing, atlas.picture.grid.spacing))
+    sizes = [float((atlas.labels == k).sum()) * fine for k in range(1, len(NAMES))]
+    np.testing.assert_allclose(maps.sum((1, 2, 3)).numpy() * coarse, np.array(sizes), rtol=0.05)
+    assert 0.2 < float(((maps > 0.1) & (maps < 0.9)).float().sum() / (maps > 0.1).float().sum())
+
+
 def test_structures_are_drawn_for_each_step():
     labels, pool = torch.rand(5, 4, 4, 4), torch.rand(2, 1, 4, 4, 4)
     drawn = [

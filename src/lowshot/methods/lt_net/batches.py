@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
@@ -14,10 +13,9 @@ from lowshot.inference.atlas_model import Atlas
 from lowshot.methods.lt_net.objective import Pair
 from lowshot.registration.affine import Picture
 from lowshot.registration.fields import Spacing
-from lowshot.registration.labels import shares
 from lowshot.registration.pairwise import laid_upon
 from lowshot.registration.pool import aligned
-from lowshot.registration.sampling import moved, voxel_positions
+from lowshot.registration.sampling import onto_grid
 from lowshot.training.run import Run
 
 
@@ -36,11 +34,8 @@ def pool_on_grid(
 
 def one_hot(atlas: Atlas, grid: Grid, classes: int) -> Float[Tensor, "l i j k"]:
     """The atlas's structures on the working grid, background left out: each voxel's share of each."""
-    matrix = np.linalg.inv(atlas.picture.grid.affine) @ grid.affine
-    maps = torch.zeros(classes, *grid.shape)
-    for label, share in shares(atlas.labels, moved(voxel_positions(grid.shape), matrix)):
-        maps[label] = share
-    return maps[1:]
+    structures = [(atlas.labels == label).float()[None] for label in range(1, classes)]
+    return torch.cat([onto_grid(structure, atlas.picture.grid, grid) for structure in structures])
 
 
 def atlas_pair(

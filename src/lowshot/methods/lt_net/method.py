@@ -66,7 +66,9 @@ class LTNet:
     transformation_cycle: float = 3.0  # paper
     anatomy_cycle: float = 3.0  # paper
     anatomy_difference: float = 3.0  # paper
-    cycle_warmup: float = 0.0  # ours: part of the training over which the last four grow to their weights
+    cycle_pull: float = 1.0  # ours: how much of the last four's gradient reaches the forward generator
+    cycle_warmup: float = 0.0  # ours: part of the training over which that grows from nothing
+    shared_generator: bool = False  # ours: whether one network is both generators
     window: int = 9  # paper
     labels_per_step: int | None = None  # ours: structures drawn for each step; None is all
 
@@ -80,7 +82,7 @@ class LTNet:
 
     def __post_init__(self) -> None:
         self._preparation()
-        refuse_out_of_range(self, positive=POSITIVE, not_negative=(*TERMS, "cycle_warmup", "critic_momentum"))
+        refuse_out_of_range(self, positive=POSITIVE, not_negative=(*TERMS, "cycle_pull", "cycle_warmup", "critic_momentum"))
         if self.window % 2 == 0:
             raise SettingsError(f"window: expected an odd number of voxels, got {self.window}")
         if not 1 <= len(self.encoder) <= MOST_LEVELS or not 1 <= len(self.decoder) <= len(self.encoder) + 1:
@@ -140,7 +142,7 @@ class LTNet:
 
     @property
     def _weights(self) -> Weights:
-        return Weights(**{name: getattr(self, name) for name in (*TERMS, "cycle_warmup")})
+        return Weights(**{name: getattr(self, name) for name in (*TERMS, "cycle_pull", "cycle_warmup")})
 
     @property
     def _multiple(self) -> int:
@@ -154,5 +156,7 @@ class LTNet:
 
     def _networks(self, channels: int) -> tuple[DisplacementUNet, DisplacementUNet | None, PatchCritic | None]:
         forward = self._generator(channels)
-        backward = self._generator(channels) if self._weights.cycle else None
+        backward = None
+        if self._weights.cycle:
+            backward = forward if self.shared_generator else self._generator(channels)
         return forward, backward, PatchCritic(channels, self.critic_widths) if self.adversarial else None

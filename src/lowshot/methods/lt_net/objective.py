@@ -39,16 +39,18 @@ class Weights:
     transformation_cycle: float = 3.0
     anatomy_cycle: float = 3.0
     anatomy_difference: float = 3.0
+    cycle_pull: float = 1.0
+    """How much of the four cycle terms' gradient reaches the forward generator (ours); the way back has all of it."""
     cycle_warmup: float = 0.0
-    """Part of the training over which the four cycle terms grow to their weights (ours)."""
+    """Part of the training over which that grows from nothing (ours)."""
 
-    def cycle_share(self, done: float) -> float:
-        """Of the cycle terms' weights, after this part of the training.
+    def pull(self, done: float) -> float:
+        """Of the cycles' gradient on the way there, after this part of the training.
 
-        All four are least where nothing moves: at once at full weight they hold an untrained generator there, for
-        hundreds of steps.
+        As long as the way back has not learned to lead back, cycles are least where nothing moves: at once in full
+        they hold an untrained generator there, for hundreds of steps.
         """
-        return min(1.0, done / self.cycle_warmup) if self.cycle_warmup else 1.0
+        return self.cycle_pull * (min(1.0, done / self.cycle_warmup) if self.cycle_warmup else 1.0)
 
     @property
     def cycle(self) -> bool:
@@ -86,18 +88,34 @@ def generator_loss(
         terms["adversarial"] = weights.adversarial * critic(y_bar).float().square().mean()
     if generators.target_to_atlas is None:
         return terms
-    dp_B = in_mm(generators.target_to_atlas(y_bar, x), spacing)
+    pull = weights.pull(done)
+    dp_B = in_mm(generators.target_to_atlas(held(y_bar, pull), x), spacing)
     terms["smoothness"] = terms["smoothness"] + weights.smoothness * diffusion(dp_B, spacing)
-    cycles = {}
+    return terms | _cycles(pair, held(dp_F, pull), dp_B, weights)
+
+
+def held(values: Tensor, pull: float) -> Tensor:
+    """The same values, through which this share of a gradient goes back."""
+    fixed = values.detach()
+    return fixed + pull * (values - fixed) if pull else fixed
+
+
+def _cycles(pair: Pair, dp_F: Tensor, dp_B: Tensor, weights: Weights) -> dict[str, Tensor]:
+    """There and back every picture, every place and every structure is the same.
+
+    x̄ is x at t + Δp_B(t) + Δp_F(t + Δp_B(t)): as in the paper, but fields are composed and x is interpolated once.
+    Interpolated twice, what a field and its inverse leave behind is blurred, and cycles are least where nothing moves.
+    """
+    x, spacing = pair.atlas, pair.spacing
+    there_and_back, terms = compose(dp_F, dp_B, spacing), {}
     if weights.image_cycle:
-        cycles["image_cycle"] = weights.image_cycle * (warp(y_bar, dp_B, spacing) - x).abs().mean()
+        terms["image_cycle"] = weights.image_cycle * (warp(x, there_and_back, spacing) - x).abs().mean()
     if weights.transformation_cycle:
         # Eq. 8: from the target to the atlas and back, Δp_F(t) + Δp_B(t + Δp_F(t)).
-        cycles["transformation_cycle"] = weights.transformation_cycle * charbonnier(compose(dp_B, dp_F, spacing)).mean()
+        terms["transformation_cycle"] = weights.transformation_cycle * charbonnier(compose(dp_B, dp_F, spacing)).mean()
     if pair.labels is not None:
-        cycles |= _anatomy(pair.labels, dp_F, dp_B, weights, spacing)
-    share = weights.cycle_share(done)
-    return terms | {name: share * term for name, term in cycles.items()}
+        terms |= _anatomy(pair.labels, dp_F, there_and_back, weights, spacing)
+    return terms
 
 
 def critic_loss(critic: nn.Module, pair: Pair, done: float) -> Mapping[str, Tensor]:
@@ -109,11 +127,11 @@ def critic_loss(critic: nn.Module, pair: Pair, done: float) -> Mapping[str, Tens
 
 
 def _anatomy(
-    x_s: Float[Tensor, "1 l i j k"], dp_F: Tensor, dp_B: Tensor, weights: Weights, spacing: Spacing
+    x_s: Float[Tensor, "1 l i j k"], dp_F: Tensor, there_and_back: Tensor, weights: Weights, spacing: Spacing
 ) -> dict[str, Tensor]:
     """L_anat: there and back every structure is the same. L_diff: either way the same part of it changes."""
     y_bar_s = warp(x_s, dp_F, spacing)
-    x_back_s = warp(y_bar_s, dp_B, spacing)
+    x_back_s = warp(x_s, there_and_back, spacing)
     terms = {}
     if weights.anatomy_cycle:
         terms["anatomy_cycle"] = weights.anatomy_cycle * soft_dice(x_s, x_back_s)
