@@ -37,13 +37,16 @@ def test_a_cell_is_asked_for_every_structure_it_shows():
         assert float(multi_label_loss(wrong, labels, known)) == pytest.approx(9.0 / 3, rel=1e-2)
 
 
-def test_a_cell_with_an_unknown_pixel_is_not_asked():
+def test_of_a_cell_with_an_unknown_pixel_only_what_is_seen_in_it_is_asked():
     labels = torch.tensor([[[0, 0, 2, 2], [0, 1, 2, 2]]])
     known = torch.ones_like(labels, dtype=torch.bool)
     known[0, 1, 1] = False
     logits = torch.zeros(1, 3, 1, 2)
+    logits[0, 0, 0, 0] = 9.0  # background is seen there; of the structures nothing is known
     logits[..., 1] = torch.tensor([-9.0, -9.0, 9.0]).view(1, 3, 1)
     assert multi_label_loss(logits, labels, known) < 1e-3
+    logits[0, 0, 0, 0] = -9.0
+    assert multi_label_loss(logits, labels, known) > 1
     assert float(multi_label_loss(logits, labels, torch.zeros_like(known))) == 0
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from lowshot.transforms.intensity import IntensityRanges, blur, transform_intensity
+from lowshot.transforms.intensity import IntensityRanges, blur, in_the_look_of, transform_intensity
 
 
 def generator(seed=0):
@@ -124,3 +124,23 @@ def test_half_of_the_patches_stay_sharp():
     after = transform_intensity(before, IntensityRanges(blur_voxels=1.0), generator())
     sharp = [torch.allclose(x, y, atol=1e-6) for x, y in zip(before, after, strict=True)]
     assert 35 <= sum(sharp) <= 70
+
+
+def test_a_slice_in_the_look_of_another_has_its_quantiles_and_keeps_its_order():
+    own = torch.rand(1, 2, 30, 31, generator=generator(1))
+    other = 5 + 3 * torch.rand(1, 2, 30, 31, generator=generator(2)) ** 2
+    found = in_the_look_of(own, other, torch.ones(1))
+    for q in (0.1, 0.5, 0.9):
+        wanted = torch.quantile(other.flatten(2), q, dim=2)
+        torch.testing.assert_close(torch.quantile(found.flatten(2), q, dim=2), wanted, atol=0.03, rtol=0)
+    assert found[0, 0].flatten()[own[0, 0].flatten().argsort()].diff().min() >= 0
+
+
+def test_looks_are_mixed_by_the_amount_and_its_own_changes_nothing():
+    own, other = torch.rand(3, 1, 8, 8, generator=generator(1)), torch.rand(3, 1, 8, 8, generator=generator(2)) + 4
+    whole = in_the_look_of(own, other, torch.ones(3))
+    found = in_the_look_of(own, other, torch.tensor([0.0, 0.5, 1.0]))
+    torch.testing.assert_close(found, torch.stack([own[0], (own[1] + whole[1]) / 2, whole[2]]))
+    torch.testing.assert_close(in_the_look_of(own, own, torch.ones(3)), own, atol=1e-3, rtol=0)
+    flat = in_the_look_of(torch.zeros(3, 1, 8, 8), other, torch.ones(3))  # one value has no quantiles
+    assert flat.isfinite().all()

@@ -9,7 +9,17 @@ from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
 from lowshot.transforms.intensity import IntensityRanges
-from lowshot.transforms.slices import Slices, annotated_slices, moved, pool_of, sample_slices, together, toned
+from lowshot.transforms.slices import (
+    Slices,
+    annotated_slices,
+    moved,
+    placed,
+    places,
+    pool_of,
+    sample_slices,
+    together,
+    toned,
+)
 from lowshot.transforms.spatial import SpatialRanges
 
 NAMES = Names.of({1: "left", 2: "right"})
@@ -101,6 +111,14 @@ def test_what_is_unknown_stays_unknown():
     turned = moved(slices, SpatialRanges(rotation_degrees=40.0), generator())
     assert 0.3 < turned.known.float().mean() < 0.7
     assert not turned.labels[~turned.known].any()
+
+
+def test_what_is_mirrored_is_not_known():
+    slices = exemplars(2)
+    shifted = placed(slices, places(slices.image, SpatialRanges(), generator()) - torch.tensor([3.0, 0.0]))
+    assert not shifted.known[:, :3].any()
+    assert shifted.known[:, 3:].all()
+    assert shifted.labels[:, 3:].equal(slices.labels[:, :-3])
 
 
 def test_slices_are_sampled_at_their_own_indices():

@@ -175,9 +175,13 @@ def draw(
 def multi_label_loss(
     logits: Float[Tensor, "b k h w"], labels: Int[Tensor, "b i j"], known: Bool[Tensor, "b i j"]
 ) -> Float[Tensor, ""]:
-    """Binary cross-entropy of "does this cell show structure k", over the cells of which every pixel is known."""
+    """Binary cross-entropy of "does this cell show structure k", where that is known.
+
+    It does where one known pixel shows it, and does not where every pixel is known and none shows it.
+    """
     classes, cell = logits.shape[1], labels.shape[1] // logits.shape[2]
-    shown = F.max_pool2d(F.one_hot(labels.long(), classes).movedim(-1, 1).float(), cell)
-    sure = 1 - F.max_pool2d((~known).float()[:, None], cell)
+    of_each = F.one_hot(labels.long(), classes).movedim(-1, 1) * known[:, None]
+    shown = F.max_pool2d(of_each.float(), cell)
+    sure = torch.maximum(shown, 1 - F.max_pool2d((~known).float()[:, None], cell))
     each = F.binary_cross_entropy_with_logits(logits.float(), shown, reduction="none") * sure
-    return each.sum() / (sure.sum() * classes).clamp_min(1)
+    return each.sum() / sure.sum().clamp_min(1)

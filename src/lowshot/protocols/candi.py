@@ -74,7 +74,10 @@ ATLASES = replace(
         "ants joint label fusion": System(method="ants-fusion"),
     },
     reference="local vote",
-    differs=(f"test scans and atlases are drawn with seed {SEED}; the paper's are not known", "our registration and votes, not MABMIS itself"),
+    differs=(
+        f"test scans and atlases are drawn with seed {SEED}; the paper's are not known",
+        "our registration and votes, not MABMIS itself",
+    ),
 )
 SUPERVISED = replace(
     ONE_ATLAS,

@@ -57,6 +57,31 @@ def transform_intensity(
     return x
 
 
+QUANTILES = 33
+"""Of grey values that are matched; between them they are mapped linearly."""
+
+
+def in_the_look_of(
+    slices: Float[Tensor, "n c i j"], others: Float[Tensor, "n c i j"], amount: Float[Tensor, " n"]
+) -> Float[Tensor, "n c i j"]:
+    """Slices with their grey values mapped so that each has the quantiles of the other, by channel.
+
+    Args:
+        slices: images of one kind.
+        others: images of the same kind, from other scanners or patients.
+        amount: how far each is mapped, from 0 (not at all) to 1.
+    """
+    at = torch.linspace(0, 1, QUANTILES, device=slices.device)
+    own, wanted = (torch.quantile(each.flatten(2).float(), at, dim=2).movedim(0, 2) for each in (slices, others))
+    own = own + 1e-5 * torch.arange(QUANTILES, device=own.device)  # equal ones apart, or a slope would be infinite
+    flat = slices.flatten(2).float()
+    upper = torch.searchsorted(own, flat.contiguous()).clamp(1, QUANTILES - 1)
+    ends = [each.gather(2, upper - part) for each in (own, wanted) for part in (1, 0)]
+    share = ((flat - ends[0]) / (ends[1] - ends[0])).clamp(0, 1)
+    mapped = torch.lerp(ends[2], ends[3], share).reshape(slices.shape).to(slices)
+    return torch.lerp(slices, mapped, amount.to(slices)[:, None, None, None])
+
+
 def blur(patches: Float[Tensor, "b c x y z"], deviation: Float[Tensor, " b"]) -> Float[Tensor, "b c x y z"]:
     """Gaussian blur with one standard deviation (voxels) per patch; 0 leaves the patch as it is."""
     radius = max(1, math.ceil(2 * float(deviation.max())))

@@ -96,20 +96,36 @@ def pool_of(
 
 
 def moved(slices: Slices, spatial: SpatialRanges, generator: Generator) -> Slices:
-    """Every slice under its own random transform; what comes from beyond its borders is mirrored."""
+    """Every slice under its own random transform; what comes from beyond its borders is mirrored, and not known."""
     if spatial == SpatialRanges():
         return slices
-    n, _, i, j = slices.image.shape
+    return placed(slices, places(slices.image, spatial, generator))
+
+
+def places(image: Float[Tensor, "n c i j"], spatial: SpatialRanges, generator: Generator) -> Float[Tensor, "n i j 2"]:
+    """Where each pixel of each slice comes from under a random transform, as fractional indices."""
+    n, _, i, j = image.shape
     step = WIDTH_MM / max(i, j)
     transform = draw_spatial(spatial, n, ((i - 1) * step, (j - 1) * step, 0.0), (step, step, step), generator)
-    device = slices.image.device
+    device = image.device
     middle = torch.tensor([(i - 1) / 2, (j - 1) / 2, 0.0], device=device)
     lines = (torch.arange(i, device=device), torch.arange(j, device=device), torch.arange(1, device=device))
     positions = torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1).expand(n, -1, -1, -1, -1)
-    indices = (apply_spatial(transform.to(device), (positions - middle) * step) / step + middle)[:, :, :, 0, :2]
+    return (apply_spatial(transform.to(device), (positions - middle) * step) / step + middle)[:, :, :, 0, :2]
+
+
+def placed(slices: Slices, indices: Float[Tensor, "n x y 2"]) -> Slices:
+    """Slices as they are at these places: images linearly, labels the nearest."""
     known_labels = torch.where(slices.known, slices.labels, -1).to(slices.image)[:, None]
     labels = sample_slices(known_labels, indices, "nearest")[:, 0].to(slices.labels.dtype)
-    return Slices(sample_slices(slices.image, indices, "bilinear"), labels.clamp_min(0), labels >= 0)
+    known = (labels >= 0) & inside(indices, slices.image)
+    return Slices(sample_slices(slices.image, indices, "bilinear"), labels.clamp_min(0), known)
+
+
+def inside(indices: Float[Tensor, "n x y 2"], image: Float[Tensor, "n c i j"]) -> Bool[Tensor, "n x y"]:
+    """Which places lie within the slices. A mirrored organ is none: a left ventricle has no twin on the right."""
+    last = torch.tensor(image.shape[2:], device=indices.device) - 0.5
+    return ((indices >= -0.5) & (indices <= last)).all(dim=-1)
 
 
 def toned(

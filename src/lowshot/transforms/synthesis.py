@@ -22,6 +22,8 @@ from lowshot.transforms.spatial import SpatialRanges, draw_spatial
 
 SPATIAL = SpatialRanges(rotation_degrees=25.0, scale=0.43, shift_mm=0.1 * WIDTH_MM)
 INTENSITY = IntensityRanges(contrast=0.25, brightness=0.2, gamma=0.5, blur_voxels=1.0)
+MOST_OWN_TURN = 6.0
+"""Degrees by which a structure turns on its own, at most: turned further, it leaves the others' sides."""
 MARGIN = 3
 """Pixels that are cut out around the structures: what a blur of them reaches."""
 
@@ -237,7 +239,8 @@ def _own_intensity(ranges: IntensityRanges, share: float) -> IntensityRanges:
 
 def _own_spatial(ranges: SpatialRanges, share: float) -> SpatialRanges:
     scaled = {name: getattr(ranges, name) * share for name in ("rotation_degrees", "scale", "stretch", "shear")}
-    return replace(ranges, **scaled, shift_mm=ranges.shift_mm * share)
+    turn = min(MOST_OWN_TURN, scaled.pop("rotation_degrees"))
+    return replace(ranges, **scaled, rotation_degrees=turn, shift_mm=ranges.shift_mm * share)
 
 
 class _Affine(NamedTuple):

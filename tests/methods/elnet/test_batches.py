@@ -3,10 +3,10 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from lowshot.methods.elnet.batches import Drawing, Sources, draw, following_slices, pseudo_labels
+from lowshot.methods.elnet.batches import Drawing, Sources, draw, following_slices, pseudo_labels, synthetic
 from lowshot.training.run import Run
 from lowshot.transforms.levels import AUGMENTATION
-from lowshot.transforms.slices import Slices, unlabelled
+from lowshot.transforms.slices import Slices, sample_slices, unlabelled
 from lowshot.transforms.synthesis import Synthesis
 
 RUN = Run(device="cpu", precision="float32", memory_format="contiguous", threads=1)
@@ -19,7 +19,7 @@ def exemplars(count=2):
 
 
 def sources(pool=None):
-    return Sources(exemplars(), torch.rand(3, 1, 16, 16), pool)
+    return Sources(exemplars(), torch.rand(3, 1, 16, 16), 40 + torch.rand(5, 1, 16, 16), pool)
 
 
 def drawing(level="none", pseudo=0):
@@ -55,21 +55,41 @@ def test_a_batch_is_a_function_of_its_generator():
     assert torch.rand(3, generator=first.draws).equal(torch.rand(3, generator=again.draws))
 
 
-def test_a_teacher_sees_what_the_student_sees_with_its_own_grey_values():
+def test_a_teacher_sees_slices_before_they_are_moved_and_toned():
     pool = unlabelled(torch.rand(6, 1, 16, 16))
     turned = draw(sources(pool), drawing("turns", pseudo=2), RUN, 0, at(0))
-    assert turned.slices.image[5:].equal(turned.plain_pool)
+    assert all((pool.image == shown).flatten(1).all(dim=1).any() for shown in turned.plain_pool)
+    assert turned.slices.image[5:].equal(sample_slices(turned.plain_pool, turned.places, "bilinear"))
     wide = draw(sources(pool), drawing("wide", pseudo=2), RUN, 0, at(0))
-    assert not wide.slices.image[5:].equal(wide.plain_pool)
+    assert not wide.slices.image[5:].equal(sample_slices(wide.plain_pool, wide.places, "bilinear"))
+
+
+def test_exemplars_take_the_grey_values_of_the_pool():
+    """The pool's lie at 40, the exemplars' at 0 to 2; the amount is drawn for each."""
+    wanted = replace(drawing(), exemplars=50, synthetic=50, synthesis=Synthesis(black=1.0), looks=0.5)
+    batch = draw(sources(), wanted, RUN, 0, at(0))
+    brightest = batch.slices.image.amax((1, 2, 3))
+    for part in brightest.split(50):
+        assert 0.25 < float((part > 5).float().mean()) < 0.65
+    assert batch.slices.labels[:50].equal(exemplars(50).labels)
+
+
+def test_finished_synthetic_slices_vary_when_asked():
+    still = replace(drawing(), synthesis=Synthesis(black=1.0, exemplar_intensity=False, exemplar_geometry=False))
+    made = synthetic(sources(), still, at(0))
+    assert made.image.equal(exemplars(3).image)
+    bent = synthetic(sources(), replace(still, synthetic_augmentation=AUGMENTATION["wide"]), at(0))
+    assert not bent.labels.equal(made.labels)
 
 
 def test_slices_that_follow_are_moved_like_those_before_them():
     image = torch.rand(4, 1, 16, 16)
     image[1], image[3] = image[0] + 5, image[2] + 5
-    pooled = Sources(exemplars(), torch.rand(3, 1, 16, 16), unlabelled(image), following_slices([2, 2]))
+    pooled = replace(sources(unlabelled(image)), following=following_slices([2, 2]))
     wanted = replace(drawing("turns", pseudo=3), neighbours=True)
     batch = draw(pooled, wanted, RUN, 0, at(3))
-    assert torch.allclose((batch.following - batch.plain_pool).abs(), torch.tensor(5.0), atol=1e-4)
+    before = sample_slices(batch.plain_pool, batch.places, "bilinear")
+    assert torch.allclose((batch.following - before).abs(), torch.tensor(5.0), atol=1e-4)
     assert not len(draw(pooled, drawing("turns", pseudo=3), RUN, 0, at(3)).following)
 
 
@@ -87,7 +107,9 @@ class Thresholds(nn.Module):
 
 def test_pseudo_labels_are_known_where_the_network_is_sure():
     image = torch.tensor([3.0, 0.1, -0.1, -3.0]).view(1, 1, 2, 2).repeat(9, 1, 1, 1)
-    found = pseudo_labels(Thresholds(), image, 0.9, RUN)
+    found = pseudo_labels(Thresholds(), image, 0.9, 0.0, RUN)
     assert found["labels"][8].tolist() == [[1, 1], [0, 0]]
     assert found["known"][8].tolist() == [[True, False], [False, True]]
-    assert pseudo_labels(Thresholds(), image, 0.0, RUN)["known"].all()
+    assert pseudo_labels(Thresholds(), image, 0.0, 0.0, RUN)["known"].all()
+    strict = pseudo_labels(Thresholds(), image, 0.5, 0.99999, RUN)["known"]
+    assert strict[8].tolist() == [[True, True], [False, False]]

@@ -60,6 +60,12 @@ def test_rounds_share_what_the_first_leaves():
     }
 
 
+def test_a_teacher_may_be_followed_by_another():
+    here = run(8)
+    method(rounds=2, teacher=True).fit(TASK, here)
+    assert list(here.plan.stages) == ["first network", "network 2", "network 3"]
+
+
 def test_without_pseudo_labels_there_is_one_network():
     here = run(4)
     method(pseudo_loss=0.0).fit(TASK, here)
@@ -94,7 +100,7 @@ def test_networks_alone_learn_from_the_exemplar_alone():
 def test_a_batch_keeps_its_size(changes, first, second):
     chosen, empty = method(**changes), unlabelled(torch.zeros(0, 1, 16, 16))
     for pool, expected in ((None, first), (empty, second)):
-        drawing = chosen._drawing(chosen._weights(0.1), Sources(empty, empty.image, pool))
+        drawing = chosen._drawing(chosen._weights(0.1), Sources(empty, empty.image, empty.image, pool))
         assert (drawing.exemplars, drawing.synthetic, drawing.pseudo_labelled) == expected
 
 

@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from lowshot.methods.elnet.objective import Batch, Weights, elnet_loss, neighbour_consistency
-from lowshot.transforms.slices import Slices
+from lowshot.methods.elnet.objective import Batch, Weights, elnet_loss, neighbour_consistency, sure_enough
+from lowshot.transforms.slices import Slices, places
+from lowshot.transforms.spatial import SpatialRanges
 
 
 class Network(nn.Module):
@@ -31,7 +32,8 @@ def slices(*wrong):
 
 def batch(*wrong, counts, plain=None):
     plain = torch.zeros(0, 1, 8, 8) if plain is None else plain
-    return Batch(slices(*wrong), counts, torch.Generator().manual_seed(0), plain, plain[:0])
+    still = places(plain, SpatialRanges(), torch.Generator())
+    return Batch(slices(*wrong), counts, torch.Generator().manual_seed(0), plain, still, plain[:0])
 
 
 def terms(made, teacher=None, **weights):
@@ -75,6 +77,27 @@ def test_what_a_teacher_is_not_sure_of_is_not_learned():
     made = batch(False, True, counts=(1, 0, 1), plain=-slices(False).image)
     assert terms(made, unsure, contrast=0.0)["pseudo_labelled"] > 3
     assert terms(made, unsure, contrast=0.0, confidence=0.9)["pseudo_labelled"] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_teachers_labels_are_moved_as_the_slice_was():
+    """The student sees slices upside down, of which the teacher saw the upright ones."""
+    made = batch(False, True, counts=(1, 0, 1), plain=slices(False).image)
+    made.places = made.places.flip(1)
+    assert terms(made, Network(), contrast=0.0)["pseudo_labelled"] > 3
+    made.slices.image[1] = made.slices.image[1].flip(1)
+    assert terms(made, Network(), contrast=0.0)["pseudo_labelled"] < 0.01
+
+
+def test_what_is_mirrored_in_from_beyond_a_border_is_not_learned():
+    made = batch(False, True, counts=(1, 0, 1), plain=slices(False).image)
+    made.places = made.places - 8  # all of it
+    assert terms(made, Network(), contrast=0.0)["pseudo_labelled"] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_teacher_has_to_be_surer_of_background():
+    labels, probability = torch.tensor([[[0, 1]]]), torch.full((1, 1, 2), 0.8)
+    assert sure_enough(probability, labels, 0.6, 0.95).tolist() == [[[False, True]]]
+    assert sure_enough(probability, labels, 0.9, 0.0).tolist() == [[[False, False]]]
 
 
 def test_neighbours_are_to_agree_where_they_look_alike():

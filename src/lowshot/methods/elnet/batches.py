@@ -7,10 +7,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor, nn
 
-from lowshot.methods.elnet.objective import Batch
+from lowshot.methods.elnet.objective import Batch, sure_enough
 from lowshot.training.run import Run
-from lowshot.transforms.levels import Augmentation
-from lowshot.transforms.slices import Slices, moved, together, toned, varied
+from lowshot.transforms.intensity import in_the_look_of
+from lowshot.transforms.levels import AUGMENTATION, Augmentation
+from lowshot.transforms.slices import Slices, placed, places, sample_slices, together, toned, varied
 from lowshot.transforms.synthesis import Synthesis, synthesise
 
 SLICES_AT_ONCE = 8
@@ -23,6 +24,8 @@ class Sources:
     exemplars: Slices
     backgrounds: Float[Tensor, "m c i j"]
     """Slices on which cut-out organs are laid."""
+    looks: Float[Tensor, "l c i j"]
+    """Slices whose grey values exemplars may take: all of the pool."""
     pool: Slices | None = None
     """With pseudo-labels; None in the first stage."""
     following: Int[Tensor, " n"] | None = None
@@ -40,37 +43,48 @@ class Drawing:
     augmentation: Augmentation
     neighbours: bool = False
     """Whether the slices that follow those of the pool come along."""
+    looks: float = 0.0
+    """Share of the exemplars that take grey values of a slice of the pool."""
+    synthetic_augmentation: Augmentation = AUGMENTATION["none"]
+    """How finished synthetic slices vary."""
 
 
 def draw(sources: Sources, drawing: Drawing, run: Run, step: int, generator: Generator) -> Batch:
     """A batch as a function of the step."""
-    exemplars, synthesis = sources.exemplars, drawing.synthesis
-    parts = [varied(exemplars.drawn(drawing.exemplars, generator), drawing.augmentation, generator)]
-    if drawing.synthetic:
-        parts.append(synthesise(exemplars, sources.backgrounds, synthesis, drawing.synthetic, generator))
-    plain = following = exemplars.image[:0]
+    own = varied(_exemplars(sources, drawing.exemplars, drawing, generator), drawing.augmentation, generator)
+    parts = [own, synthetic(sources, drawing, generator)] if drawing.synthetic else [own]
+    plain = there = following = own.image[:0]
     if sources.pool is not None:
-        pool, following = _from_pool(sources.pool, sources.following, drawing, generator)
-        plain = pool.image
-        parts.append(pool._replace(image=toned(plain, drawing.augmentation.intensity, generator)))
+        chosen = torch.randint(len(sources.pool.image), (drawing.pseudo_labelled,), generator=generator)
+        plain = sources.pool.image[chosen.to(own.image.device)]
+        there = places(plain, drawing.augmentation.spatial, generator)
+        pool = placed(sources.pool.of(chosen), there)
+        parts.append(pool._replace(image=toned(pool.image, drawing.augmentation.intensity, generator)))
+        if drawing.neighbours and sources.following is not None:
+            nexts = sources.pool.image[sources.following[chosen].to(own.image.device)]
+            following = sample_slices(nexts, there, "bilinear")
     every = together(parts)
     draws = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=generator)))
     counts = (drawing.exemplars, drawing.synthetic, len(plain))
-    return Batch(every._replace(image=run.tensor(every.image)), counts, draws, run.tensor(plain), run.tensor(following))
+    image, plain, following = (run.tensor(each) for each in (every.image, plain, following))
+    return Batch(every._replace(image=image), counts, draws, plain, there, following)
 
 
-def _from_pool(
-    pool: Slices, order: Int[Tensor, " n"] | None, drawing: Drawing, generator: Generator
-) -> tuple[Slices, Float[Tensor, "m c i j"]]:
-    """Some slices of the pool, moved, and where they are wanted those that follow, moved alike."""
-    chosen = torch.randint(len(pool.image), (drawing.pseudo_labelled,), generator=generator)
-    some, spatial = pool.of(chosen), drawing.augmentation.spatial
-    if not drawing.neighbours or order is None:
-        return moved(some, spatial, generator), some.image[:0]
-    nexts = pool.image[order[chosen].to(some.image.device)]
-    both = moved(some._replace(image=torch.cat([some.image, nexts], dim=1)), spatial, generator)
-    image, following = both.image.chunk(2, dim=1)
-    return both._replace(image=image), following
+def synthetic(sources: Sources, drawing: Drawing, generator: Generator) -> Slices:
+    """Slices made from the exemplars, as many as are in a batch."""
+    cut = _exemplars(sources, drawing.synthetic, drawing, generator) if drawing.looks else sources.exemplars
+    made = synthesise(cut, sources.backgrounds, drawing.synthesis, drawing.synthetic, generator)
+    return varied(made, drawing.synthetic_augmentation, generator)
+
+
+def _exemplars(sources: Sources, count: int, drawing: Drawing, generator: Generator) -> Slices:
+    """Drawn from all; a share of them has, more or less, the grey values of a slice of the pool."""
+    drawn, looks = sources.exemplars.drawn(count, generator), sources.looks
+    if not drawing.looks or not len(looks):
+        return drawn
+    others = looks[torch.randint(len(looks), (count,), generator=generator).to(looks.device)]
+    amount = torch.rand(count, generator=generator) * (torch.rand(count, generator=generator) < drawing.looks)
+    return drawn._replace(image=in_the_look_of(drawn.image, others, amount))
 
 
 def following_slices(lengths: Sequence[int]) -> Int[Tensor, " n"]:
@@ -88,7 +102,7 @@ def following_slices(lengths: Sequence[int]) -> Int[Tensor, " n"]:
 
 
 def pseudo_labels(
-    network: nn.Module, image: Float[Tensor, "n c i j"], confidence: float, run: Run
+    network: nn.Module, image: Float[Tensor, "n c i j"], confidence: float, of_background: float, run: Run
 ) -> dict[str, Tensor]:
     """The labels that a trained network gives slices, and where it is sure enough of them."""
     run.place(network).eval()
@@ -97,4 +111,4 @@ def pseudo_labels(
         with torch.inference_mode(), run.autocast():
             parts.append(network(run.tensor(some)).float().softmax(dim=1).cpu())
     sure, labels = torch.cat(parts).max(dim=1)
-    return {"labels": labels.to(torch.int16), "known": sure >= confidence}
+    return {"labels": labels.to(torch.int16), "known": sure_enough(sure, labels, confidence, of_background)}

@@ -22,7 +22,7 @@ from lowshot.errors import SettingsError
 from lowshot.imaging.preparation import Preparation
 from lowshot.inference.header import Header
 from lowshot.inference.slice_model import SliceModel, SliceOptions
-from lowshot.methods.elnet.batches import Drawing, Sources, draw, following_slices, pseudo_labels
+from lowshot.methods.elnet.batches import Drawing, Sources, draw, following_slices, pseudo_labels, synthetic
 from lowshot.methods.elnet.objective import Weights, elnet_loss
 from lowshot.nn.mt_unet import MTUNet
 from lowshot.nn.planar_unet import PlanarUNet
@@ -35,7 +35,7 @@ from lowshot.training.teacher import MeanTeacher
 from lowshot.transforms.levels import AUGMENTATION, Level
 from lowshot.transforms.slices import Slices, annotated_slices, pool_of, together, unlabelled
 from lowshot.transforms.support import annotated_structures
-from lowshot.transforms.synthesis import SPATIAL, Synthesis, backgrounds_of, synthesise
+from lowshot.transforms.synthesis import SPATIAL, Synthesis, backgrounds_of
 
 Pair = tuple[int, int]
 NetworkName = Literal["mt-unet", "unet"]
@@ -44,7 +44,10 @@ NOT_NEGATIVE = (
     *("exemplar_loss", "synthetic_loss", "pseudo_loss", "contrast", "second_contrast", "weight_decay"),
     *("turns", "synthetic", "pseudo_labelled", "rounds", "level", "neighbours"),
 )
-SHARES = ("dice_share", "black_backgrounds", "own_backgrounds", "confidence", "teacher_momentum", "first_share")
+SHARES = (
+    *("dice_share", "black_backgrounds", "own_backgrounds", "confidence", "background_confidence"),
+    *("teacher_momentum", "first_share", "looks"),
+)
 MOST_PIXELS, MOST_LEVELS = 4096**2, 8
 
 
@@ -86,9 +89,12 @@ class ELNet:
     synthetic: int = 10  # ours; in the second stage those above 12 make room
     pseudo_labelled: int = 5  # ours
     augmentation: Level = "turns"  # paper: rotation (and flips, which we leave out: organs have sides)
+    synthetic_augmentation: Level = "none"  # ours: of finished synthetic slices
+    looks: float = 0.0  # ours: share of exemplars, also of those cut out, that take grey values of a slice of the pool
 
     # Beyond the paper
     confidence: float = 0.0  # ours: least probability of a pseudo-label that is learned from
+    background_confidence: float = 0.0  # ours: the same of background, where that is more
     teacher: bool = False  # ours: pseudo-labels come from a mean teacher, anew in every step
     teacher_momentum: float = 0.99  # ours
     neighbours: float = 0.0  # ours: weight of neighbouring slices of the pool being labelled alike
@@ -164,9 +170,7 @@ class ELNet:
         if not self.synthetic_loss or not self.synthetic:
             raise SettingsError("no samples: with synthetic_loss or synthetic at 0, nothing is made from the exemplar")
         sources, _ = self._sources(task, run)
-        return synthesise(
-            sources.exemplars, sources.backgrounds, self._synthesis, self.synthetic, run.generator("samples")
-        )
+        return synthetic(sources, self._drawing(self._weights(self.contrast), sources), run.generator("samples"))
 
     def _sources(self, task: LowShotTask, run: Run) -> tuple[Sources, Float[Tensor, "n c i j"]]:
         """What the first stage draws from, and the pool."""
@@ -176,8 +180,10 @@ class ELNet:
         stacks += pool_of(task.unlabelled, self._preparation(), task.channels)
         backgrounds = backgrounds_of(stacks, exemplars)
         following = following_slices([len(stack) for stack in stacks])
-        sources = Sources(exemplars.on(run.device), backgrounds.to(run.device), following=following)
-        return sources, torch.cat([exemplars.image[:0], *stacks])
+        pool = torch.cat([exemplars.image[:0], *stacks])
+        device = run.device
+        sources = Sources(exemplars.on(device), backgrounds.to(device), pool.to(device), following=following)
+        return sources, pool
 
     def _second(
         self,
@@ -193,7 +199,7 @@ class ELNet:
         if self.teacher:
             seen, begin = unlabelled(pool), lambda: network
         else:
-            find = partial(pseudo_labels, network, pool, self.confidence, run)
+            find = partial(pseudo_labels, network, pool, self.confidence, self.background_confidence, run)
             seen, begin = Slices(pool, **run.stage(f"labels for {stage}", {"number": number}, find)), make
         taught = replace(sources, pool=seen.on(run.device))
         return self._learn(stage, share, begin, self._weights(self.second_contrast), taught, run)
@@ -210,7 +216,7 @@ class ELNet:
     ) -> nn.Module:
         """One network's training; where a mean teacher labels the pool for it, the teacher is what comes out."""
         with run.seeded(stage):
-            network = run.place(make())
+            network = run.place(make()).requires_grad_(True)  # a teacher of an earlier round learns again
         teacher = MeanTeacher(network, self.teacher_momentum) if self.teacher and sources.pool is not None else None
         goal = Goal(
             partial(elnet_loss, network, weights, None if teacher is None else teacher.network),
@@ -244,6 +250,7 @@ class ELNet:
             temperature=self.temperature,
             level=self.level,
             confidence=self.confidence,
+            background_confidence=self.background_confidence,
             neighbours=self.neighbours,
         )
 
@@ -253,7 +260,16 @@ class ELNet:
         synthetic = max(0, self.synthetic - pseudo) if weights.synthetic else 0
         exemplars = self.exemplars + self.synthetic - (pseudo + synthetic)
         augmentation = AUGMENTATION[self.augmentation]
-        return Drawing(exemplars, synthetic, pseudo, self._synthesis, augmentation, weights.neighbours > 0)
+        return Drawing(
+            exemplars,
+            synthetic,
+            pseudo,
+            self._synthesis,
+            augmentation,
+            neighbours=weights.neighbours > 0,
+            looks=self.looks,
+            synthetic_augmentation=AUGMENTATION[self.synthetic_augmentation],
+        )
 
     @property
     def _synthesis(self) -> Synthesis:

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor, nn
 
 from lowshot.losses.contrastive import class_prototypes, prototype_contrast
 from lowshot.losses.segmentation import segmentation_loss
-from lowshot.transforms.slices import Slices
+from lowshot.transforms.slices import Slices, inside, sample_slices
 
 SOURCES = ("exemplar", "synthetic", "pseudo_labelled")
 
@@ -24,7 +24,9 @@ class Batch:
     draws: Generator
     """For what the loss draws: the other image that a prototype is to resemble."""
     plain_pool: Float[Tensor, "n c i j"]
-    """The pool's slices before their grey values were changed, as a teacher sees them."""
+    """The pool's slices before they were moved and their grey values changed, as a teacher sees them."""
+    places: Tensor
+    """(n, i, j, 2): where the pixels of the moved ones come from in the plain ones, as fractional indices."""
     following: Float[Tensor, "m c i j"]
     """The slices that follow those of the pool in their scans, moved like them; none where they are not asked for."""
 
@@ -44,6 +46,8 @@ class Weights:
     """At which of the encoder's maps prototypes are formed; 0 is the deepest."""
     confidence: float = 0.0
     """Least probability of a teacher's label that is learned from."""
+    background_confidence: float = 0.0
+    """The same of background, where that is more."""
     neighbours: float = 0.0
     """Of what makes neighbouring slices of the pool be labelled alike."""
 
@@ -52,7 +56,7 @@ def elnet_loss(
     network: nn.Module, weights: Weights, teacher: nn.Module | None, batch: Batch, done: float
 ) -> Mapping[str, Tensor]:
     """L_e + λ_s L_s + λ_u L_u + λ_c L_c; the pool has no share in it before it has pseudo-labels."""
-    image, labels, known = batch.slices if teacher is None else taught(batch, teacher, weights.confidence)
+    image, labels, known = batch.slices if teacher is None else taught(batch, teacher, weights)
     if weights.contrast:
         logits, embedding = network.segment_and_embed(image, weights.level)  # type: ignore[operator]
     else:
@@ -65,7 +69,8 @@ def elnet_loss(
             terms[source] = weight * segmentation_loss(part, truth, mask, weights.dice_share)
     if weights.neighbours and len(batch.following):
         pool = logits[len(logits) - len(batch.following) :]
-        alike = neighbour_consistency(pool, network(batch.following), batch.plain_pool, batch.following)
+        moved = sample_slices(batch.plain_pool, batch.places, "bilinear")
+        alike = neighbour_consistency(pool, network(batch.following), moved, batch.following)
         terms["neighbours"] = weights.neighbours * alike
     if weights.contrast:
         predicted = logits.detach().argmax(dim=1)
@@ -90,11 +95,23 @@ def neighbour_consistency(
     return (counts * apart).sum() / counts.sum().clamp_min(1)
 
 
-def taught(batch: Batch, teacher: nn.Module, confidence: float) -> Slices:
-    """The batch, with the teacher's labels for its part of the pool (ours, not in the paper)."""
+def taught(batch: Batch, teacher: nn.Module, weights: Weights) -> Slices:
+    """The batch, with the teacher's labels for its part of the pool (ours, not in the paper).
+
+    The teacher sees slices as they were, which is easier, and what it found is moved as the student's slices are.
+    """
     with torch.no_grad():
-        sure, found = teacher(batch.plain_pool).float().softmax(dim=1).max(dim=1)
+        probabilities = teacher(batch.plain_pool).float().softmax(dim=1)
+        sure, found = sample_slices(probabilities, batch.places, "bilinear").max(dim=1)
     image, labels, known = batch.slices
     others = len(image) - len(found)
     labels = torch.cat([labels[:others], found.to(labels)])
-    return Slices(image, labels, torch.cat([known[:others], sure >= confidence]))
+    learned = sure_enough(sure, found, weights.confidence, weights.background_confidence)
+    return Slices(image, labels, torch.cat([known[:others], learned & inside(batch.places, batch.plain_pool)]))
+
+
+def sure_enough(
+    probability: Float[Tensor, "n i j"], labels: Int[Tensor, "n i j"], confidence: float, of_background: float
+) -> Bool[Tensor, "n i j"]:
+    """Where a label is learned from. A missed organ is background, of which a network is soon too sure."""
+    return probability >= torch.where(labels > 0, confidence, max(confidence, of_background))

@@ -82,7 +82,9 @@ class LTNet:
 
     def __post_init__(self) -> None:
         self._preparation()
-        refuse_out_of_range(self, positive=POSITIVE, not_negative=(*TERMS, "cycle_pull", "cycle_warmup", "critic_momentum"))
+        refuse_out_of_range(
+            self, positive=POSITIVE, not_negative=(*TERMS, "cycle_pull", "cycle_warmup", "critic_momentum")
+        )
         if self.window % 2 == 0:
             raise SettingsError(f"window: expected an odd number of voxels, got {self.window}")
         if not 1 <= len(self.encoder) <= MOST_LEVELS or not 1 <= len(self.decoder) <= len(self.encoder) + 1:
