@@ -128,9 +128,9 @@ def test_synapse_is_split_as_transunet_lists_it():
 def test_btcv_and_ultrasound_have_the_sizes_of_the_paper():
     seven = {case for fold in seven_in_turn(numbered(27)) for case in fold.support}
     assert len(seven) == 7
-    for fold in pools(numbered(27)):
-        assert fold.closest
-        fold = fold.with_atlas(fold.support[2])
+    for candidates in pools(numbered(27)):
+        assert candidates.closest
+        fold = candidates.with_atlas(candidates.support[2])
         assert (len(fold.support), len(fold.queries)) == (1, 6)
         assert {*fold.support, *fold.queries} == seven
         assert not seven & set(fold.unlabelled)

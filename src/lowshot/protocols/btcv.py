@@ -26,7 +26,10 @@ def seven_in_turn(cases: tuple[str, ...]) -> tuple[Fold, ...]:
 
 
 def pools(cases: tuple[str, ...]) -> tuple[Fold, ...]:
-    """Of the seven the one closest to their average is the atlas, the rest are the queries; 5, 10 or 20 of the others are the pool."""
+    """Of the seven the one closest to their average is the atlas, the rest are the queries.
+
+    5, 10 or 20 of the others are the pool.
+    """
     needed = SEVEN + POOLS[0]
     if len(cases) < needed:
         raise ValueError(f"needs {needed} annotated cases or more")
