@@ -35,6 +35,8 @@ from lowshot.transforms.levels import AUGMENTATION, Augmentation, Level
 from lowshot.transforms.slices import Slices, annotated_slices, moved, pool_of, together, toned, unlabelled, varied
 
 POSITIVE = ("size", "widths", "exemplars", "pool", "steps", "learning_rate")
+GROWING = 0.3
+"""Part of the training over which the pool's loss grows: at first its labels are guesses."""
 SHARES = ("coarse", "pool_loss", "confidence", "teacher_momentum", "dice_share")
 MOST_PIXELS, MOST_LEVELS = 4096**2, 8
 
@@ -123,7 +125,7 @@ class MLDS:
         parts = [each.split([len(exemplars.image), len(pool.image)]) for each in maps]
         own = self._over_sizes([each[0] for each in parts], exemplars.labels, exemplars.known)
         theirs = self._over_sizes([each[1] for each in parts], labels.to(pool.labels), sure >= self.confidence)
-        return {"exemplars": own, "pool": self.pool_loss * done * theirs}
+        return {"exemplars": own, "pool": self.pool_loss * min(1.0, done / GROWING) * theirs}
 
     def _over_sizes(self, maps: Sequence[Tensor], labels: Tensor, known: Tensor) -> Tensor:
         *coarser, finest = maps

@@ -96,7 +96,8 @@ def train(
         return terms
 
     probe = partial(seconds_per_step, partial(take_step, steps=steps), parts, run)
-    steps = planned_steps(run, stage, steps, share, probe)
+    with freed_memory_kept():  # as in the training, or a step would seem to take a quarter longer than it does
+        steps = planned_steps(run, stage, steps, share, probe)
     checkpoint = Checkpoint(stage, parts, _fingerprint(goals, run, steps), run, checkpoint_every_seconds)
     first = checkpoint.restore()
     with Journal(run, stage, first, steps) as journal, Interruption() as interruption, freed_memory_kept():
