@@ -85,12 +85,6 @@ def test_training_makes_the_atlas_look_like_the_pool():
     assert after > before + 0.02
 
 
-@pytest.mark.parametrize("shared", [False, True])
-def test_one_network_may_be_both_generators(shared):
-    forward, backward, _ = method(shared_generator=shared)._networks(1)
-    assert (forward is backward) == shared
-
-
 def test_one_hot_maps_on_a_coarser_grid_are_shares():
     fitted = method().fit(TASK, run(1))
     (atlas,) = fitted.atlases

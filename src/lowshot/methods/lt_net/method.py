@@ -68,7 +68,6 @@ class LTNet:
     anatomy_difference: float = 3.0  # paper
     cycle_pull: float = 1.0  # ours: how much of the last four's gradient reaches the forward generator
     cycle_warmup: float = 0.0  # ours: part of the training over which that grows from nothing
-    shared_generator: bool = False  # ours: whether one network is both generators
     window: int = 9  # paper
     labels_per_step: int | None = None  # ours: structures drawn for each step; None is all
 
@@ -158,7 +157,5 @@ class LTNet:
 
     def _networks(self, channels: int) -> tuple[DisplacementUNet, DisplacementUNet | None, PatchCritic | None]:
         forward = self._generator(channels)
-        backward = None
-        if self._weights.cycle:
-            backward = forward if self.shared_generator else self._generator(channels)
+        backward = self._generator(channels) if self._weights.cycle else None
         return forward, backward, PatchCritic(channels, self.critic_widths) if self.adversarial else None
