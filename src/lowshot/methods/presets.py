@@ -12,6 +12,8 @@ MLDS = {
         "size": (128, 128),
         "widths": (16, 32, 64, 128, 256),
         "augmentation": "wide",
+        "exemplars": 3,
+        "pool": 3,
         "steps": 2000,
         "learning_rate": 1e-3,
     },
@@ -23,6 +25,7 @@ FCN = {
     "compact": {
         "width": 0.25,
         "norm": True,
+        "batch": 4,
         "balanced": 0.3,
         "augmentation": "strong",
         "optimiser": "adam",

@@ -10,24 +10,29 @@ COMPACT = {
     "widths": (64, 96, 128),
     "augmentation": "wide",
     "turns": 60.0,
+    "exemplars": 2,
+    "synthetic": 4,
+    "pseudo_labelled": 2,
+    "black_backgrounds": 0.5,
+    "own_backgrounds": 0.5,
+    "confidence": 0.6,
+    "background_confidence": 0.9,
     "learning_rate": 1e-3,
     "steps": 2000,
 }
 
-# Ours, beyond the paper: a mean teacher labels the pool anew in every step.
+# Ours, beyond the paper: exemplars take the pool's grey values, and a mean teacher labels the pool anew in every step.
 TAUGHT = {
     "network": "unet",
     "widths": (16, 32, 64, 128, 256),
     "teacher": True,
     "taught_rate": 0.5,
-    "confidence": 0.8,
+    "looks": 0.7,
     "contrast": 0.0,
     "second_contrast": 0.0,
     "exemplars": 6,
-    "synthetic": 6,
-    "pseudo_labelled": 6,
-    "black_backgrounds": 0.2,
-    "own_backgrounds": 0.6,
+    "synthetic": 0,
+    "pseudo_labelled": 3,
     "first_share": 0.45,
 }
 

@@ -59,6 +59,8 @@ COMPACT_EMBEDDING = {
 
 # Ours: whole images as in the paper, and two halvings more, so that a lesion of any size is seen at once.
 COMPACT_ULTRASOUND = PAPER_ULTRASOUND | {
+    "batch": 4,
+    "intensity": "zscore",  # in pictures without air, what Otsu's threshold calls the body changes from one to the next
     "widths": (16, 32, 48, 64, 96),
     "convolutions": (2, 2, 2, 2, 2),
     "strides": ((2, 2, 1), (2, 2, 1), (2, 2, 1), (2, 2, 1)),
