@@ -10,8 +10,8 @@ COMPACT = {
     "steps": 800,
     "learning_rate": 1e-3,
 }
-# The way back learns from the paper's weights (L_trans in voxels of 4 mm); the way there feels little of them, or within
-# a few hundred steps it would stay where it begins: at a field of zero. The critic sees 64 mm, as a part of a brain.
+# The way back learns from the paper's weights (L_trans in voxels of 4 mm); the way there feels little of them, or in a
+# few hundred steps it would stay where it begins: at a field of zero. The critic sees 64 mm, as a part of a brain.
 COMPACT_REVERSIBLE = {
     "critic_widths": (32, 64),
     "adversarial": 0.005,
