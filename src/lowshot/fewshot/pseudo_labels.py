@@ -168,7 +168,7 @@ def draw_regions(labels: PseudoLabels, sampling: PseudoSampling, run: Run, step:
 def _transformed(slices: Slices, augmentation: Augmentation, copies: Copies, generator: Generator) -> Slices:
     """Supports, then as many queries, some of which are transformed."""
     in_space, in_tone = (_chosen(copies, len(slices.image) // 2, generator).to(slices.image.device) for _ in range(2))
-    elsewhere = moved(slices, augmentation.spatial, generator)
+    elsewhere = moved(slices, augmentation.spatial, generator, mirrored_is_known=True)
     slices = Slices(*(_select(in_space, new, old) for new, old in zip(elsewhere, slices, strict=True)))
     return slices._replace(image=_select(in_tone, toned(slices.image, augmentation.intensity, generator), slices.image))
 

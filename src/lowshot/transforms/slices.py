@@ -95,11 +95,14 @@ def pool_of(
     return stacks
 
 
-def moved(slices: Slices, spatial: SpatialRanges, generator: Generator) -> Slices:
-    """Every slice under its own random transform; what comes from beyond its borders is mirrored, and not known."""
+def moved(slices: Slices, spatial: SpatialRanges, generator: Generator, *, mirrored_is_known: bool = False) -> Slices:
+    """Every slice under its own random transform; what comes from beyond its borders is mirrored, and not known.
+
+    Regions that stand for no organ, as supervoxels, are as good mirrored as not.
+    """
     if spatial == SpatialRanges():
         return slices
-    return placed(slices, places(slices.image, spatial, generator))
+    return placed(slices, places(slices.image, spatial, generator), mirrored_is_known=mirrored_is_known)
 
 
 def places(image: Float[Tensor, "n c i j"], spatial: SpatialRanges, generator: Generator) -> Float[Tensor, "n i j 2"]:
@@ -114,11 +117,13 @@ def places(image: Float[Tensor, "n c i j"], spatial: SpatialRanges, generator: G
     return (apply_spatial(transform.to(device), (positions - middle) * step) / step + middle)[:, :, :, 0, :2]
 
 
-def placed(slices: Slices, indices: Float[Tensor, "n x y 2"]) -> Slices:
+def placed(slices: Slices, indices: Float[Tensor, "n x y 2"], *, mirrored_is_known: bool = False) -> Slices:
     """Slices as they are at these places: images linearly, labels the nearest."""
     known_labels = torch.where(slices.known, slices.labels, -1).to(slices.image)[:, None]
     labels = sample_slices(known_labels, indices, "nearest")[:, 0].to(slices.labels.dtype)
-    known = (labels >= 0) & inside(indices, slices.image)
+    known = labels >= 0
+    if not mirrored_is_known:
+        known &= inside(indices, slices.image)
     return Slices(sample_slices(slices.image, indices, "bilinear"), labels.clamp_min(0), known)
 
 
