@@ -53,7 +53,7 @@ class MLDS:
     """Weight of all coarser sizes together, against the finest."""
     dice_share: float = 0.5
     pool_loss: float = 1.0
-    """Weight of what the teacher says of the pool, grown to from 0 over the training."""
+    """Weight of what the teacher says of the pool, grown to from 0 over a part (``GROWING``) of the training."""
     confidence: float = 0.8
     """Least probability of the teacher's answer that is learned from."""
     teacher_momentum: float = 0.99
