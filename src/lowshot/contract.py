@@ -41,11 +41,6 @@ class State(NamedTuple):
     tensors: dict[str, Tensor]
 
 
-@dataclass(frozen=True)
-class NoOptions:
-    """For models that have nothing to choose at inference."""
-
-
 @runtime_checkable
 class Model(Protocol):
     """Segments scans. It holds networks, prototypes or atlases; it is not a network."""

@@ -1,4 +1,5 @@
 import errno
+import json
 import shutil
 from dataclasses import replace
 
@@ -204,6 +205,22 @@ def test_minutes_become_steps_once_for_all_seeds(data, tmp_path):
     assert len(set(steps)) == 1
 
 
+def test_a_row_as_long_as_another_takes_its_steps(data, tmp_path):
+    longer = replace(BALLS.systems["mre-net"], seeds=(0,))
+    pace = replace(longer, settings={**longer.settings, "metric_learning": False}, as_long_as="mre-net")
+    two = replace(BALLS, systems={"mre-net": longer, "without": pace})
+    how = replace(HOW, steps=None, minutes=0.05)
+    bench(data, tmp_path, replace(two, systems={"mre-net": longer}), how)
+    plan = cell(tmp_path, "mre-net", "s0") / "training" / "plan.json"
+    told = json.loads(plan.read_text())
+    told["stages"]["training"]["steps"] = 3  # which no measurement would find
+    plan.write_text(json.dumps(told))
+    records, failed = bench(data, tmp_path, two, how)
+    assert not failed
+    steps = {each["system"]: each["provenance"]["plan"]["stages"]["training"]["steps"] for each in records}
+    assert steps["without"] == 3
+
+
 CHUNKS = {"pairing": "chunks"}
 LEARNED = {"size": (32, 32), "width": 0.0625}
 NEW = replace(
@@ -229,8 +246,8 @@ def new_structure(tmp_path_factory):
     return data, root, records
 
 
-def cell(root, system):
-    return root / "cells" / slug(system) / "left-ball-a" / "seed-0"
+def cell(root, system, fold="left-ball-a"):
+    return root / "cells" / slug(system) / fold / "seed-0"
 
 
 def found(root, system):

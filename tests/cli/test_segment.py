@@ -3,8 +3,10 @@ import json
 import nibabel
 import numpy as np
 import pytest
+import torch
 
 from ball_files import NAMES
+from lowshot.imaging.pieces import largest_pieces
 
 
 def segment(typed, model, *words):
@@ -86,6 +88,14 @@ def test_tables_formats_and_probabilities(typed, model, folder):
     assert done.code == 0, done.err
     assert (folder / "out" / "ann.mha").exists()
     assert len(list((folder / "out" / "probabilities" / "ann").iterdir())) == len(NAMES)
+
+
+def test_one_piece_of_every_structure(typed, model, folder):
+    scan = folder / "images" / "s1.nii.gz"
+    assert segment(typed, model, scan, "-o", folder / "out", "--one-piece").code == 0
+    labels = torch.as_tensor(np.asarray(nibabel.load(folder / "out" / "s1.nii.gz").dataobj).astype(np.int16))
+    assert labels.any()
+    assert bool(largest_pieces(labels).all())
 
 
 def test_options_of_the_method(typed, model, folder):

@@ -17,11 +17,12 @@ from torch import nn
 from torch.optim import SGD, Adam
 
 from lowshot.catalogue import Entry
-from lowshot.contract import NoOptions, Region, State
+from lowshot.contract import Region, State
 from lowshot.errors import ChannelMismatch
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation
 from lowshot.inference.sliding_window import tiles
+from lowshot.options import SegmentOptions
 from lowshot.training.loop import Goal, train
 from lowshot.training.schedules import polynomial
 from lowshot.transforms.support import prepare_support
@@ -137,7 +138,7 @@ class WholeModel(FakeModel):
 @dataclass(frozen=True)
 class Adversarial:
     steps: int = 20
-    Options: ClassVar = NoOptions
+    Options: ClassVar = SegmentOptions
     problems = needs(support=1)
 
     def fit(self, task, run):
@@ -186,7 +187,7 @@ class SliceModel(FakeModel):
 @dataclass(frozen=True)
 class TwoStages:
     steps: int = 20
-    Options: ClassVar = NoOptions
+    Options: ClassVar = SegmentOptions
     problems = needs(support=1)
 
     def fit(self, task, run):
@@ -273,7 +274,7 @@ class FakeLearner:
 @dataclass(frozen=True)
 class Adaptable:
     steps: int = 20
-    Options: ClassVar = NoOptions
+    Options: ClassVar = SegmentOptions
     problems = needs(base=1)
 
     def fit(self, task, run):
@@ -319,7 +320,7 @@ class ExternalModel(FakeModel):
 @dataclass(frozen=True)
 class External:
     steps: int = 0
-    Options: ClassVar = NoOptions
+    Options: ClassVar = SegmentOptions
     problems = needs(support=1)
 
     def fit(self, task, run):
@@ -353,7 +354,7 @@ def resized(values, shape):
 @dataclass(frozen=True)
 class MultiAtlas:
     steps: int = 0
-    Options: ClassVar = NoOptions
+    Options: ClassVar = SegmentOptions
     problems = needs(support=2)
 
     def fit(self, task, run):

@@ -188,3 +188,17 @@ def test_a_model_that_leaves_a_part_out_or_gives_nan_is_an_error():
         names = Names(("background", "liver"), (0, 1))
         with pytest.raises(LowshotError, match=r"no \(finite\) score"):
             assemble(decision_regions, prepared, Preparation(), names)
+
+
+def test_one_piece_leaves_of_a_structure_its_largest_and_tells_the_quality_of_that():
+    labels = torch.tensor([1, 1, 0, 0, 1, 0]).view(6, 1, 1)
+    probabilities = torch.where(labels == torch.arange(2).view(2, 1, 1, 1), 0.9, 0.1)
+    preparation = Preparation()
+    prepared = preparation.apply(Scan("case", torch.randn(1, 6, 1, 1), np.eye(4)))
+    whole, cleaned = (
+        assemble([Region(WHOLE, probabilities)], prepared, preparation, names(2), one_piece=one)
+        for one in (False, True)
+    )
+    assert whole[0].flatten().tolist() == [1, 1, 0, 0, 1, 0]
+    assert cleaned[0].flatten().tolist() == [1, 1, 0, 0, 0, 0]
+    assert cleaned[1]["structure 1"].expected_dice == pytest.approx(2 * 1.8 / (3.0 + 2))

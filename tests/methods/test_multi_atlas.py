@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from contract.studies import NAMES, subject
-from lowshot.contract import NoOptions
 from lowshot.errors import InputError, SettingsError
 from lowshot.imaging.scan import LabelledScan
 from lowshot.inference.predict import predict
 from lowshot.methods.multi_atlas import MultiAtlas
+from lowshot.options import SegmentOptions
 from lowshot.phantoms import brain_mr
 from lowshot.task import LowShotTask
 from lowshot.training.run import Run
@@ -25,7 +25,7 @@ def fitted(*seeds, method=QUICK):
 
 def segmented(model, scan):
     run = Run(device="cpu", precision="float32", memory_format="contiguous", threads=1)
-    return predict(model, scan, run, NoOptions()).segmentation.labels
+    return predict(model, scan, run, SegmentOptions()).segmentation.labels
 
 
 def dice(labels, truth):
@@ -49,7 +49,7 @@ def test_a_majority_counts_all_alike():
     model = fitted(0, 1, method=replace(QUICK, vote="majority"))
     prepared = model.preparation.apply(subject(7, shape=SHAPE).scan)
     run = Run(device="cpu", precision="float32", memory_format="contiguous", threads=1)
-    assert all(found.alike is None for found in model.correspondences(prepared, run, NoOptions()))
+    assert all(found.alike is None for found in model.correspondences(prepared, run, SegmentOptions()))
 
 
 def test_where_a_scan_lies_and_how_it_is_stored_does_not_matter():
@@ -134,7 +134,7 @@ def test_one_head_is_laid_upon_another(heads):
 def test_three_heads_know_more_than_each_of_them(heads):
     query, model = heads[3], made_of(heads[:3])
     run = Run(device="cpu", precision="float32", memory_format="contiguous", threads=1)
-    found = model.correspondences(model.preparation.apply(query.scan), run, NoOptions())
+    found = model.correspondences(model.preparation.apply(query.scan), run, SegmentOptions())
 
     def dice_by(atlases, correspondences):
         voting = replace(model, atlases=tuple(atlases))

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from lowshot.contract import NoOptions
 from lowshot.errors import EmptySupport, LowshotError, SettingsError
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
@@ -22,6 +21,7 @@ from lowshot.methods.scs import (
     positions_of,
     shifted,
 )
+from lowshot.options import SegmentOptions
 from lowshot.task import LowShotTask
 from lowshot.training.run import Run
 
@@ -47,7 +47,7 @@ def run(seed=0):
 
 
 def segmented(model, labelled):
-    return predict(model, labelled.scan, run(), NoOptions()).segmentation.labels
+    return predict(model, labelled.scan, run(), SegmentOptions()).segmentation.labels
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_structures_smaller_than_superpixels_are_refused():
 
 def test_a_constant_image_is_segmented(model):
     flat = Scan("flat", torch.zeros(1, 40, 40, 1), np.eye(4), spacing_known=False)
-    assert predict(model, flat, run(), NoOptions()).segmentation.labels.shape == (40, 40, 1)
+    assert predict(model, flat, run(), SegmentOptions()).segmentation.labels.shape == (40, 40, 1)
 
 
 def test_the_perceptrons_weights_give_scikit_learns_probabilities():

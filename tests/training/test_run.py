@@ -1,5 +1,6 @@
 import json
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -96,6 +97,11 @@ def test_a_given_plan_is_used_by_further_seeds(tmp_path):
     run = Run(device="cpu", seed=1, folder=tmp_path, plan=plan, key="seed 1")
     assert (run.plan.precision, run.plan.stages, run.plan.key) == ("bfloat16", plan.stages, "seed 1")
     assert Plan.read(tmp_path / "plan.json") == run.plan
+
+
+def test_a_given_plan_tells_where_it_is_followed():
+    run = Run(device="cpu", plan=replace(PLAN, device="a GPU", torch="1.0"))
+    assert (run.plan.device, run.plan.torch) == ("cpu", torch.__version__)
 
 
 @pytest.mark.parametrize("other", [{"precision": "float32"}, {"key": "another"}, {"threads": 63}])

@@ -55,6 +55,12 @@ class Cell:
         other = self.system.model_of
         return self if other is None else replace(self, name=other, system=self.protocol.systems[other])
 
+    @property
+    def paced(self) -> "Cell":
+        """The cell as many steps as whose this one trains: itself, unless its row names another."""
+        other = self.system.as_long_as
+        return self if other is None else replace(self, name=other, system=self.protocol.systems[other])
+
     def folder(self, root: Path) -> Path:
         """Where it is computed."""
         return root / "cells" / slug(self.name) / slug(self.fold.name) / f"seed-{self.seed}"

@@ -53,6 +53,7 @@ def request_of(cell: Cell, cases: Cases, how: Machine) -> Record:
     settings = catalogue.settings(cell.system.method, preset, cell.system.settings)
     system = cell.system
     chosen = {"options": dict(system.options), "model_of": system.model_of, "granted": system.granted}
+    chosen |= {"as_long_as": system.as_long_as}
     return {
         "protocol": cell.protocol.name,
         "system": cell.name,
@@ -84,16 +85,16 @@ def compute(cell: Cell, cases: Cases, root: Path, how: Machine, *, restart: bool
     if (folder / RECORD).exists():
         return read_json(folder / RECORD)
     trained = cell.trained
-    fitted = _trained(trained, cases, trained.folder(root), how, restart=restart, progress=progress)
+    fitted = _trained(trained, cases, root, how, restart=restart, progress=progress)
     scored = [_scored(fitted, cell, cases, case, folder, how) for case in _told(cell.fold.queries, progress)]
     record = {**request, "training": read_json(trained.folder(root) / "training.json"), "cases": scored}
     write_json(folder / RECORD, {**record, "provenance": dict(fitted.provenance)})
     return read_json(folder / RECORD)
 
 
-def _trained(cell: Cell, cases: Cases, folder: Path, how: Machine, *, restart: bool, progress: Progress) -> Fitted:
+def _trained(cell: Cell, cases: Cases, root: Path, how: Machine, *, restart: bool, progress: Progress) -> Fitted:
     """The cell's model, as it was saved: so that a resumed cell segments with the very same."""
-    request = request_of(cell, cases, how)
+    folder, request = cell.folder(root), request_of(cell, cases, how)
     begin(folder, request, restart)
     model, training, commit = folder / MODEL, folder / "training", commit_of_the_code()
     if not model.exists():
@@ -112,7 +113,7 @@ def _trained(cell: Cell, cases: Cases, folder: Path, how: Machine, *, restart: b
             folder=training,
             files=cases.digests([*cell.fold.support, *cell.fold.base])
             | cases.digests(cell.fold.unlabelled, labels=False),
-            plan=_plan_of_another_seed(folder, request) if how.minutes is not None else None,
+            plan=_plan_to_follow(cell, cases, root, how) if how.minutes is not None else None,
             progress=progress,
         )
         cost = {"seconds": _logged_seconds(training / "log.csv"), "peak_bytes": highest_resident_bytes()}
@@ -121,12 +122,13 @@ def _trained(cell: Cell, cases: Cases, folder: Path, how: Machine, *, restart: b
     return load(model)
 
 
-def _plan_of_another_seed(folder: Path, request: Record) -> Plan | None:
-    """Minutes become steps once: every further seed takes as many steps as one that is trained already."""
-    asked = as_json({**request, "seed": None})
-    for other in sorted(folder.parent.glob("seed-*")):
-        if (other / MODEL).exists() and {**read_json(other / "request.json"), "seed": None} == asked:
-            return Plan.read(other / "training" / "plan.json")
+def _plan_to_follow(cell: Cell, cases: Cases, root: Path, how: Machine) -> Plan | None:
+    """Minutes become steps once: further seeds, and rows as long as another, take as many as one that is trained."""
+    for other in (cell.paced, cell):
+        asked = as_json({**request_of(other, cases, how), "seed": None})
+        for seed in sorted(other.folder(root).parent.glob("seed-*")):
+            if (seed / MODEL).exists() and {**read_json(seed / "request.json"), "seed": None} == asked:
+                return Plan.read(seed / "training" / "plan.json")
     return None
 
 

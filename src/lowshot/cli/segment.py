@@ -56,6 +56,9 @@ FormatOption = Annotated[
 Refine = Annotated[
     bool, typer.Option("--refine", help="Of methods that deform an atlas: optimise the deformation for each scan.")
 ]
+OnePiece = Annotated[
+    bool, typer.Option("--one-piece", help="Keep the largest piece of every structure; the others become background.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there already.")]
 SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Leave out scans whose results are there.")]
 
@@ -68,6 +71,7 @@ def segment(
     probabilities: Probabilities = False,
     format_: FormatOption = None,
     refine: Refine = False,
+    one_piece: OnePiece = False,
     changes: Changes = None,
     overwrite: Overwrite = False,
     skip_existing: SkipExisting = False,
@@ -87,7 +91,8 @@ def segment(
 
     lowshot segment brain.safetensors scans/ -o segmentations/
     """
-    terminal, options = Terminal(as_json), parse_words(changes or ()) | ({"refine": True} if refine else {})
+    switched = {name: True for name, on in (("refine", refine), ("one_piece", one_piece)) if on}
+    terminal, options = Terminal(as_json), parse_words(changes or ()) | switched
 
     from lowshot.inputs.words import scan_files
     from lowshot.model_file import load

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lowshot.errors import SettingsError
+from lowshot.options import SegmentOptions
 from lowshot.settings import refuse_out_of_range
 
 LEAST_PIXELS, SLICE_PIXELS = 10, 256**2
@@ -33,7 +34,7 @@ Pairs = list[Int[Tensor, " _"] | None]
 
 
 @dataclass(frozen=True)
-class PairingOptions:
+class PairingOptions(SegmentOptions):
     """What may be chosen when a few-shot model segments."""
 
     pairing: Literal["whole volume", "chunks"] = "whole volume"

@@ -19,6 +19,7 @@ from torch import Tensor
 from lowshot.contract import Quality, Region
 from lowshot.errors import LowshotError, OutputError
 from lowshot.imaging.names import Names
+from lowshot.imaging.pieces import largest_pieces
 from lowshot.imaging.preparation import Preparation, Prepared
 
 BYTES_PER_VOXEL = 2 + 4 + 4
@@ -71,6 +72,10 @@ class Decision:
         """Probability of the winner minus that of the second best; 1 for finished labels."""
         return (self.best - self.second.clamp_min(0)).clamp_min(0)
 
+    def keep_largest_pieces(self) -> None:
+        """Of every structure; the others become background."""
+        self.labels.masked_fill_(~largest_pieces(self.labels), 0)
+
     def quality(self, names: Names) -> dict[str, Quality | None]:
         """Expected Dice 2 Σ p·ŷ / (Σ p + Σ ŷ) of every structure; None without probabilities, or where both are 0."""
         if not self.probabilistic:
@@ -93,6 +98,8 @@ def assemble(
     preparation: Preparation,
     names: Names,
     probabilities: "ProbabilityFile | None" = None,
+    *,
+    one_piece: bool = False,
 ) -> tuple[Int[Tensor, "i j k"], dict[str, Quality | None]]:
     """The label map on the scan's own grid, and how good the model expects it to be.
 
@@ -102,6 +109,7 @@ def assemble(
         preparation: how it came about.
         names: the structures.
         probabilities: where to keep every class's probabilities as well; None: nowhere.
+        one_piece: whether of every structure the largest piece alone is kept.
     """
     decision = Decision.empty(prepared.grid.shape, len(names))
     for region in regions:
@@ -110,6 +118,8 @@ def assemble(
             probabilities.add(region)
     if not bool((decision.best >= 0).all()):  # negative as it began, or NaN
         raise LowshotError(f"{prepared.name}: the model gave no (finite) score for a part of the scan")
+    if one_piece:
+        decision.keep_largest_pieces()
     labels = preparation.undo_labels(decision.labels, prepared, decision.margin())
     return labels, decision.quality(names)
 

@@ -16,6 +16,7 @@ from lowshot.inference.header import Header
 from lowshot.inference.memory import activation_bytes
 from lowshot.inference.sliding_window import predict_tiles
 from lowshot.nn.geometry import Geometry, Triple
+from lowshot.options import SegmentOptions
 from lowshot.settings import build
 from lowshot.training.run import Run
 
@@ -24,7 +25,7 @@ MOST_PATCH_VOXELS = 512**3
 
 
 @dataclass(frozen=True)
-class TileOptions:
+class TileOptions(SegmentOptions):
     """What may be chosen when a patch-based model segments."""
 
     tiles_at_once: int = 2

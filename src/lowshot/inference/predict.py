@@ -72,11 +72,13 @@ def predict_prepared(
     """The second half of ``predict``, for those who ``look`` first how much memory it will take."""
     regions = _told(model.regions(prepared, run, options), prepared, len(model.names), run)
     if keep_probability is None:
-        labels, quality = assemble(regions, prepared, model.preparation, model.names)
+        labels, quality = assemble(regions, prepared, model.preparation, model.names, one_piece=options.one_piece)
     else:
         with tempfile.TemporaryDirectory() as folder:
             scratch = ProbabilityFile(Path(folder) / "probabilities", prepared.grid.shape, len(model.names))
-            labels, quality = assemble(regions, prepared, model.preparation, model.names, scratch)
+            labels, quality = assemble(
+                regions, prepared, model.preparation, model.names, scratch, one_piece=options.one_piece
+            )
             for k, name in enumerate(model.names.names):
                 keep_probability(name, scratch.on_scan(k, model.preparation, prepared))
     return Result(Segmentation(labels, model.names, scan.affine), quality, tuple(_notes(model, scan, prepared)))

@@ -15,11 +15,12 @@ from lowshot.inference.header import Header
 from lowshot.inference.memory import activation_bytes
 from lowshot.inference.patch_model import load_weights
 from lowshot.nn.geometry import Triple
+from lowshot.options import SegmentOptions
 from lowshot.training.run import Run
 
 
 @dataclass(frozen=True)
-class SliceOptions:
+class SliceOptions(SegmentOptions):
     """What may be chosen when a model segments slice by slice."""
 
     slices_at_once: int = 4

@@ -12,12 +12,13 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from lowshot.contract import NoOptions, State
+from lowshot.contract import State
 from lowshot.errors import SettingsError
 from lowshot.imaging.grid import Grid
 from lowshot.imaging.preparation import Preparation
 from lowshot.inference.atlas_model import Atlas, AtlasModel, atlas_problems, prepare_atlases, stored_atlases
 from lowshot.nn.geometry import Triple
+from lowshot.options import SegmentOptions
 from lowshot.registration.affine import Picture, align, alignment_bytes
 from lowshot.registration.correspondence import Correspondence
 from lowshot.registration.deformable import MOST_VOXELS, OPTIMISING_BYTES, Refinement
@@ -44,7 +45,7 @@ class MultiAtlas:
     rate: float = 0.1
     """Of Adam, in voxels of a level."""
 
-    Options: ClassVar[type] = NoOptions
+    Options: ClassVar[type] = SegmentOptions
 
     def __post_init__(self) -> None:
         Preparation(intensity=self.intensity)

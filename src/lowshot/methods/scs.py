@@ -24,13 +24,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Generator, Tensor, nn
 
-from lowshot.contract import NoOptions, Region, State
+from lowshot.contract import Region, State
 from lowshot.errors import EmptySupport, SettingsError
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation, Prepared
 from lowshot.inference.header import Header
 from lowshot.inference.patch_model import load_weights
 from lowshot.nn.geometry import Triple
+from lowshot.options import SegmentOptions
 from lowshot.settings import refuse_out_of_range
 from lowshot.task import LowShotTask
 from lowshot.training.run import Run
@@ -85,7 +86,7 @@ class SCS:
     relabelled_by: int = 8
     """How many of the nearest superpixels have a say in a label; 0: none."""
 
-    Options: ClassVar[type] = NoOptions
+    Options: ClassVar[type] = SegmentOptions
 
     def __post_init__(self) -> None:
         refuse_out_of_range(self, positive=POSITIVE, not_negative=NOT_NEGATIVE)
@@ -230,7 +231,7 @@ class SuperpixelModel:
     preparation: Preparation
     method: SCS
 
-    def regions(self, prepared: Prepared, run: Run, options: NoOptions) -> Iterator[Region]:
+    def regions(self, prepared: Prepared, run: Run, options: SegmentOptions) -> Iterator[Region]:
         """Slice by slice."""
         everywhere = slice(None)
         for k in range(prepared.grid.shape[2]):
@@ -240,7 +241,7 @@ class SuperpixelModel:
                 scores = self.network(picture)[picture.where].movedim(-1, 0)
             yield Region((everywhere, everywhere, slice(k, k + 1)), scores[..., None])
 
-    def working_memory(self, shape: Triple, run: Run, options: NoOptions) -> int:
+    def working_memory(self, shape: Triple, run: Run, options: SegmentOptions) -> int:
         """Of one slice: patches and their distances from words, the windows of mean shift, distances, scores."""
         pixels, values = shape[0] * shape[1], self.network.words.numel() // len(self.network.words)
         window = (2 * self.method.shift_radius + 1) ** 2

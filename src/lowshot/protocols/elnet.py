@@ -26,6 +26,11 @@ def _elnet(table: str, printed: str, seeds: tuple[int, ...] = TWO, **changes: An
     return System(method="elnet", settings=changes, seeds=seeds, published={"": Published(table, printed)})
 
 
+def _ablated(table: str, printed: str, **changes: Any) -> System:
+    """The full method but for this, for as many steps."""
+    return replace(_elnet(table, printed, **changes), as_long_as="elnet")
+
+
 MODULES: Mapping[str, System] = {
     "unet (exemplar alone)": System(method="unet-slices", seeds=FIVE, published={"": Published("1", "u-net")}),
     "mt-unet (exemplar alone)": System(method="mt-unet", seeds=TWO, published={"": Published("3", "elnet[]")}),
@@ -33,13 +38,13 @@ MODULES: Mapping[str, System] = {
     "+ ESM": _elnet("3", "elnet[esm]", contrast=0.0, pseudo_loss=0.0),
     "+ PCEM in stage 1": _elnet("3", "elnet[esm,pcem-s1]", pseudo_loss=0.0),
     "elnet": _elnet("1", "elnet", FIVE),
-    "elnet beyond the paper": System(method="elnet", preset="compact-taught", seeds=FIVE),
+    "elnet beyond the paper": System(method="elnet", preset="compact-taught", seeds=FIVE, options={"one_piece": True}),
 }
 
 LOSSES: Mapping[str, System] = {
-    "without L_s": _elnet("4 left", "elnet[le,lc-s1,lc-s2,lu]", synthetic_loss=0.0),
-    "without L_c in stage 1": _elnet("4 left", "elnet[le,ls,lc-s2,lu]", contrast=0.0),
-    "without L_c in stage 2": _elnet("4 left", "elnet[le,ls,lc-s1,lu]", second_contrast=0.0),
+    "without L_s": _ablated("4 left", "elnet[le,lc-s1,lc-s2,lu]", synthetic_loss=0.0),
+    "without L_c in stage 1": _ablated("4 left", "elnet[le,ls,lc-s2,lu]", contrast=0.0),
+    "without L_c in stage 2": _ablated("4 left", "elnet[le,ls,lc-s1,lu]", second_contrast=0.0),
 }
 STILL = ("exemplar_intensity", "exemplar_geometry", "background_intensity", "background_geometry")
 
@@ -47,7 +52,7 @@ STILL = ("exemplar_intensity", "exemplar_geometry", "background_intensity", "bac
 def _transforms(printed: str, *moving: str) -> System:
     """The full method with these transforms alone."""
     still: dict[str, Any] = {name: False for name in STILL if name not in moving}
-    return _elnet("4 right", printed, **still)
+    return _ablated("4 right", printed, **still)
 
 
 TRANSFORMS: Mapping[str, System] = {

@@ -77,6 +77,9 @@ class System:
     """What is chosen when it segments."""
     model_of: str | None = None
     """The row whose model this one segments with, instead of training its own."""
+    as_long_as: str | None = None
+    """The row as many steps as whose this one trains, where a benchmark counts minutes: it differs from that one in
+    what it learns, not in how long."""
     granted: bool = False
     """Whether a query is cut to the slices that show the new structure before it is segmented, as published few-shot
     protocols do. Only a benchmark can know them."""

@@ -4,8 +4,7 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-from jaxtyping import Bool, Float, Int16, Shaped, UInt8
+from jaxtyping import Bool, Float, Int, Int16, UInt8
 
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import LabelledScan, Segmentation
@@ -166,7 +165,7 @@ def outline_path(mask: Bool[np.ndarray, "rows columns"]) -> str:
     return "".join(_path(np.rint(2 * np.asarray(line) - 1).astype(int)) for line in lines)
 
 
-def _path(corners: Shaped[npt.NDArray[np.int_], "n 2"]) -> str:
+def _path(corners: Int[np.ndarray, "n 2"]) -> str:
     """Relative steps, those of one direction joined; the last one is the closing."""
     steps = np.diff(corners, axis=0)
     starts = np.flatnonzero(np.r_[True, (steps[1:] != steps[:-1]).any(axis=1)])

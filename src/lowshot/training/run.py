@@ -229,7 +229,8 @@ class Run:
                 was = f"PyTorch {plan.torch} on {plan.device}"
                 self.progress.warn(f"{path} was made with {was}; the weights will not be the same bit for bit")
         elif self._given_plan is not None:
-            plan = replace(self._given_plan, key=self.key)
+            given = self._given_plan
+            plan = replace(given, key=self.key, device=self._device_name(), torch=torch.__version__)
             self._check(plan, "the given plan was made")
         else:
             plan = self._measure()

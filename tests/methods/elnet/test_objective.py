@@ -94,6 +94,14 @@ def test_what_is_mirrored_in_from_beyond_a_border_is_not_learned():
     assert terms(made, Network(), contrast=0.0)["pseudo_labelled"] == pytest.approx(0, abs=1e-6)
 
 
+def test_what_a_teacher_finds_beside_the_largest_piece_is_not_learned():
+    image = -torch.ones(1, 1, 8, 8)
+    image[:, :, :4], image[:, :, 6:, 6:] = 1, 1  # a structure, and a speck
+    made = batch(False, False, counts=(1, 0, 1), plain=image)
+    assert terms(made, Network(), contrast=0.0)["pseudo_labelled"] > 0.1
+    assert terms(made, Network(), contrast=0.0, one_piece=True)["pseudo_labelled"] < 0.01
+
+
 def test_a_teacher_has_to_be_surer_of_background():
     labels, probability = torch.tensor([[[0, 1]]]), torch.full((1, 1, 2), 0.8)
     assert sure_enough(probability, labels, 0.6, 0.95).tolist() == [[[False, True]]]

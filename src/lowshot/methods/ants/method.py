@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import ClassVar, Literal
 
-from lowshot.contract import NoOptions, State
+from lowshot.contract import State
 from lowshot.errors import SettingsError
 from lowshot.imaging.preparation import Preparation
 from lowshot.inference.atlas_model import Atlas, atlas_problems, prepare_atlases, stored_atlases
 from lowshot.methods.ants.fusion import JointFusion
 from lowshot.methods.ants.model import RegisteredAtlases, SeededHeader
 from lowshot.methods.ants.registration import Alignment, Transform
+from lowshot.options import SegmentOptions
 from lowshot.task import LowShotTask
 from lowshot.training.run import METHODS_OWN_STEPS, Run
 
@@ -51,7 +52,7 @@ class Ants:
     patch_radius: int = 2  # code and paper
     search_radius: int = 3  # code and paper
 
-    Options: ClassVar[type] = NoOptions
+    Options: ClassVar[type] = SegmentOptions
 
     def __post_init__(self) -> None:
         self._preparation()

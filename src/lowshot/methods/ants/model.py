@@ -9,13 +9,14 @@ from typing import Any
 
 from torch import Tensor
 
-from lowshot.contract import NoOptions, Region, State
+from lowshot.contract import Region, State
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation, Prepared
 from lowshot.inference.atlas_model import Atlas
 from lowshot.inference.header import Header
 from lowshot.methods.ants.fusion import EVERYWHERE, JointFusion, majority
 from lowshot.methods.ants.registration import Alignment, Moved, Placed, move, working
+from lowshot.options import SegmentOptions
 from lowshot.training.run import Run
 
 # Measured on brains, of 5 million voxels and cut to 1 million, with 2 and 4 atlases and 7 and 29 classes.
@@ -77,7 +78,7 @@ class RegisteredAtlases:
         """How a scan becomes its input."""
         return self.header.preparation
 
-    def regions(self, prepared: Prepared, run: Run, options: NoOptions) -> Iterator[Region]:
+    def regions(self, prepared: Prepared, run: Run, options: SegmentOptions) -> Iterator[Region]:
         """The labels of one atlas as they are; of several, the share of each class.
 
         Raises:
@@ -102,7 +103,7 @@ class RegisteredAtlases:
             yield move(atlas, labels, scan, self.alignment, part)
             shutil.rmtree(part)  # fields are larger than the scan
 
-    def working_memory(self, shape: tuple[int, int, int], run: Run, options: NoOptions) -> int:
+    def working_memory(self, shape: tuple[int, int, int], run: Run, options: SegmentOptions) -> int:
         """The larger of registration and fusion; the atlases that were moved before stay."""
         voxels, count = math.prod(shape), len(self.atlases)
         registering = self._registration_bytes() * voxels + ATLAS_BYTES * max(a.labels.numel() for a in self.atlases)

@@ -95,6 +95,7 @@ class ELNet:
     # Beyond the paper
     confidence: float = 0.0  # ours: least probability of a pseudo-label that is learned from
     background_confidence: float = 0.0  # ours: the same of background, where that is more
+    one_piece: bool = False  # ours: of a structure that a teacher finds in a slice, only the largest piece counts
     teacher: bool = False  # ours: pseudo-labels come from a mean teacher, anew in every step
     teacher_momentum: float = 0.99  # ours
     neighbours: float = 0.0  # ours: weight of neighbouring slices of the pool being labelled alike
@@ -116,6 +117,11 @@ class ELNet:
         refuse_out_of_range(self, positive=POSITIVE, not_negative=NOT_NEGATIVE, shares=SHARES)
         if self.two_stages and not 0 < self.first_share < 1:
             raise SettingsError(f"first_share: both stages need a part of the training, got {self.first_share}")
+        if self.two_stages and self.pseudo_labelled >= self.exemplars + self.synthetic:
+            raise SettingsError(
+                f"pseudo_labelled: takes the place of other slices, so less than exemplars and synthetic together "
+                f"({self.exemplars + self.synthetic}), got {self.pseudo_labelled}"
+            )
         self._refuse_networks_out_of_range()
 
     def _refuse_networks_out_of_range(self) -> None:
@@ -251,6 +257,7 @@ class ELNet:
             level=self.level,
             confidence=self.confidence,
             background_confidence=self.background_confidence,
+            one_piece=self.one_piece,
             neighbours=self.neighbours,
         )
 

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor, nn
 
+from lowshot.imaging.pieces import largest_pieces
 from lowshot.losses.contrastive import class_prototypes, prototype_contrast
 from lowshot.losses.segmentation import segmentation_loss
 from lowshot.transforms.slices import Slices, inside, sample_slices
@@ -48,6 +49,8 @@ class Weights:
     """Least probability of a teacher's label that is learned from."""
     background_confidence: float = 0.0
     """The same of background, where that is more."""
+    one_piece: bool = False
+    """Whether of a teacher's structures only the largest piece in a slice is learned from."""
     neighbours: float = 0.0
     """Of what makes neighbouring slices of the pool be labelled alike."""
 
@@ -107,7 +110,11 @@ def taught(batch: Batch, teacher: nn.Module, weights: Weights) -> Slices:
     others = len(image) - len(found)
     labels = torch.cat([labels[:others], found.to(labels)])
     learned = sure_enough(sure, found, weights.confidence, weights.background_confidence)
-    return Slices(image, labels, torch.cat([known[:others], learned & inside(batch.places, batch.plain_pool)]))
+    learned &= inside(batch.places, batch.plain_pool)
+    if weights.one_piece:
+        pieces = torch.stack([largest_pieces(each) for each in probabilities.argmax(dim=1)])
+        learned &= sample_slices(pieces[:, None].float(), batch.places, "nearest")[:, 0] > 0
+    return Slices(image, labels, torch.cat([known[:others], learned]))
 
 
 def sure_enough(

@@ -33,7 +33,8 @@ TAUGHT = {
     "exemplars": 6,
     "synthetic": 0,
     "pseudo_labelled": 3,
-    "first_share": 0.45,
+    "first_share": 0.6,  # what the first network does not find, its labels teach to be background
+    "one_piece": True,
 }
 
 PAPER_UNET = {"widths": (64, 128, 256, 512, 1024)}

@@ -115,7 +115,7 @@ class LTNet:
             forward, backward, critic = self._networks(len(task.channels))
         least = 1 if critic is None else critic.smallest
         grid = working_grid(atlas.picture, self.spacing, self.shape, self._multiple, least)
-        pool = pool_on_grid(task.unlabelled, preparation, atlas.picture, grid, self.affine, run)
+        pool = pool_on_grid(task.unlabelled, preparation, atlas.picture, grid, self.affine, run).to(run.device)
         image = onto_grid(atlas.picture.voxels, atlas.picture.grid, grid).to(run.device)
         labels = one_hot(atlas, grid, len(task.names)).to(run.device) if self._weights.needs_labels else None
         generators = Generators(forward, backward)

@@ -14,6 +14,7 @@ from lowshot.inference.memory import activation_bytes
 from lowshot.inference.patch_model import load_weights
 from lowshot.nn.displacement_unet import DisplacementUNet
 from lowshot.nn.geometry import Triple
+from lowshot.options import SegmentOptions
 from lowshot.registration.affine import Picture, align, alignment_bytes, centred
 from lowshot.registration.correspondence import Correspondence
 from lowshot.registration.deformable import OPTIMISING_BYTES, Refinement
@@ -24,7 +25,7 @@ from lowshot.training.run import Run
 
 
 @dataclass(frozen=True)
-class RefineOptions:
+class RefineOptions(SegmentOptions):
     """What may be chosen when an atlas's labels are transferred."""
 
     refine: bool = False
