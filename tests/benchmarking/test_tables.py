@@ -13,7 +13,7 @@ COSINE = "distance cosine"
 STRUCTURES = ("left ball", "right ball")
 
 
-def record(system="mre-net", seed=0, dice=((0.8, 0.6), (0.4, None)), hd95=2.0, seconds=120.0):
+def record(system="mre-net", seed=0, dice=((0.8, 0.6), (0.4, None)), hd95=2.0, seconds=120.0, device="cpu"):
     """One cell: ``dice`` by case and structure; None where both are empty."""
     return {
         "protocol": "balls",
@@ -23,7 +23,10 @@ def record(system="mre-net", seed=0, dice=((0.8, 0.6), (0.4, None)), hd95=2.0, s
         "fold": {"name": "s0"},
         "seed": seed,
         "training": {"seconds": seconds, "peak_bytes": 2_000_000_000},
-        "provenance": {"plan": {"precision": "bfloat16", "threads": 2, "stages": {"training": {"steps": 60}}}},
+        "provenance": {
+            "plan": {"precision": "bfloat16", "threads": 2, "stages": {"training": {"steps": 60}}},
+            "machine": {"device": device},
+        },
         "cases": [
             {
                 "case": f"s{number}",
@@ -109,6 +112,16 @@ def test_structures_have_a_column_for_each_system():
 def test_costs():
     (row,) = cost_table(BALLS, [record()]).rows
     assert row == ("mre-net", 1, "bfloat16", "2", 60, 2.0, 2.0, 2.0, 3.0, 1.0)
+
+
+def test_what_several_devices_took_is_not_averaged():
+    slow, fast = record(), record(seed=1, seconds=12.0, device="a GPU")
+    table = cost_table(BALLS, [slow, fast])
+    assert [(row[0], row[1], row[2], row[6]) for row in table.rows] == [
+        ("mre-net", "cpu", 1, 2.0),
+        ("mre-net", "a GPU", 1, 0.2),
+    ]
+    assert cells_of(main_table(BALLS, [slow, fast], "s0"), "mre-net")["minutes"] == "0.2–2.0"
 
 
 def test_published_costs_stand_beside_ours_where_some_row_has_them():

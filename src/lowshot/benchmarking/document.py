@@ -6,7 +6,7 @@ from pathlib import Path
 from lowshot.benchmarking.cell import Record
 from lowshot.benchmarking.comparison_table import comparison_table
 from lowshot.benchmarking.overview import overview_table
-from lowshot.benchmarking.results import by_budget, of_the_present, read_results
+from lowshot.benchmarking.results import by_budget, by_device, of_the_present, read_results
 from lowshot.benchmarking.tables import (
     cost_table,
     is_as_compared,
@@ -106,9 +106,13 @@ def _preset(protocol: Protocol, records: Sequence[Record]) -> Iterator[str]:
 
 def _budget(records: Sequence[Record]) -> str:
     """How long was trained."""
-    minutes = sorted({round(record["training"]["seconds"] / 60) for record in records})
-    how_long = f"{minutes[0]}" if len(minutes) == 1 else f"{minutes[0]} to {minutes[-1]}"
-    return f"budget: {how_long} minutes of training on this machine"
+    found = by_device(records)
+    told = []
+    for device, own in found.items():
+        minutes = sorted({round(record["training"]["seconds"] / 60) for record in own})
+        how_long = f"{minutes[0]}" if len(minutes) == 1 else f"{minutes[0]} to {minutes[-1]}"
+        told.append(f"{how_long} minutes of training on {'this machine' if len(found) == 1 else device}")
+    return f"budget: {', '.join(told)}"
 
 
 def _unfinished(protocol: Protocol, records: Sequence[Record]) -> Iterator[str]:

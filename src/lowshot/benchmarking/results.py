@@ -122,6 +122,14 @@ def by_budget(records: Iterable[Record]) -> dict[Budget, list[Record]]:
     return found
 
 
+def by_device(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Cells whose minutes may be averaged: "cpu", or the name of a GPU."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(record["provenance"]["machine"]["device"], []).append(record)
+    return found
+
+
 def read_results(path: Path) -> list[Record]:
     """The cells of a ``results.jsonl``.
 

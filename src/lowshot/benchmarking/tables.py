@@ -9,7 +9,7 @@ import numpy as np
 from lowshot.benchmarking.cell import Record
 from lowshot.benchmarking.comparison import Comparison, compare
 from lowshot.benchmarking.measures import MEASURES
-from lowshot.benchmarking.results import rows
+from lowshot.benchmarking.results import by_device, rows
 from lowshot.evaluation.statistics import Interval, Summary, interval_over_scans, rank_correlation
 from lowshot.imaging.names import sideless
 from lowshot.protocols.protocol import Measure, Protocol, System
@@ -100,33 +100,39 @@ def structure_table(protocol: Protocol, records: Sequence[Record], fold: str) ->
 
 
 def cost_table(protocol: Protocol, records: Sequence[Record]) -> Table:
-    """What training and segmenting took; memory is the most that the whole process held."""
+    """What training and segmenting took; memory is the most that the whole process held.
+
+    Cells of one system that were computed on several devices have a line for each.
+    """
     columns = (
-        *(Column("system", numeric=False), Column("cells", 0), Column("computed in", numeric=False)),
+        *(Column("system", numeric=False), Column("on", numeric=False), Column("cells", 0)),
+        Column("computed in", numeric=False),
         *(Column("threads", 0), Column("steps", 0), Column("training (min)", 1)),
         *(Column("seconds a step", 2), Column("training (GB)", 2)),
         *(Column("seconds a scan", 1), Column("segmenting (GB)", 2)),
         *(Column(f"published {what}", 1) for what in PUBLISHED_COSTS.values()),
     )
+    devices = list(by_device(records))
     lines = [
         (
-            *_cost_row(name, own := [record for record in records if record["system"] == name]),
+            *_cost_row(name, device if len(devices) > 1 else None, own),
             *(
                 _published_cost(protocol, system, metric) if is_as_compared(protocol, own[0]) else None
                 for metric in PUBLISHED_COSTS
             ),
         )
         for name, system in present(protocol, records).items()
+        for device, own in by_device([record for record in records if record["system"] == name]).items()
     ]
     table = Table(columns, tuple(lines), f"{protocol.name}: time and memory")
-    return table.without_empty(*(column.heading for column in columns[-len(PUBLISHED_COSTS) :]))
+    return table.without_empty("on", *(column.heading for column in columns[-len(PUBLISHED_COSTS) :]))
 
 
 def _main_row(
     protocol: Protocol, system: System, name: str, records: Sequence[Record], against: Comparison | None, fold: str
 ) -> tuple[Cell, ...]:
     return (
-        *(name, len(records), _steps(records), _mean([record["training"]["seconds"] / 60 for record in records])),
+        *(name, len(records), _steps(records), _minutes(records)),
         *(_over_records(records, measure) for measure in protocol.measures),
         *((None, None) if against is None else (f"{against.difference:+.3f}", shown_p(against.p))),
         *(_published_cell(protocol, system, records, fold, measure) for measure in protocol.measures),
@@ -202,13 +208,20 @@ def _list(values: Iterable[object]) -> str:
     return ", ".join(sorted(map(str, values)))
 
 
-def _cost_row(name: str, records: Sequence[Record]) -> tuple[Cell, ...]:
+def _minutes(records: Sequence[Record]) -> Cell:
+    """Of training, on average; where several devices computed, from the fastest to the slowest."""
+    means = sorted(_mean([each["training"]["seconds"] / 60 for each in own]) for own in by_device(records).values())
+    return means[0] if len(means) == 1 else f"{means[0]:.1f}–{means[-1]:.1f}"
+
+
+def _cost_row(name: str, device: str | None, records: Sequence[Record]) -> tuple[Cell, ...]:
     minutes = _mean([record["training"]["seconds"] / 60 for record in records])
     cases = [case for record in records for case in record["cases"]]
     plans = [record["provenance"]["plan"] for record in records]
     steps = _steps(records)
     return (
-        *(name, len(records), _list({plan["precision"] for plan in plans}), _list({plan["threads"] for plan in plans})),
+        *(name, device, len(records)),
+        *(_list({plan[key] for plan in plans}) for key in ("precision", "threads")),
         *(steps, minutes, 60 * minutes / steps if isinstance(steps, int) and steps else None),
         _gigabytes([record["training"] for record in records]),
         *(float(np.median([case["seconds"] for case in cases])), _gigabytes(cases)),
