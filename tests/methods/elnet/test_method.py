@@ -110,8 +110,13 @@ def test_samples_are_made_from_the_exemplar_and_are_the_same_each_time():
     assert first.image.equal(again.image)
     assert first.labels.equal(again.labels)
     assert (first.labels > 0).flatten(1).any(dim=1).all()
-    with pytest.raises(SettingsError, match="no samples"):
-        method(synthetic_loss=0.0).samples(TASK, run())
+
+
+def test_where_nothing_is_synthetic_samples_are_varied_exemplars():
+    found = method(synthetic_loss=0.0).samples(TASK, run())
+    assert len(found.image) == method().exemplars + method().synthetic
+    assert (found.labels > 0).flatten(1).any(dim=1).all()
+    assert not found.image[0].equal(found.image[1])
 
 
 def test_a_structure_that_nothing_annotated_shows_is_named():

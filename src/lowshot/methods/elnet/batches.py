@@ -51,7 +51,7 @@ class Drawing:
 
 def draw(sources: Sources, drawing: Drawing, run: Run, step: int, generator: Generator) -> Batch:
     """A batch as a function of the step."""
-    own = varied(_exemplars(sources, drawing.exemplars, drawing, generator), drawing.augmentation, generator)
+    own = varied_exemplars(sources, drawing, generator)
     parts = [own, synthetic(sources, drawing, generator)] if drawing.synthetic else [own]
     plain = there = following = own.image[:0]
     if sources.pool is not None:
@@ -68,6 +68,11 @@ def draw(sources: Sources, drawing: Drawing, run: Run, step: int, generator: Gen
     counts = (drawing.exemplars, drawing.synthetic, len(plain))
     image, plain, following = (run.tensor(each) for each in (every.image, plain, following))
     return Batch(every._replace(image=image), counts, draws, plain, there, following)
+
+
+def varied_exemplars(sources: Sources, drawing: Drawing, generator: Generator) -> Slices:
+    """The exemplars of a batch, each varied on its own."""
+    return varied(_exemplars(sources, drawing.exemplars, drawing, generator), drawing.augmentation, generator)
 
 
 def synthetic(sources: Sources, drawing: Drawing, generator: Generator) -> Slices:

@@ -22,7 +22,15 @@ from lowshot.errors import SettingsError
 from lowshot.imaging.preparation import Preparation
 from lowshot.inference.header import Header
 from lowshot.inference.slice_model import SliceModel, SliceOptions
-from lowshot.methods.elnet.batches import Drawing, Sources, draw, following_slices, pseudo_labels, synthetic
+from lowshot.methods.elnet.batches import (
+    Drawing,
+    Sources,
+    draw,
+    following_slices,
+    pseudo_labels,
+    synthetic,
+    varied_exemplars,
+)
 from lowshot.methods.elnet.objective import Weights, elnet_loss
 from lowshot.nn.mt_unet import MTUNet
 from lowshot.nn.planar_unet import PlanarUNet
@@ -172,11 +180,11 @@ class ELNet:
         return SliceModel(network, task.names, task.channels, self._preparation())
 
     def samples(self, task: LowShotTask, run: Run) -> Slices:
-        """Synthetic slices, as many as are in a batch of the first stage."""
-        if not self.synthetic_loss or not self.synthetic:
-            raise SettingsError("no samples: with synthetic_loss or synthetic at 0, nothing is made from the exemplar")
+        """Synthetic slices, as many as are in a batch of the first stage; where none are made, its varied exemplars."""
         sources, _ = self._sources(task, run)
-        return synthetic(sources, self._drawing(self._weights(self.contrast), sources), run.generator("samples"))
+        drawing = self._drawing(self._weights(self.contrast), sources)
+        make = synthetic if drawing.synthetic else varied_exemplars
+        return make(sources, drawing, run.generator("samples"))
 
     def _sources(self, task: LowShotTask, run: Run) -> tuple[Sources, Float[Tensor, "n c i j"]]:
         """What the first stage draws from, and the pool."""
