@@ -46,6 +46,10 @@ LOSSES: Mapping[str, System] = {
     "without L_c in stage 1": _ablated("4 left", "elnet[le,ls,lc-s2,lu]", contrast=0.0),
     "without L_c in stage 2": _ablated("4 left", "elnet[le,ls,lc-s1,lu]", second_contrast=0.0),
 }
+FINER: Mapping[str, System] = {
+    "PCEM on the finest tokens": System(method="elnet", settings={"level": 2}, seeds=TWO, as_long_as="elnet"),
+}
+"""Ours: the preset's bottleneck is 4×4, where a heart's three structures share their two or three cells."""
 STILL = ("exemplar_intensity", "exemplar_geometry", "background_intensity", "background_geometry")
 
 
@@ -73,7 +77,7 @@ CARDIAC = Protocol(
     name="cardiac-one-slice",
     summary="ELNet's tables 1, 3 and 4 on cardiac MR: one annotated slice, 20 patients as the pool, 10 as the test",
     folds=(Fold("one slice", POOL, _frames(range(21, 31)), unlabelled=POOL, one_slice=True),),
-    systems={**MODULES, **LOSSES, **TRANSFORMS},
+    systems={**MODULES, **LOSSES, **FINER, **TRANSFORMS},
     reference="elnet",
     layout=Layout(names="labels.txt"),
     minutes=10.0,
