@@ -121,7 +121,7 @@ class Method(Protocol):
     """The settings of one method, as a frozen dataclass; ``fit`` is the only verb that trains."""
 
     Options: ClassVar[type]
-    """Dataclass of what may be chosen at inference."""
+    """What may be chosen at inference: ``SegmentOptions``, or more."""
 
     def problems(self, task: LowShotTask) -> list[str]:
         """Why this method cannot work on this task, before any work; empty if it can."""

@@ -40,10 +40,11 @@ def bench(
     protocol: Protocol = BALLS,
     how: Machine = HOW,
     *,
+    systems: tuple[str, ...] | None = None,
     restart: bool = False,
     cluster: Cluster | None = None,
 ):
-    """Run all cells of the protocol; the records, and what failed."""
+    """Run cells of the protocol, all unless told; the records, and what failed."""
     cases: Cases = cases_of(protocol, data, root, Silent())
-    asked = cells(protocol, protocol.systems, protocol.folds, None)
+    asked = cells(protocol, protocol.chosen(systems), protocol.folds, None)
     return run(asked, cases, root, how, restart=restart, progress=Silent(), cluster=cluster)

@@ -210,7 +210,9 @@ def test_a_row_as_long_as_another_takes_its_steps(data, tmp_path):
     pace = replace(longer, settings={**longer.settings, "metric_learning": False}, as_long_as="mre-net")
     two = replace(BALLS, systems={"mre-net": longer, "without": pace})
     how = replace(HOW, steps=None, minutes=0.05)
-    bench(data, tmp_path, replace(two, systems={"mre-net": longer}), how)
+    _, (failure,) = bench(data, tmp_path, two, how, systems=("without",))
+    assert "trains as long as mre-net, of which no model is there yet" in failure
+    bench(data, tmp_path, two, how, systems=("mre-net",))
     plan = cell(tmp_path, "mre-net", "s0") / "training" / "plan.json"
     told = json.loads(plan.read_text())
     told["stages"]["training"]["steps"] = 3  # which no measurement would find

@@ -92,10 +92,14 @@ def test_tables_formats_and_probabilities(typed, model, folder):
 
 def test_one_piece_of_every_structure(typed, model, folder):
     scan = folder / "images" / "s1.nii.gz"
-    assert segment(typed, model, scan, "-o", folder / "out", "--one-piece").code == 0
-    labels = torch.as_tensor(np.asarray(nibabel.load(folder / "out" / "s1.nii.gz").dataobj).astype(np.int16))
-    assert labels.any()
-    assert bool(largest_pieces(labels).all())
+    in_one = []
+    for out, words in (("plain", ()), ("out", ("--one-piece",))):
+        assert segment(typed, model, scan, "-o", folder / out, *words).code == 0
+        labels = torch.as_tensor(np.asarray(nibabel.load(folder / out / "s1.nii.gz").dataobj).astype(np.int16))
+        assert labels.any()
+        in_one.append(bool(largest_pieces(labels).all()))
+    assert in_one == [False, True]
+    assert json.loads((folder / "out" / "s1.json").read_text())["model"]["options"] == {"one_piece": True}
 
 
 def test_options_of_the_method(typed, model, folder):

@@ -25,6 +25,10 @@ class TestEvery:
                 system.method, catalogue.settings(system.method, system.preset or one.preset, system.settings)
             )
 
+    def test_rows_lean_on_rows(self, one):
+        for system in one.systems.values():
+            assert {system.model_of, system.as_long_as} <= {None, *one.systems}
+
     def test_every_published_cell_exists(self, one):
         for system in one.systems.values():
             for where in system.published.values():

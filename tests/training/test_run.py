@@ -100,8 +100,8 @@ def test_a_given_plan_is_used_by_further_seeds(tmp_path):
 
 
 def test_a_given_plan_tells_where_it_is_followed():
-    run = Run(device="cpu", plan=replace(PLAN, device="a GPU", torch="1.0"))
-    assert (run.plan.device, run.plan.torch) == ("cpu", torch.__version__)
+    run = Run(device="cpu", plan=replace(PLAN, device="a GPU", torch="1.0", measured_ms={"float32 contiguous": 1.0}))
+    assert (run.plan.device, run.plan.torch, run.plan.measured_ms) == ("cpu", torch.__version__, {})
 
 
 @pytest.mark.parametrize("other", [{"precision": "float32"}, {"key": "another"}, {"threads": 63}])

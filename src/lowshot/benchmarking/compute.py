@@ -17,6 +17,7 @@ from lowshot.benchmarking.cases import Cases
 from lowshot.benchmarking.cell import MODEL, RECORD, Cell, Record, as_json, begin, read_json, write_json
 from lowshot.benchmarking.results import all_settings, plain_fold
 from lowshot.contract import Deforms, Model
+from lowshot.errors import SettingsError
 from lowshot.evaluation.evaluate import evaluate_case
 from lowshot.evaluation.scores import Score
 from lowshot.imaging.files import write_segmentation
@@ -52,8 +53,12 @@ def request_of(cell: Cell, cases: Cases, how: Machine) -> Record:
     preset = cell.protocol.preset_of(cell.system, how.preset)
     settings = catalogue.settings(cell.system.method, preset, cell.system.settings)
     system = cell.system
-    chosen = {"options": dict(system.options), "model_of": system.model_of, "granted": system.granted}
-    chosen |= {"as_long_as": system.as_long_as}
+    chosen = {
+        "options": dict(system.options),
+        "model_of": system.model_of,
+        "as_long_as": system.as_long_as,
+        "granted": system.granted,
+    }
     return {
         "protocol": cell.protocol.name,
         "system": cell.name,
@@ -123,12 +128,17 @@ def _trained(cell: Cell, cases: Cases, root: Path, how: Machine, *, restart: boo
 
 
 def _plan_to_follow(cell: Cell, cases: Cases, root: Path, how: Machine) -> Plan | None:
-    """Minutes become steps once: further seeds, and rows as long as another, take as many as one that is trained."""
-    for other in (cell.paced, cell):
-        asked = as_json({**request_of(other, cases, how), "seed": None})
-        for seed in sorted(other.folder(root).parent.glob("seed-*")):
-            if (seed / MODEL).exists() and {**read_json(seed / "request.json"), "seed": None} == asked:
-                return Plan.read(seed / "training" / "plan.json")
+    """Minutes become steps once: further seeds, and rows as long as another, take as many as one that is trained.
+
+    Raises:
+        SettingsError: of the row that this one is as long as, no model is trained yet.
+    """
+    asked = as_json({**request_of(cell.paced, cases, how), "seed": None})
+    for other in sorted(cell.paced.folder(root).parent.glob("seed-*")):
+        if (other / MODEL).exists() and {**read_json(other / "request.json"), "seed": None} == asked:
+            return Plan.read(other / "training" / "plan.json")
+    if cell.system.as_long_as is not None:
+        raise SettingsError(f"trains as long as {cell.paced.name}, of which no model is there yet; compute that first")
     return None
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lowshot.benchmarking.cell import Record, slug
-from lowshot.benchmarking.results import Row, rows
+from lowshot.benchmarking.results import Row, by_device, rows
 from lowshot.benchmarking.tables import present
 from lowshot.evaluation.statistics import Summary
 from lowshot.protocols.protocol import Fold, Protocol
@@ -79,7 +79,12 @@ def _over_minutes(protocol: Protocol, title: str, part: Sequence[Record]) -> Pic
     def minutes(own: Sequence[Record]) -> float:
         return float(np.mean([record["training"]["seconds"] / 60 for record in own]))
 
-    systems = [(name, [_reached(own, minutes(own))]) for name, own in by_system(protocol, part)]
+    several = len(by_device(part)) > 1  # whose minutes are not the same
+    systems = [
+        (f"{name}, {device}" if several else name, [_reached(cells, minutes(cells))])
+        for name, own in by_system(protocol, part)
+        for device, cells in by_device(own).items()
+    ]
     figure = dice_over(systems, "training (minutes)")
     return as_picture(f"dice over minutes {title}.svg", f"Dice over minutes of training, {title}", BARS, figure)
 

@@ -93,9 +93,9 @@ def _is_present(protocol: Protocol, record: Record, preset: str) -> bool:
             return False
     except SettingsError:
         return False
-    chosen = (record.get("options", {}), record.get("model_of"), record.get("granted", False))
+    chosen = (record.get("options", {}), record.get("model_of"), record.get("as_long_as"), record.get("granted", False))
     made = (record["method"], record["preset"], record["fold"], *chosen)
-    wanted = (as_json(system.options), system.model_of, system.granted)
+    wanted = (as_json(system.options), system.model_of, system.as_long_as, system.granted)
     return made == (system.method, preset, plain_fold(fold), *wanted)
 
 

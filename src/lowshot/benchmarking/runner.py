@@ -127,6 +127,7 @@ def _alone(cell: Cell, root: Path, how: Machine) -> FileLock:
 
 
 def _lock(cell: Cell, how: Machine) -> str:
-    """Of the training; where minutes become steps of all seeds of a row, as the first one decides for the others."""
-    system, fold, seed = cell.trained.folder(Path()).parts[-3:]
+    """Of the training; where minutes become steps, of all that take theirs from the row's first seed."""
+    trained = cell.trained if how.minutes is None else cell.trained.paced
+    system, fold, seed = trained.folder(Path()).parts[-3:]
     return "--".join([system, fold, *([seed] if how.minutes is None else [])])

@@ -57,7 +57,10 @@ Refine = Annotated[
     bool, typer.Option("--refine", help="Of methods that deform an atlas: optimise the deformation for each scan.")
 ]
 OnePiece = Annotated[
-    bool, typer.Option("--one-piece", help="Keep the largest piece of every structure; the others become background.")
+    bool,
+    typer.Option(
+        "--one-piece", help="Keep of every structure the largest connected component; the rest is background."
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there already.")]
 SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Leave out scans whose results are there.")]
@@ -106,7 +109,7 @@ def segment(
         terminal.result(_as_json([]))
         return
     cluster, fitted = cluster_of(engine, address, workers, threads, device), load(model)
-    source, meant = model_source(model, fitted), declared(channels, colour)
+    source, meant = model_source(model, fitted) | ({"options": options} if options else {}), declared(channels, colour)
     if cluster is None:
         run = Run(device=device, precision=precision.value, threads=threads, progress=terminal.progress)
         outcomes = Batch(fitted, outputs, run, meant, options, source).segment(todo)

@@ -6,7 +6,8 @@
      "model": {"file": "model.safetensors", "method": "mre-net", "support": ["1000"], ...}}
 
 ``expected_dice`` is null where the method makes no estimate, ``volume_ml`` where the spacing is not known.
-``model.support`` names the scans that the model had as examples.
+``model.support`` names the scans that the model had as examples, ``model.options`` what was chosen when it segmented
+(``one_piece``, ``refine``), if anything.
 """
 
 import json

@@ -121,6 +121,8 @@ def assemble(
     if one_piece:
         decision.keep_largest_pieces()
     labels = preparation.undo_labels(decision.labels, prepared, decision.margin())
+    if one_piece:  # again: on another grid a thin bridge may be gone
+        labels = labels.masked_fill(~largest_pieces(labels), 0)
     return labels, decision.quality(names)
 
 

@@ -20,6 +20,8 @@ COPY_BYTES = 4
 """Per voxel of the scan, where its grid is copied: the labels, and the same once more when they are written."""
 RESAMPLE_BYTES = 19
 """Per voxel of the scan, where its grid is interpolated: labels, two shares, and the last axis of the interpolation."""
+PIECES_BYTES = 8
+"""Per voxel, where the largest piece of every structure is looked for: which are kept, and the pieces' numbers."""
 FIRST_PASS_BYTES = 100_000_000
 """What the first forward passes take and keep: kernels and the threads' own memory (30 to 35 MB, measured), and freed
 pieces that the allocator cannot use again (20 to 110 MB from run to run, where a tile's activations take 190 MB)."""
@@ -35,7 +37,7 @@ def memory_needed(model: Model, axis_map: AxisMap, run: Run, options: Any) -> in
     prepared = PREPARED_BYTES * len(model.channels) * x * y * z
     network = 0 if run.device.type == "cuda" else model.working_memory((x, y, z), run, options)
     deciding = network + BYTES_PER_VOXEL * x * y * z
-    undone = COPY_BYTES if axis_map.is_exact else RESAMPLE_BYTES
+    undone = (COPY_BYTES if axis_map.is_exact else RESAMPLE_BYTES) + (PIECES_BYTES if options.one_piece else 0)
     undoing = (BYTES_PER_VOXEL + MARGIN_BYTES) * x * y * z + undone * math.prod(axis_map.scan_shape)
     return FIRST_PASS_BYTES + prepared + max(deciding, undoing)
 

@@ -3,8 +3,8 @@
 import math
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -15,6 +15,7 @@ from lowshot.imaging.axis_map import AxisMap
 from lowshot.imaging.preparation import Prepared
 from lowshot.imaging.scan import Scan, Segmentation
 from lowshot.inference.assemble import ProbabilityFile, assemble
+from lowshot.options import SegmentOptions
 from lowshot.training.run import Run
 
 
@@ -22,7 +23,7 @@ def predict(
     model: Model,
     scan: Scan,
     run: Run,
-    options: Any,
+    options: SegmentOptions,
     keep_probability: Callable[[str, Float[Tensor, "i j k"]], None] | None = None,
 ) -> Result:
     """Segment a scan on its own grid.
@@ -66,19 +67,18 @@ def predict_prepared(
     scan: Scan,
     prepared: Prepared,
     run: Run,
-    options: Any,
+    options: SegmentOptions,
     keep_probability: Callable[[str, Float[Tensor, "i j k"]], None] | None = None,
 ) -> Result:
     """The second half of ``predict``, for those who ``look`` first how much memory it will take."""
     regions = _told(model.regions(prepared, run, options), prepared, len(model.names), run)
+    decide = partial(assemble, regions, prepared, model.preparation, model.names, one_piece=options.one_piece)
     if keep_probability is None:
-        labels, quality = assemble(regions, prepared, model.preparation, model.names, one_piece=options.one_piece)
+        labels, quality = decide()
     else:
         with tempfile.TemporaryDirectory() as folder:
             scratch = ProbabilityFile(Path(folder) / "probabilities", prepared.grid.shape, len(model.names))
-            labels, quality = assemble(
-                regions, prepared, model.preparation, model.names, scratch, one_piece=options.one_piece
-            )
+            labels, quality = decide(scratch)
             for k, name in enumerate(model.names.names):
                 keep_probability(name, scratch.on_scan(k, model.preparation, prepared))
     return Result(Segmentation(labels, model.names, scan.affine), quality, tuple(_notes(model, scan, prepared)))

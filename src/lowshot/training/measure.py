@@ -45,7 +45,8 @@ def fastest(
     with torch.random.fork_rng([device.index] if device.type == "cuda" else []), _undisturbed(device) as clock:
         steps = [stepper(device, *way) for way in ways]
         if device.type != "cpu":
-            steps[0]()  # an accelerator loads its libraries with it, which is not to count against the first way
+            for step in steps:
+                step()  # an accelerator loads libraries and kernels, which is not to count against any way
         times = best_times(steps, clock)
     seconds = dict(zip(ways, times, strict=True))
     handicap = {"bfloat16": WORTH_ROUNDING, "contiguous": WORTH_COPYING}

@@ -230,7 +230,9 @@ class Run:
                 self.progress.warn(f"{path} was made with {was}; the weights will not be the same bit for bit")
         elif self._given_plan is not None:
             given = self._given_plan
-            plan = replace(given, key=self.key, device=self._device_name(), torch=torch.__version__)
+            here = self._device_name()
+            measured = given.measured_ms if given.device == here else {}
+            plan = replace(given, key=self.key, device=here, torch=torch.__version__, measured_ms=measured)
             self._check(plan, "the given plan was made")
         else:
             plan = self._measure()

@@ -157,6 +157,7 @@ def test_an_empty_pool_is_refused_unless_the_scan_itself_has_more_slices():
         ({"black_backgrounds": 0.8, "own_backgrounds": 0.8}, "black, own"),
         ({"first_share": 1.0}, "first_share: both stages"),
         ({"exemplars": 2, "synthetic": 1, "pseudo_labelled": 3}, "pseudo_labelled: takes the place"),
+        ({"one_piece": True}, "one_piece: .* needs teacher"),
         ({"exemplars": 0}, "exemplars: expected more than 0"),
     ],
 )

@@ -125,6 +125,8 @@ class ELNet:
         refuse_out_of_range(self, positive=POSITIVE, not_negative=NOT_NEGATIVE, shares=SHARES)
         if self.two_stages and not 0 < self.first_share < 1:
             raise SettingsError(f"first_share: both stages need a part of the training, got {self.first_share}")
+        if self.one_piece and not self.teacher:
+            raise SettingsError("one_piece: is about what a teacher finds in a slice; needs teacher=true")
         if self.two_stages and self.pseudo_labelled >= self.exemplars + self.synthetic:
             raise SettingsError(
                 f"pseudo_labelled: takes the place of other slices, so less than exemplars and synthetic together "
