@@ -25,6 +25,9 @@ class TestEvery:
                 system.method, catalogue.settings(system.method, system.preset or one.preset, system.settings)
             )
 
+    def test_rows_and_folds_can_be_told_on_the_command_line(self, one):
+        assert not any("," in name for name in (*one.systems, *(fold.name for fold in one.folds)))
+
     def test_rows_lean_on_rows(self, one):
         for system in one.systems.values():
             assert {system.model_of, system.as_long_as} <= {None, *one.systems}

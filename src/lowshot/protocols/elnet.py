@@ -51,11 +51,11 @@ FINER: Mapping[str, System] = {
 }
 """Ours: the preset's bottleneck is 4×4, where a heart's three structures share their two or three cells."""
 ONE_PIECE: Mapping[str, System] = {
-    "unet, one piece": System(
+    "unet in one piece": System(
         method="unet-slices", seeds=(1,), options={"one_piece": True}, model_of="unet (exemplar alone)"
     ),
-    "elnet, one piece": System(method="elnet", seeds=(1,), options={"one_piece": True}, model_of="elnet"),
-    "beyond the paper, all pieces": System(
+    "elnet in one piece": System(method="elnet", seeds=(1,), options={"one_piece": True}, model_of="elnet"),
+    "beyond the paper in all pieces": System(
         method="elnet", preset="compact-taught", seeds=(1,), model_of="elnet beyond the paper"
     ),
 }
