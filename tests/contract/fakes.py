@@ -84,7 +84,7 @@ def needs(support=0, base=0):
 
 
 @dataclass(frozen=True)
-class TileOptions:
+class TileOptions(SegmentOptions):
     tile: int = 8
 
 

@@ -13,6 +13,7 @@ from contract.studies import FLIPPED, NAMES, TASKS, partly_known, subject
 from lowshot import catalogue
 from lowshot.contract import Embeds, Learner, Model
 from lowshot.errors import ChannelMismatch
+from lowshot.imaging.pieces import largest_pieces
 from lowshot.inference.memory import _LiveBytes
 from lowshot.inference.predict import predict
 from lowshot.model_file import Fitted, load
@@ -133,6 +134,10 @@ def test_it_segments_on_the_scans_own_grid(model, options):
     assert result.grid.same_as(QUERY.grid)
     assert result.labels.min() >= 0
     assert result.labels.max() < len(NAMES)
+
+
+def test_every_structure_can_be_kept_in_one_piece(model, options):
+    assert bool(largest_pieces(segmented(model, QUERY, replace(options, one_piece=True)).labels).all())
 
 
 def test_the_same_body_on_another_grid_gets_the_same_labels(model, options):
