@@ -30,7 +30,7 @@ class RefineOptions(SegmentOptions):
 
     refine: bool = False
     """Go on from the network's field by optimising it for this one scan (ours, not in the paper)."""
-    levels: tuple[tuple[int, int], ...] = ((4, 40), (2, 80), (1, 40))
+    levels: tuple[tuple[int, int], ...] = ((4, 30), (2, 60), (1, 25))
     """(how many times coarser than the atlas, steps), from coarse to fine."""
     smoothness: float = 0.35
 
