@@ -52,13 +52,14 @@ class Cell:
     @property
     def trained(self) -> "Cell":
         """The cell whose model this one segments with: itself, unless its row borrows another's."""
-        other = self.system.model_of
-        return self if other is None else replace(self, name=other, system=self.protocol.systems[other])
+        return self._of_row(self.system.model_of)
 
     @property
     def paced(self) -> "Cell":
         """The cell as many steps as whose this one trains: itself, unless its row names another."""
-        other = self.system.as_long_as
+        return self._of_row(self.system.as_long_as)
+
+    def _of_row(self, other: str | None) -> "Cell":
         return self if other is None else replace(self, name=other, system=self.protocol.systems[other])
 
     def folder(self, root: Path) -> Path:

@@ -52,4 +52,4 @@ def atlas_pair(
     if labels is not None and labels_per_step is not None and labels_per_step < len(labels):
         drawn = torch.randperm(len(labels), generator=generator)[:labels_per_step].sort().values
         labels = labels[drawn.to(labels.device)]
-    return Pair(atlas[None], target.to(atlas.device), None if labels is None else labels[None], spacing)
+    return Pair(atlas[None], target, None if labels is None else labels[None], spacing)
