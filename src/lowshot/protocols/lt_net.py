@@ -71,6 +71,15 @@ ONE_SHOT = Protocol(
     differs=(PEOPLE, POOL, SMALLER),
 )
 
+EQUAL_MINUTES = replace(
+    ONE_SHOT,
+    name="atlas-equal-minutes",
+    summary="LT-Net's tables 2 and 3 once more, every row trained for as many minutes instead of as many steps",
+    systems=ABLATION,
+    steps=None,
+    minutes=4.0,
+)
+
 LAST = ADULTS[5:]
 ATLASES = replace(
     ONE_SHOT,

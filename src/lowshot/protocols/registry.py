@@ -27,6 +27,7 @@ PROTOCOLS: dict[str, Protocol] = {
         mre_net.TUNING,
         compact.COMPACT,
         lt_net.ONE_SHOT,
+        lt_net.EQUAL_MINUTES,
         lt_net.ATLASES,
         lt_net.UNLABELLED,
         lt_net.SUPERVISED,
