@@ -89,7 +89,10 @@ class Deforms(Model, Protocol):
     """A model that finds each point of a scan in its annotated scans, and can show where. Ask ``isinstance``."""
 
     def correspondences(self, prepared: Prepared, run: Run, options: Any) -> Sequence[Correspondence]:
-        """One for each annotated scan, exactly as its ``regions`` uses them, on the CPU."""
+        """One for each annotated scan, on the CPU."""
+
+    def copied(self, prepared: Prepared, found: Sequence[Correspondence]) -> Iterator[Region]:
+        """What lies where ``correspondences`` lead: with them, what ``regions`` gives."""
 
 
 @runtime_checkable
@@ -158,3 +161,6 @@ class Result:
     """By structure name; None where the method gives no probabilities to estimate it from."""
     notes: tuple[str, ...] = ()
     """What the reader of the result should know, one sentence each."""
+    folded: float | None = None
+    """Share of the voxels where the displacement field turns an annotated scan inside out, mean over these scans; None
+    of a model without such fields."""

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -35,6 +36,13 @@ def test_what_stands_in_the_file(tmp_path, result):
         "liver": {"expected_dice": 0.91, "volume_ml": 1.0, "voxels": 500},
         "spleen": {"expected_dice": None, "volume_ml": 0.0, "voxels": 0},
     }
+
+
+def test_folds_are_told_where_something_was_deformed(tmp_path, result):
+    write_sidecar(tmp_path / "a.nii.gz", result, {})
+    assert "folded" not in json.loads((tmp_path / "a.json").read_text())
+    write_sidecar(tmp_path / "a.nii.gz", replace(result, folded=0.25), {})
+    assert json.loads((tmp_path / "a.json").read_text())["folded"] == 0.25
 
 
 def test_no_millilitres_without_spacing(tmp_path, result):

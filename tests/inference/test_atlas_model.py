@@ -11,8 +11,10 @@ from lowshot.errors import EmptySupport, LowshotError, ModelFileError
 from lowshot.imaging.preparation import Preparation
 from lowshot.inference import atlas_model
 from lowshot.inference.atlas_model import AtlasModel, atlas_problems, prepare_atlases, stored_atlases
+from lowshot.inference.predict import predict
 from lowshot.methods.multi_atlas import MultiAtlas
 from lowshot.model_file import Fitted, load
+from lowshot.options import SegmentOptions
 from lowshot.registration.correspondence import Correspondence
 from lowshot.task import LowShotTask
 from lowshot.training.run import Run
@@ -66,6 +68,29 @@ def test_slab_by_slab_is_the_same(monkeypatch):
     whole = scores(made, scan)
     monkeypatch.setattr(atlas_model, "SLAB_VOXELS", 500)
     torch.testing.assert_close(scores(made, scan), whole)
+
+
+class Twisted(Still):
+    """The second atlas's field turns it inside out; how often it is looked for is counted."""
+
+    found = 0
+
+    def correspondence(self, query, atlas, run, options):
+        self.found += 1
+        still = super().correspondence(query, atlas, run, options)
+        if atlas.picture.name == self.atlases[0].picture.name:
+            return still
+        there = torch.arange(still.grid.shape[0], dtype=torch.float32) * still.grid.spacing[0]
+        field = torch.zeros_like(still.field_mm)
+        field[0] = -2 * there[:, None, None]
+        return replace(still, field_mm=field)
+
+
+def test_a_result_tells_the_folds_of_the_very_fields_that_it_was_made_with():
+    made = Twisted(NAMES, ("image",), PREPARATION, prepare_atlases([subject(0), subject(1)], PREPARATION))
+    run = Run(device="cpu", precision="float32", memory_format="contiguous")
+    assert predict(made, subject(5).scan, run, SegmentOptions()).folded == 0.5
+    assert made.found == 2
 
 
 def test_the_state_holds_the_atlases():

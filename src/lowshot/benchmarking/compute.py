@@ -16,14 +16,12 @@ from lowshot.atomic import remove_leftovers
 from lowshot.benchmarking.cases import Cases
 from lowshot.benchmarking.cell import MODEL, RECORD, Cell, Record, as_json, begin, read_json, write_json
 from lowshot.benchmarking.results import all_settings, plain_fold
-from lowshot.contract import Deforms, Model
 from lowshot.errors import SettingsError
 from lowshot.evaluation.evaluate import evaluate_case
 from lowshot.evaluation.scores import Score
 from lowshot.imaging.files import write_segmentation
-from lowshot.imaging.scan import Scan
 from lowshot.inference.footprint import forget_highest_resident, highest_resident_bytes
-from lowshot.inference.predict import predict_prepared, prepare
+from lowshot.inference.predict import predict_prepared
 from lowshot.model_file import Fitted, load
 from lowshot.progress import Progress
 from lowshot.segmenting import options_of
@@ -164,17 +162,9 @@ def _scored(fitted: Fitted, cell: Cell, cases: Cases, case: str, folder: Path, h
     write_segmentation(result.segmentation, prediction, query.scan.source)
     expected = {name: None if quality is None else quality.expected_dice for name, quality in result.quality.items()}
     scores = [_row(score) for score in evaluate_case(result.segmentation, query, case, expected).scores]
-    folds = _folded(model, query.scan, run, chosen)
+    folds = {} if result.folded is None else {"folded": result.folded}
     write_json(path, {"case": case, **cost, **folds, "scores": scores})
     return read_json(path)
-
-
-def _folded(model: Model, scan: Scan, run: Run, options: Any) -> Mapping[str, float]:
-    """The mean share of folded voxels, of a model that deforms."""
-    if not isinstance(model, Deforms):
-        return {}
-    found = model.correspondences(prepare(model, scan), run, options)
-    return {"folded": sum(each.folded_share() for each in found) / len(found)}
 
 
 def _row(score: Score) -> Mapping[str, Any]:

@@ -3,9 +3,11 @@
     {"case": "1003",
      "structures": {"liver": {"expected_dice": 0.93, "volume_ml": 1412.5, "voxels": 706250}},
      "notes": ["..."],
+     "folded": 0.0004,
      "model": {"file": "model.safetensors", "method": "mre-net", "support": ["1000"], ...}}
 
-``expected_dice`` is null where the method makes no estimate, ``volume_ml`` where the spacing is not known.
+``expected_dice`` is null where the method makes no estimate, ``volume_ml`` where the spacing is not known. ``folded``
+is there where an annotated scan was deformed: the share of the voxels where its displacement field folds.
 ``model.support`` names the scans that the model had as examples, ``model.options`` what was chosen when it segmented
 (``one_piece``, ``refine``), if anything.
 """
@@ -58,7 +60,10 @@ def write_sidecar(segmentation: Path, result: Result, model: Mapping[str, Any], 
             "volume_ml": count * millilitres if spacing_known else None,
             "voxels": count,
         }
-    content = {"case": scan_name(segmentation), "structures": structures, "notes": [*result.notes], "model": {**model}}
+    content: dict[str, Any] = {"case": scan_name(segmentation), "structures": structures, "notes": [*result.notes]}
+    if result.folded is not None:
+        content["folded"] = result.folded
+    content["model"] = {**model}
     with atomic_path(sidecar_path(segmentation)) as temporary:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 

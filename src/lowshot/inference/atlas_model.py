@@ -75,8 +75,11 @@ class AtlasModel(ABC):
             return [each.to(torch.device("cpu")) for each in found]
 
     def regions(self, prepared: Prepared, run: Run, options: Any) -> Iterator[Region]:
-        """Slab by slab and structure by structure: the share that it has of the atlases' votes."""
-        found = self.correspondences(prepared, run, options)
+        """The shares that structures have of the atlases' votes."""
+        return self.copied(prepared, self.correspondences(prepared, run, options))
+
+    def copied(self, prepared: Prepared, found: Sequence[Correspondence]) -> Iterator[Region]:
+        """Slab by slab and structure by structure."""
         shape = prepared.grid.shape
         thickness = max(1, SLAB_VOXELS // (shape[1] * shape[2]))
         for first in range(0, shape[0], thickness):

@@ -9,7 +9,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from lowshot.contract import Model, Region, Result
+from lowshot.contract import Deforms, Model, Region, Result
 from lowshot.errors import ChannelMismatch
 from lowshot.imaging.axis_map import AxisMap
 from lowshot.imaging.preparation import Prepared
@@ -71,8 +71,9 @@ def predict_prepared(
     keep_probability: Callable[[str, Float[Tensor, "i j k"]], None] | None = None,
 ) -> Result:
     """The second half of ``predict``, for those who ``look`` first how much memory it will take."""
-    regions = _told(model.regions(prepared, run, options), prepared, len(model.names), run)
-    decide = partial(assemble, regions, prepared, model.preparation, model.names, one_piece=options.one_piece)
+    regions, folded = _regions(model, prepared, run, options)
+    told = _told(regions, prepared, len(model.names), run)
+    decide = partial(assemble, told, prepared, model.preparation, model.names, one_piece=options.one_piece)
     if keep_probability is None:
         labels, quality = decide()
     else:
@@ -81,7 +82,18 @@ def predict_prepared(
             labels, quality = decide(scratch)
             for k, name in enumerate(model.names.names):
                 keep_probability(name, scratch.on_scan(k, model.preparation, prepared))
-    return Result(Segmentation(labels, model.names, scan.affine), quality, tuple(_notes(model, scan, prepared)))
+    segmentation = Segmentation(labels, model.names, scan.affine)
+    return Result(segmentation, quality, tuple(_notes(model, scan, prepared)), folded)
+
+
+def _regions(
+    model: Model, prepared: Prepared, run: Run, options: SegmentOptions
+) -> tuple[Iterator[Region], float | None]:
+    """The prediction piece by piece, and how much of the scan lies in folds, of a model that deforms."""
+    if not isinstance(model, Deforms):
+        return model.regions(prepared, run, options), None
+    found = model.correspondences(prepared, run, options)
+    return model.copied(prepared, found), sum(each.folded_share() for each in found) / len(found)
 
 
 def _notes(model: Model, scan: Scan, prepared: Prepared) -> Iterator[str]:
