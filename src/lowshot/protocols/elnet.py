@@ -104,6 +104,14 @@ CARDIAC = Protocol(
     ),
 )
 
+HALF_HOUR = replace(
+    CARDIAC,
+    name="cardiac-half-hour",
+    summary="ELNet in full once more, trained for half an hour instead of ten minutes",
+    systems={name: MODULES[name] for name in ("elnet", "elnet beyond the paper")},
+    minutes=30.0,
+)
+
 _SUBJECTS = tuple(f"subject-{n:02d}" for n in range(1, 9))
 PHANTOM_CARDIAC = replace(
     CARDIAC,

@@ -34,6 +34,7 @@ PROTOCOLS: dict[str, Protocol] = {
         lt_net.PHANTOM_BRAIN,
         lt_net.PHANTOM_ABDOMEN,
         elnet.CARDIAC,
+        elnet.HALF_HOUR,
         elnet.PHANTOM_CARDIAC,
         ultrasound.ULTRASOUND,
         ultrasound.PHANTOM_ULTRASOUND,
