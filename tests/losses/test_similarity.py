@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from monai.losses.image_dissimilarity import LocalNormalizedCrossCorrelationLoss
 
 from lowshot.losses import similarity
-from lowshot.losses.similarity import local_ncc
+from lowshot.losses.similarity import local_ncc, moments
 
 
 def textured(*shape, seed=0, dtype=torch.float32):
@@ -53,6 +53,20 @@ def test_valid_chooses_voxels_but_not_what_their_boxes_see():
     assert float(local_ncc(fixed, moving, 3, torch.ones_like(valid))) == pytest.approx(
         float(local_ncc(fixed, moving, 3)), rel=1e-5
     )
+
+
+@pytest.mark.parametrize("slab", [similarity.SLAB_VOXELS, 30])
+def test_what_is_known_of_the_fixed_picture_changes_nothing(monkeypatch, slab):
+    monkeypatch.setattr(similarity, "SLAB_VOXELS", slab)
+    fixed, moving = textured(2, 1, 16, 7, 5).requires_grad_(), textured(2, 1, 16, 7, 5, seed=1).requires_grad_()
+    plain = local_ncc(fixed, moving, 3)
+    (expected,) = torch.autograd.grad(plain, moving)
+    quick = local_ncc(fixed, moving, 3, known=moments(fixed, 3))
+    (found,) = torch.autograd.grad(quick, moving, retain_graph=True)
+    assert torch.equal(quick, plain)
+    torch.testing.assert_close(found, expected)
+    with pytest.raises(RuntimeError, match="not have been used"):
+        torch.autograd.grad(quick, fixed)
 
 
 def test_no_valid_voxel_costs_nothing_and_can_be_differentiated():

@@ -7,7 +7,7 @@ maps stay in the processor's cache, and the gradient is taken from the same sums
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,7 @@ def local_ncc(
     window: int = 9,
     valid: Bool[Tensor, "b 1 i j k"] | None = None,
     epsilon: float = 1e-5,
+    known: "Moments | None" = None,
 ) -> Float[Tensor, ""]:
     """Mean squared correlation within the box of ``window``³ voxels around every voxel: 0 for none, 1 if perfect.
 
@@ -37,15 +38,34 @@ def local_ncc(
         window: odd, in voxels.
         valid: over which voxels the mean goes, though their boxes may reach further; 0 where there are none.
         epsilon: what keeps boxes without texture from counting.
+        known: ``moments`` of ``fixed`` over the same window, where many pictures are compared with it, which then gets
+            no gradient.
     """
-    if window < 1 or window % 2 == 0:
-        raise ValueError(f"window: expected an odd number of voxels, got {window}")
     precision = torch.promote_types(torch.promote_types(fixed.dtype, moving.dtype), torch.float32)
     pair = fixed.to(precision), moving.to(precision)
     if not torch.is_grad_enabled():
         pair = pair[0].detach(), pair[1].detach()  # or the function below would compute gradients
-    result: Tensor = _LocalNCC.apply(*pair, valid, epsilon, _Box.of(window, fixed))  # type: ignore[no-untyped-call]
+    if known is not None:
+        pair = pair[0].detach(), pair[1]
+    box = _Box.of(window, fixed)
+    result: Tensor = _LocalNCC.apply(*pair, valid, epsilon, box, known)  # type: ignore[no-untyped-call]
     return result
+
+
+class Moments(NamedTuple):
+    """Of a picture, over the box around every voxel."""
+
+    sums: Float[Tensor, "b 1 i j k"]
+    deviations: Float[Tensor, "b 1 i j k"]
+    """Sums of squared deviations from the box's mean."""
+
+
+@torch.no_grad()
+def moments(picture: Float[Tensor, "b 1 i j k"], window: int = 9) -> Moments:
+    """What ``local_ncc`` needs to know of a picture alone: worth keeping where one stays and the other changes."""
+    box, picture = _Box.of(window, picture), picture.to(torch.promote_types(picture.dtype, torch.float32))
+    slabs = [_moments(box.around(picture, slab), box) for slab in box.slabs(picture)]
+    return Moments(*(torch.cat(parts, dim=2) for parts in zip(*slabs, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -61,6 +81,8 @@ class _Box:
 
     @classmethod
     def of(cls, window: int, volume: Float[Tensor, "b 1 i j k"]) -> "_Box":
+        if window < 1 or window % 2 == 0:
+            raise ValueError(f"window: expected an odd number of voxels, got {window}")
         i, j, k = (min(window // 2, size - 1) for size in volume.shape[2:])
         # In slabs thinner than twice the window, most of the work would be for their surroundings.
         thickness = max(SLAB_VOXELS // volume[:, :, 0].numel(), 2 * window)
@@ -101,12 +123,17 @@ class _LocalNCC(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, valid: Tensor | None, epsilon: float, box: _Box) -> Float[Tensor, ""]:
+    def forward(
+        ctx: Any, x: Tensor, y: Tensor, valid: Tensor | None, epsilon: float, box: _Box, known: Moments | None
+    ) -> Float[Tensor, ""]:
         pair, total, a = (x, y), x.new_zeros(()), torch.empty_like(x)
         b, rest = ({own: torch.empty_like(x) for own in (0, 1) if ctx.needs_input_grad[own]} for _ in range(2))
         count = x.numel() if valid is None else valid.sum().clamp_min(1)
         for slab in box.slabs(x):
-            S, v, c = _moments(box.around(x, slab), box.around(y, slab), box)
+            near = box.around(x, slab), box.around(y, slab)
+            of_x = _moments(near[0], box) if known is None else Moments(*(part[:, :, slab] for part in known))
+            S, v = zip(of_x, _moments(near[1], box), strict=True)
+            c = box.sum(near[0] * near[1]).addcmul_(*S, value=-1 / box.voxels)
             w = 1 / count if valid is None else valid[:, :, slab].to(x.dtype) / count
             D = (v[0] * v[1]).add_(epsilon)
             a_here = torch.div(c, D, out=a[:, :, slab]).mul_(w)
@@ -124,15 +151,14 @@ class _LocalNCC(torch.autograd.Function):
     def backward(ctx: Any, scale: Float[Tensor, ""]) -> tuple[Tensor | None, ...]:
         saved = iter(ctx.saved_tensors)
         x, y = (scale * next(saved) if needed else None for needed in ctx.needs_input_grad[:2])
-        return x, y, None, None, None
+        return x, y, None, None, None, None
 
 
-def _moments(x: Tensor, y: Tensor, box: _Box) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor]:
-    """Both sums over the box, both sums of squared deviations from its mean, and that of their products."""
-    n, sums = box.voxels, (box.sum(x), box.sum(y))
+def _moments(surrounded: Tensor, box: _Box) -> Moments:
+    S = box.sum(surrounded)
     # Where a picture is constant, rounding can leave less than nothing.
-    v_x, v_y = (box.sum(z * z).addcmul_(S, S, value=-1 / n).clamp_min_(0) for z, S in zip((x, y), sums, strict=True))
-    return sums, (v_x, v_y), box.sum(x * y).addcmul_(*sums, value=-1 / n)
+    v = box.sum(surrounded * surrounded).addcmul_(S, S, value=-1 / box.voxels).clamp_min_(0)
+    return Moments(S, v)
 
 
 def _gradient(own: Tensor, other: Tensor, a: Tensor, b: Tensor, rest: Tensor, box: _Box) -> Float[Tensor, "b 1 i j k"]:

@@ -15,7 +15,7 @@ from torch.optim import Adam
 
 from lowshot.errors import SettingsError
 from lowshot.imaging.grid import Grid
-from lowshot.losses.similarity import local_ncc
+from lowshot.losses.similarity import local_ncc, moments
 from lowshot.losses.smoothness import diffusion
 from lowshot.nn.geometry import working_spacing
 from lowshot.registration.affine import Picture
@@ -24,7 +24,7 @@ from lowshot.registration.working_grid import working_grid
 
 MOST_COARSER, MOST_STEPS = 64, 10_000
 MOST_VOXELS = 6_000_000
-OPTIMISING_BYTES = 160
+OPTIMISING_BYTES = 168
 """Per voxel of the full grid, while a field is optimised (measured)."""
 
 
@@ -97,12 +97,13 @@ class Refinement:
         steps = (x, y, z)
         field = resized(field.detach(), (i, j, k)).clone().requires_grad_()
         optimiser = Adam([field], self.rate * min(steps))
+        # Channels as a batch: each is compared with its own.
+        fixed, known = fixed.movedim(1, 0), moments(fixed.movedim(1, 0), self.window)
         for _ in range(level.steps):
             optimiser.zero_grad(set_to_none=True)
             seen = warp(moving, field, steps, outside="border")
             loss = self.smoothness * diffusion(field, steps)
-            # Channels as a batch: each is compared with its own.
-            loss = loss - local_ncc(fixed.movedim(1, 0), seen.movedim(1, 0), self.window)
+            loss = loss - local_ncc(fixed, seen.movedim(1, 0), self.window, known=known)
             torch.autograd.backward(loss)
             optimiser.step()
         return field.detach()
