@@ -49,6 +49,19 @@ def test_large_scans_become_coarser_for_all():
     assert all(volume.labels.numel() <= 1.1 * 960 for volume in volumes)
 
 
+@pytest.mark.parametrize("size", [(600, 400), (60, 40)])
+def test_a_picture_of_unknown_size_is_augmented_alike_however_many_pixels_it_has(size):
+    affine, labels = np.eye(4), torch.zeros(*size, 1, dtype=torch.int16)
+    labels[:20] = 1
+    scan = Scan("picture", torch.randn(1, *size, 1), affine, spacing_known=False)
+    case = LabelledScan(scan, Segmentation(labels, NAMES, affine))
+    _, (volume,) = prepare_support([case], Preparation(resize=(128, 64, 1)), None, run=Run())
+    assert volume.spacing == (200 / 128,) * 3
+    millimetres = replace(case, scan=replace(scan, spacing_known=True))
+    _, (volume,) = prepare_support([millimetres], Preparation(resize=(128, 64, 1)), None, run=Run())
+    assert volume.spacing == pytest.approx((size[0] / 128, size[1] / 64, 1.0))
+
+
 def test_a_given_spacing_is_kept():
     preparation, _ = prepare_support([labelled()], Preparation(spacing=(2.0, 2.0, 2.0)), most_voxels=1, run=Run())
     assert preparation.spacing == (2.0, 2.0, 2.0)

@@ -5,8 +5,8 @@ from scipy import ndimage
 
 from lowshot.errors import EmptySupport, SettingsError
 from lowshot.transforms.intensity import IntensityRanges
-from lowshot.transforms.slices import WIDTH_MM, Slices, together
-from lowshot.transforms.spatial import SpatialRanges
+from lowshot.transforms.slices import Slices, together
+from lowshot.transforms.spatial import WIDTH_MM, SpatialRanges
 from lowshot.transforms.synthesis import (
     Synthesis,
     _cut_out,

@@ -14,11 +14,9 @@ from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import LabelledScan, Scan
 from lowshot.transforms.intensity import IntensityRanges, transform_intensity
 from lowshot.transforms.levels import Augmentation
-from lowshot.transforms.spatial import SpatialRanges, apply_spatial, draw_spatial
+from lowshot.transforms.spatial import SpatialRanges, apply_spatial, draw_spatial, pixel_mm
 from lowshot.transforms.support import known_voxels
 
-WIDTH_MM = 200.0
-"""A slice counts as this wide, whatever its file says: many files do not know, and all slices have one size here."""
 MOST_PIXELS = 4096**2
 
 
@@ -108,7 +106,7 @@ def moved(slices: Slices, spatial: SpatialRanges, generator: Generator, *, mirro
 def places(image: Float[Tensor, "n c i j"], spatial: SpatialRanges, generator: Generator) -> Float[Tensor, "n i j 2"]:
     """Where each pixel of each slice comes from under a random transform, as fractional indices."""
     n, _, i, j = image.shape
-    step = WIDTH_MM / max(i, j)
+    step = pixel_mm((i, j))  # whatever the file says: many do not know, and all slices have one size here
     transform = draw_spatial(spatial, n, ((i - 1) * step, (j - 1) * step, 0.0), (step, step, step), generator)
     device = image.device
     middle = torch.tensor([(i - 1) / 2, (j - 1) / 2, 0.0], device=device)

@@ -15,6 +15,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+WIDTH_MM = 200.0
+"""A picture counts as this wide where its millimetres are not known, or lost as it was stretched to a given size."""
+
+
+def pixel_mm(shape: Sequence[int]) -> float:
+    """The size of a pixel of such a picture."""
+    return WIDTH_MM / max(shape)
+
 
 @dataclass(frozen=True)
 class SpatialRanges:

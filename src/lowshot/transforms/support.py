@@ -8,11 +8,12 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from lowshot.errors import EmptySupport, GridMismatch
-from lowshot.imaging.preparation import Preparation, prepared_grid
-from lowshot.imaging.scan import LabelledScan
+from lowshot.imaging.preparation import Preparation, Prepared, prepared_grid
+from lowshot.imaging.scan import LabelledScan, Scan
 from lowshot.nn.geometry import working_spacing
 from lowshot.training.run import Run
 from lowshot.transforms.patches import Volume
+from lowshot.transforms.spatial import pixel_mm
 
 
 def prepare_support(
@@ -58,7 +59,15 @@ def _volume(labelled: LabelledScan, preparation: Preparation, run: Run) -> Volum
     everywhere = torch.ones_like(labelled.truth.labels, dtype=torch.bool)
     mask = preparation.apply_mask(everywhere if known is None else known, prepared)
     device = run.device  # patches are drawn and augmented where the network is trained
-    return Volume(prepared.voxels.to(device), labels.to(device), mask.to(device), prepared.grid.spacing)
+    return Volume(prepared.voxels.to(device), labels.to(device), mask.to(device), _spacing(labelled.scan, prepared))
+
+
+def _spacing(scan: Scan, prepared: Prepared) -> tuple[float, float, float]:
+    """By which augmentation measures. Stretched pixels of a picture of unknown size are no millimetres."""
+    if scan.spacing_known or prepared.grid.shape[2] > 1:
+        return prepared.grid.spacing
+    step = pixel_mm(prepared.grid.shape[:2])
+    return step, step, step
 
 
 def known_voxels(labelled: LabelledScan) -> Bool[Tensor, "i j k"] | None:

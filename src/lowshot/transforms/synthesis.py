@@ -17,8 +17,8 @@ from torch import Generator, Tensor
 
 from lowshot.errors import EmptySupport, SettingsError
 from lowshot.transforms.intensity import IntensityRanges
-from lowshot.transforms.slices import WIDTH_MM, Slices, toned
-from lowshot.transforms.spatial import SpatialRanges, draw_spatial
+from lowshot.transforms.slices import Slices, toned
+from lowshot.transforms.spatial import WIDTH_MM, SpatialRanges, draw_spatial, pixel_mm
 
 SPATIAL = SpatialRanges(rotation_degrees=25.0, scale=0.43, shift_mm=0.1 * WIDTH_MM)
 INTENSITY = IntensityRanges(contrast=0.25, brightness=0.2, gamma=0.5, blur_voxels=1.0)
@@ -270,7 +270,7 @@ def _drawn(
     ranges: SpatialRanges, shape: tuple[int, ...], size: tuple[int, int], generator: Generator
 ) -> tuple[Float[Tensor, "*n 2 2"], Float[Tensor, "*n 2"]]:
     """Matrices, and shifts in pixels of a slice of this size."""
-    step = WIDTH_MM / max(size)
+    step = pixel_mm(size)
     extent_mm = ((size[0] - 1) * step, (size[1] - 1) * step, 0.0)
     drawn = draw_spatial(ranges, math.prod(shape), extent_mm, (step, step, step), generator)
     return drawn.matrix[:, :2, :2].reshape(*shape, 2, 2), drawn.shift_mm[:, :2].reshape(*shape, 2) / step
