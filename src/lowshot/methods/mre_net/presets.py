@@ -64,6 +64,9 @@ COMPACT_ULTRASOUND = PAPER_ULTRASOUND | {
     "widths": (16, 32, 48, 64, 96),
     "convolutions": (2, 2, 2, 2, 2),
     "strides": ((2, 2, 1), (2, 2, 1), (2, 2, 1), (2, 2, 1)),
+    "mining": True,  # as in the paper: here it costs nothing, and finds less that is no lesion
+    "mining_from": 0.0,
+    "balance": 1.0,
 }
 
 # The published U-Net: 20,000 iterations of 64 patches. The table seems to apply MRE-Net's decay every 1,500, which
