@@ -53,8 +53,9 @@ PEOPLE = (
 POOL = "pool: the seven scans to be segmented themselves, without labels; the paper: 82 scans, 20 others are segmented"
 SMALLER = (
     "ours: the preset compact (affine alignment first, 4 mm, five times the generators' learning rate, a smaller "
-    "critic at a two-hundredth of the weight, 8 structures drawn for each step, and of the cycles' gradient a thirtieth "
-    "on the way there) on a CPU; smoothness 1, of four the best for VoxelMorph, so that its row is the tuned one as well"
+    "critic at a two-hundredth of the weight, 8 structures drawn for each step, and of the cycles' gradient a "
+    "thirtieth on the way there) on a CPU; smoothness 1, of four the best for VoxelMorph, so that its row is also the "
+    "tuned one"
 )
 
 ONE_SHOT = Protocol(
