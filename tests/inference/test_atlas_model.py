@@ -89,8 +89,13 @@ class Twisted(Still):
 def test_a_result_tells_the_folds_of_the_very_fields_that_it_was_made_with():
     made = Twisted(NAMES, ("image",), PREPARATION, prepare_atlases([subject(0), subject(1)], PREPARATION))
     run = Run(device="cpu", precision="float32", memory_format="contiguous")
-    assert predict(made, subject(5).scan, run, SegmentOptions()).folded == 0.5
+    result = predict(made, subject(5).scan, run, SegmentOptions())
+    assert result.folded == 0.5
+    assert any("50.0 % of the voxels lie in folds" in note for note in result.notes)
     assert made.found == 2
+    result = predict(model(0, 1), subject(5).scan, run, SegmentOptions())
+    assert result.folded == 0
+    assert not any("folds" in note for note in result.notes)
 
 
 def test_the_state_holds_the_atlases():

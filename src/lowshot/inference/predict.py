@@ -18,6 +18,9 @@ from lowshot.inference.assemble import ProbabilityFile, assemble
 from lowshot.options import SegmentOptions
 from lowshot.training.run import Run
 
+MUCH_FOLDED = 0.01
+"""Share of voxels: a deformation of a body that fits has hardly any."""
+
 
 def predict(
     model: Model,
@@ -83,7 +86,7 @@ def predict_prepared(
             for k, name in enumerate(model.names.names):
                 keep_probability(name, scratch.on_scan(k, model.preparation, prepared))
     segmentation = Segmentation(labels, model.names, scan.affine)
-    return Result(segmentation, quality, tuple(_notes(model, scan, prepared)), folded)
+    return Result(segmentation, quality, tuple(_notes(model, scan, prepared, folded)), folded)
 
 
 def _regions(
@@ -96,7 +99,7 @@ def _regions(
     return model.copied(prepared, found), sum(each.folded_share() for each in found) / len(found)
 
 
-def _notes(model: Model, scan: Scan, prepared: Prepared) -> Iterator[str]:
+def _notes(model: Model, scan: Scan, prepared: Prepared, folded: float | None) -> Iterator[str]:
     """How the scan was looked at, where its owner may not expect it."""
     preparation, shape = model.preparation, scan.grid.shape
     seen = tuple(part.stop - part.start for part in prepared.axis_map.scan_box())
@@ -105,6 +108,8 @@ def _notes(model: Model, scan: Scan, prepared: Prepared) -> Iterator[str]:
         yield f"the model looks at {few} of the {all_of_it} voxels, the middle of the scan; the rest is background"
     if not scan.spacing_known and preparation.spacing is not None:
         yield "the file does not say how large its pixels are; they were taken to be as large as the annotated scan's"
+    if folded is not None and folded > MUCH_FOLDED:
+        yield f"{100 * folded:.1f} % of the voxels lie in folds of the deformation: the annotated scan hardly fits this one"
 
 
 def _told(regions: Iterator[Region], prepared: Prepared, classes: int, run: Run) -> Iterator[Region]:
