@@ -109,7 +109,8 @@ def _notes(model: Model, scan: Scan, prepared: Prepared, folded: float | None) -
     if not scan.spacing_known and preparation.spacing is not None:
         yield "the file does not say how large its pixels are; they were taken to be as large as the annotated scan's"
     if folded is not None and folded > MUCH_FOLDED:
-        yield f"{100 * folded:.1f} % of the voxels lie in folds of the deformation: the annotated scan hardly fits this one"
+        share = f"{100 * folded:.1f} %"
+        yield f"{share} of the voxels lie in folds of the deformation: the annotated scan hardly fits this one"
 
 
 def _told(regions: Iterator[Region], prepared: Prepared, classes: int, run: Run) -> Iterator[Region]:
