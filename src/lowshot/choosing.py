@@ -53,7 +53,13 @@ def choose(scans: Sequence[ScanFiles], declared: Declared = NOTHING_DECLARED, *,
         raise InputError(f"expected at least two scans to choose from, got {len(pictures)} that can be read")
     with progress.task("comparing", ROUNDS * len(pictures)) as task:
         distances = distances_from_average(pictures, task.advance)
-    ranked = [Ranked(picture.name, 100 * distance**0.5) for picture, distance in zip(pictures, distances, strict=True)]
+    ranked = list[Ranked]()
+    for picture, distance in zip(pictures, distances, strict=True):
+        if isinstance(distance, InputError):
+            failed.append((picture.name, distance))
+            progress.warn(str(distance))
+        else:
+            ranked.append(Ranked(picture.name, 100 * distance**0.5))
     return Choice(tuple(sorted(ranked, key=lambda each: each.distance)), tuple(failed))
 
 

@@ -110,6 +110,26 @@ def test_brightness_and_contrast_do_not_matter():
     assert_found(replace(fixed, voxels=0.3 * fixed.voxels + 0.2), TURNED)
 
 
+@pytest.mark.parametrize("size", [0.4, 0.5, 2.0, 2.5])
+def test_a_picture_that_counts_its_pixels_otherwise_is_found(size):
+    """Files that do not know their millimetres say 1 mm, whatever they show."""
+    place = placed(turn=(0, 0, 6), stretch=(size, size, size))
+    plane = grid((40, 44, 1), (2.0 * size, 2.0 * size, 1.0))
+    moving = picture(grid((40, 44, 1), (2.0, 2.0, 1.0)), name="moving")
+    found = align(picture(plane, place), moving)
+    assert found[:2, :2] == pytest.approx(np.linalg.inv(place)[:2, :2], abs=0.06 / size)
+
+
+def test_a_scan_without_contrast_stays_upright():
+    blank = replace(MOVING, voxels=torch.zeros_like(MOVING.voxels))
+    assert align(blank, MOVING)[:3, :3] == pytest.approx(np.eye(3), abs=1e-6)
+
+
+def test_a_large_scan_costs_no_more_than_some_times_a_small_one():
+    small, large = grid((40, 40, 40), (1.0, 1.0, 1.0)), grid((100, 100, 100), (5.0, 5.0, 5.0))
+    assert alignment_bytes(large, small) < 300_000_000
+
+
 def test_the_first_channel_decides_and_nothing_is_random():
     fixed = picture(around(TURNED), TURNED)
     two = [replace(each, voxels=torch.cat([each.voxels, torch.rand_like(each.voxels)])) for each in (fixed, MOVING)]

@@ -1,3 +1,4 @@
+from lowshot.errors import InputError
 from lowshot.registration.typical import ROUNDS, distances_from_average
 from registration.blobs import grid, picture, placed
 
@@ -10,3 +11,12 @@ def test_what_looks_like_the_others_is_closest_wherever_it_lies():
     distances = distances_from_average([*alike, odd], lambda: told.append(1))
     assert max(distances[:3]) < distances[3]
     assert len(told) == ROUNDS * 4
+
+
+def test_a_scan_of_something_else_is_told_and_left_out():
+    slice_of_it = picture(grid((20, 24, 1)), name="stranger")
+    others = [picture(grid(), placed(turn=(0, 0, turn)), name=f"turned by {turn}") for turn in (0, 10, 20)]
+    first, *others = distances_from_average([slice_of_it, *others])
+    assert isinstance(first, InputError)
+    assert "stranger" in str(first)
+    assert all(isinstance(each, float) for each in others)

@@ -24,6 +24,11 @@ def test_it_is_around_the_body_with_a_margin_in_multiples():
     np.testing.assert_allclose(middle, [15.0, 20.0, 13.5], atol=1e-6)
 
 
+def test_something_small_has_a_small_margin():
+    found = working_grid(atlas(spacing=(0.001, 0.001, 0.001)), None, None, multiple=1).shape
+    assert all(size < 20 for size in found)
+
+
 def test_the_spacing_and_the_least_size_are_kept():
     grid = working_grid(atlas(), (4.0, 4.0, 4.0), None, multiple=4, least=12)
     assert grid.spacing == pytest.approx((4.0, 4.0, 4.0))

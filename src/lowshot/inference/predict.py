@@ -122,6 +122,7 @@ def _told(regions: Iterator[Region], prepared: Prepared, classes: int, run: Run)
             done += region.scores.numel() / (voxels * classes if region.scores.is_floating_point() else voxels)
             task.advance(round(100 * done) - told)
             told = round(100 * done)
+        task.advance(100 - told)  # classes that are nowhere are not told of
 
 
 def check_channels(model: Model, scan: Scan) -> None:

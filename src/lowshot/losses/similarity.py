@@ -5,6 +5,7 @@ maps stay in the processor's cache, and the gradient is taken from the same sums
 ``benchmarks/local_ncc.py`` compares time and memory with MONAI's loss.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -73,7 +74,8 @@ class _Box:
     """Sums over a window, and the slabs in which it goes through a volume."""
 
     voxels: int
-    """Of the whole window: those beyond the border are zeros, and count."""
+    """Of the whole window: those beyond the border are zeros, and count. Along an axis shorter than the window, only as
+    many as there are: a picture has a window of its plane."""
     reach: tuple[int, int, int]
     """Voxels to each side along i, j and k, as far as there can be any."""
     thickness: int
@@ -86,7 +88,8 @@ class _Box:
         i, j, k = (min(window // 2, size - 1) for size in volume.shape[2:])
         # In slabs thinner than twice the window, most of the work would be for their surroundings.
         thickness = max(SLAB_VOXELS // volume[:, :, 0].numel(), 2 * window)
-        return cls(window**3, (i, j, k), thickness if volume.device.type == "cpu" else volume.shape[2])
+        voxels = math.prod(min(window, size) for size in volume.shape[2:])
+        return cls(voxels, (i, j, k), thickness if volume.device.type == "cpu" else volume.shape[2])
 
     def slabs(self, volume: Float[Tensor, "b 1 i j k"]) -> Iterator[slice]:
         """Ranges along i."""

@@ -25,9 +25,14 @@ from lowshot.transforms.spatial import rotation_matrices
 
 COARSE_VOXELS, FINE_VOXELS = 4_000, 64_000
 """Of the smaller of the two scans, at the spacings at which starts are compared, and at which the best is finished."""
+MOST_TIMES = 16
+"""As many voxels may the larger of the two have then."""
 TILT = math.radians(25)
 """Starts are turned by this angle about each axis, either way."""
-STARTS = 13
+STARTS = 14
+ANOTHER_SIZE = math.log(1.5)
+"""Where bodies differ by more, as pictures of unknown size do, one start has the other's size."""
+_SIZES = torch.tensor([[1.0, 1, 1, 0, 0, 0]], dtype=torch.float64)
 RIGID_STEPS, AFFINE_STEPS, FINE_STEPS = 40, 40, 60
 RATE = 0.02
 """Of Adam: radians, relative change of size, shear; and that part of the fixed scan's radius for shifts."""
@@ -71,6 +76,11 @@ class Picture:
         """Centroid of the body, in world mm."""
         at = self.body.nonzero().cpu().double().mean(dim=0).numpy()
         return np.asarray(self.grid.affine[:3, :3] @ at + self.grid.affine[:3, 3], dtype=np.float64)
+
+    def radius(self) -> float:
+        """Root of the mean squared distance of the body's voxels from their centroid, in mm; of one voxel, its size."""
+        at = self.body.nonzero().cpu().double().numpy() @ self.grid.affine[:3, :3].T
+        return max(float(np.sqrt((at - at.mean(axis=0)).var(axis=0).sum())), min(self.grid.spacing))
 
     def box(self) -> tuple[Vector, Vector]:
         """The two ends of the body's box, in world mm."""
@@ -140,10 +150,15 @@ def _is_flat(grid: Grid) -> bool:
 
 
 def _spacing(fixed: Grid, moving: Grid, voxels: int) -> float:
-    """At which the smaller of the two has about as many voxels."""
+    """At which the smaller of the two has about as many voxels, and the larger not too many times as many."""
     extents = ([size * mm for size, mm in zip(grid.shape, grid.spacing, strict=True)] for grid in (fixed, moving))
     own = (fixed.spacing, moving.spacing)
-    return min(min(working_spacing(extent, steps, voxels)) for extent, steps in zip(extents, own, strict=True))
+    both = list(zip(extents, own, strict=True))
+    wanted = min(min(working_spacing(extent, steps, voxels)) for extent, steps in both)
+    for grid, (extent, steps) in zip((fixed, moving), both, strict=True):
+        if math.prod(_coarser(grid, wanted).shape) > MOST_TIMES * voxels:
+            wanted = max(wanted, min(working_spacing(extent, steps, MOST_TIMES * voxels)))
+    return wanted
 
 
 def _coarser(grid: Grid, spacing_mm: float) -> Grid:
@@ -224,7 +239,13 @@ class _Search:
         shifts = torch.from_numpy((other_ends - ends)[..., None] / radius * np.eye(3)).flatten(0, 1) @ axes.moving
         starts = torch.cat([torch.zeros(1, 6), tilts, -tilts, F.pad(shifts, (3, 0))])
         starts = torch.unique(starts * axes.rigid, dim=0)  # in a plane some of them are the same
-        return cls(torch.from_numpy(centre), torch.from_numpy(other), radius, axes, starts, torch.zeros_like(starts))
+        upright = torch.zeros(1, 6, dtype=starts.dtype)
+        starts = torch.cat([upright, starts[starts.any(dim=1)]])  # first: the best of nothing is as it was
+        shape = torch.zeros_like(starts)
+        size = math.log(moving.radius() / fixed.radius())
+        if abs(size) > ANOTHER_SIZE:
+            starts, shape = torch.cat([starts, upright]), torch.cat([shape, size * _SIZES])
+        return cls(torch.from_numpy(centre), torch.from_numpy(other), radius, axes, starts, shape)
 
     def climb(self, fixed: Picture, moving: Picture, *, steps: int, affine: bool, local: bool = False) -> None:
         """From every start towards more similarity."""

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lowshot.errors import InputError
 from lowshot.imaging.grid import Grid
 from lowshot.registration.affine import Picture, align
 from lowshot.registration.pairwise import laid_upon
@@ -15,10 +16,12 @@ from lowshot.registration.working_grid import working_grid
 KEPT_MM = 4.0
 """Spacing at which scans are compared, and kept in memory."""
 ROUNDS = 2
-"""The first average is of scans laid upon the first one, the second of scans laid upon that average."""
+"""The first average is of scans laid upon one of them, the second of scans laid upon that average."""
 
 
-def distances_from_average(pictures: Sequence[Picture], tell: Callable[[], None] = lambda: None) -> list[float]:
+def distances_from_average(
+    pictures: Sequence[Picture], tell: Callable[[], None] = lambda: None
+) -> list[float | InputError]:
     """Mean squared difference of each scan from the mean of all, after an affine alignment.
 
     LT-Net chooses as its atlas the scan "closest to the average anatomy"; that this is measured so is ours.
@@ -27,21 +30,34 @@ def distances_from_average(pictures: Sequence[Picture], tell: Callable[[], None]
         pictures: of one part of the body, with intensities of about 0 to 1.
         tell: called after each alignment, of which there are two for every scan.
 
+    Returns:
+        In place of the distance, of a scan that shows another part of the body than most, why it could not be laid.
+
     Raises:
-        InputError: a scan shows another part of the body than the first.
+        InputError: fewer than two scans can be laid upon each other.
     """
     coarse = [picture.at(KEPT_MM) for picture in pictures]
-    average, grid = coarse[0], working_grid(coarse[0], None, None, multiple=1)
+    average = sorted(coarse, key=Picture.radius)[len(coarse) // 2]  # whose body is neither large nor small
+    grid = working_grid(average, None, None, multiple=1)
     with torch.no_grad():
         for _ in range(ROUNDS):
             laid = [_laid(picture, average, grid, tell) for picture in coarse]
-            mean = torch.stack(laid).mean(dim=0)
+            good = [each for each in laid if not isinstance(each, InputError)]
+            if len(good) < 2:
+                raise next(each for each in laid if isinstance(each, InputError))
+            mean = torch.stack(good).mean(dim=0)
             average = Picture.of("their average", mean, grid)
-    return [float((each - mean).square().mean()) for each in laid]
+    return [each if isinstance(each, InputError) else float((each - mean).square().mean()) for each in laid]
 
 
-def _laid(picture: Picture, average: Picture, grid: Grid, tell: Callable[[], None]) -> Float[Tensor, "c i j k"]:
+def _laid(
+    picture: Picture, average: Picture, grid: Grid, tell: Callable[[], None]
+) -> Float[Tensor, "c i j k"] | InputError:
     """The scan as it lies in the average's world; upon itself, as it is."""
-    world = np.eye(4) if picture is average else align(picture, average)
-    tell()
+    try:
+        world = np.eye(4) if picture is average else align(picture, average)
+    except InputError as error:
+        return error
+    finally:
+        tell()
     return laid_upon(picture, world, grid)

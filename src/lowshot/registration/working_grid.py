@@ -10,8 +10,8 @@ from lowshot.imaging.grid import Grid
 from lowshot.nn.geometry import Triple
 from lowshot.registration.affine import Picture
 
-MARGIN_MM = 4.0
-"""Around the atlas's body, so that what a field moves out of its box is still seen."""
+MARGIN_MM, MARGIN_SHARE = 4.0, 0.15
+"""Around the atlas's body, so that what a field moves out of its box is still seen; of a small one, by its length."""
 
 
 def working_grid(
@@ -33,7 +33,8 @@ def working_grid(
     box = body_box(atlas.body.cpu().numpy())
     if shape is None:
         lengths = [part.stop - part.start for part in box]
-        wanted = [(n * mm + 2 * MARGIN_MM) / (step * mm) for n, mm, step in zip(lengths, own, steps, strict=True)]
+        margin = min(MARGIN_MM, MARGIN_SHARE * max(n * mm for n, mm in zip(lengths, own, strict=True)))
+        wanted = [(n * mm + 2 * margin) / (step * mm) for n, mm, step in zip(lengths, own, steps, strict=True)]
         rounded = [math.ceil(max(n, least) / multiple) * multiple for n in wanted]
         sizes = [1 if one else n for n, one in zip(rounded, flat, strict=True)]
         centre = np.array([(part.start + part.stop - 1) / 2 for part in box])

@@ -112,8 +112,9 @@ def _centres(volume: Volume, count: int, sampling: PatchSampling, generator: Gen
     free = (shape - size).clamp_min(0)
     corner = torch.floor(torch.rand(count, 3, generator=generator) * (free + 1))
     centres = corner + (torch.minimum(size, shape) - 1) / 2
-    pools = volume.voxels_by_class
-    for n in (torch.rand(count, generator=generator) < sampling.balanced).nonzero().flatten().tolist():
+    balanced = (torch.rand(count, generator=generator) < sampling.balanced).nonzero().flatten().tolist()
+    pools = volume.voxels_by_class if balanced else []
+    for n in balanced if pools else []:  # of a volume where nothing is known, a patch lies anywhere
         pool = pools[int(torch.randint(len(pools), (1,), generator=generator))]
         voxel = pool[int(torch.randint(len(pool), (1,), generator=generator))]
         centres[n] = torch.stack(torch.unravel_index(voxel, volume.labels.shape)).float()

@@ -155,7 +155,7 @@ class DataAug:
             found.append(f"needs one annotated scan, got {len(task.support)}")
         if not len(task.unlabelled):
             found.append("learns from scans without labels; give some with --unlabelled, such as those to be segmented")
-        if any(labelled.scan.grid.shape[2] == 1 for labelled in task.support):
+        if any(1 in labelled.scan.grid.shape for labelled in task.support):
             found.append("works on volumes; a picture has one slice")
         if self.mirror and task.mirror_pairs is None:
             found.append("mirroring needs to know which structures are left and right twins; turn mirror off")

@@ -84,6 +84,8 @@ class LTNet:
         refuse_out_of_range(
             self, positive=POSITIVE, not_negative=(*TERMS, "cycle_pull", "cycle_warmup", "critic_momentum")
         )
+        if self.critic_momentum >= 1:
+            raise SettingsError(f"critic_momentum: expected less than 1, got {self.critic_momentum}")
         if self.window % 2 == 0:
             raise SettingsError(f"window: expected an odd number of voxels, got {self.window}")
         if not 1 <= len(self.encoder) <= MOST_LEVELS or not 1 <= len(self.decoder) <= len(self.encoder) + 1:
@@ -103,7 +105,7 @@ class LTNet:
         found = atlas_problems(task, most=1)
         if not len(task.unlabelled):
             found.append("learns from scans without labels; give some with --unlabelled, such as those to be segmented")
-        if any(labelled.scan.grid.shape[2] == 1 for labelled in task.support):
+        if any(1 in labelled.scan.grid.shape for labelled in task.support):
             found.append("works on volumes; a picture has one slice")
         return found
 
