@@ -82,6 +82,7 @@ class Refinement:
         start_mm: Float[Tensor, "3 i j k"] | None = None,
     ) -> Float[Tensor, "3 i j k"]:
         """The field in mm that makes ``moving`` look like ``fixed``, both on one grid; from ``start_mm`` on."""
+        fixed, moving = _from_its_faces(fixed), _from_its_faces(moving)
         shape = fixed.shape[1:]
         field = torch.zeros(1, 3, *shape, device=fixed.device) if start_mm is None else start_mm[None]
         with torch.enable_grad():
@@ -107,6 +108,16 @@ class Refinement:
             torch.autograd.backward(loss)
             optimiser.step()
         return field.detach()
+
+
+def _from_its_faces(image: Float[Tensor, "c i j k"]) -> Float[Tensor, "c i j k"]:
+    """Without the mean grey value at its faces: the correlation sees zeros beyond them, which else were an edge."""
+    faces = torch.zeros_like(image[0], dtype=torch.bool)
+    for axis, size in enumerate(faces.shape):
+        if size > 1:
+            faces.select(axis, 0).fill_(True)
+            faces.select(axis, size - 1).fill_(True)
+    return image - image[:, faces].mean(dim=1)[:, None, None, None] if faces.any() else image
 
 
 def _coarser(image: Tensor, factor: int) -> Tensor:
