@@ -16,6 +16,7 @@ from lowshot.imaging.preparation import Prepared
 from lowshot.imaging.scan import Scan, Segmentation
 from lowshot.inference.assemble import ProbabilityFile, assemble
 from lowshot.options import SegmentOptions
+from lowshot.progress import Task
 from lowshot.training.run import Run
 
 MUCH_FOLDED = 0.01
@@ -74,17 +75,18 @@ def predict_prepared(
     keep_probability: Callable[[str, Float[Tensor, "i j k"]], None] | None = None,
 ) -> Result:
     """The second half of ``predict``, for those who ``look`` first how much memory it will take."""
-    regions, folded = _regions(model, prepared, run, options)
-    told = _told(regions, prepared, len(model.names), run)
-    decide = partial(assemble, told, prepared, model.preparation, model.names, one_piece=options.one_piece)
-    if keep_probability is None:
-        labels, quality = decide()
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            scratch = ProbabilityFile(Path(folder) / "probabilities", prepared.grid.shape, len(model.names))
-            labels, quality = decide(scratch)
-            for k, name in enumerate(model.names.names):
-                keep_probability(name, scratch.on_scan(k, model.preparation, prepared))
+    with run.progress.task(f"segmenting {prepared.name}", total=100) as task:  # registration, too, takes a minute
+        regions, folded = _regions(model, prepared, run, options)
+        told = _told(regions, prepared, len(model.names), task)
+        decide = partial(assemble, told, prepared, model.preparation, model.names, one_piece=options.one_piece)
+        if keep_probability is None:
+            labels, quality = decide()
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                scratch = ProbabilityFile(Path(folder) / "probabilities", prepared.grid.shape, len(model.names))
+                labels, quality = decide(scratch)
+                for k, name in enumerate(model.names.names):
+                    keep_probability(name, scratch.on_scan(k, model.preparation, prepared))
     segmentation = Segmentation(labels, model.names, scan.affine)
     return Result(segmentation, quality, tuple(_notes(model, scan, prepared, folded)), folded)
 
@@ -113,16 +115,15 @@ def _notes(model: Model, scan: Scan, prepared: Prepared, folded: float | None) -
         yield f"{share} of the voxels lie in folds of the deformation: the annotated scan hardly fits this one"
 
 
-def _told(regions: Iterator[Region], prepared: Prepared, classes: int, run: Run) -> Iterator[Region]:
-    """The regions, while the run's progress is told how many per cent of the scan they cover."""
+def _told(regions: Iterator[Region], prepared: Prepared, classes: int, task: Task) -> Iterator[Region]:
+    """The regions, while the task is told how many per cent of the scan they cover."""
     voxels, done, told = math.prod(prepared.grid.shape), 0.0, 0
-    with run.progress.task(f"segmenting {prepared.name}", total=100) as task:
-        for region in regions:
-            yield region
-            done += region.scores.numel() / (voxels * classes if region.scores.is_floating_point() else voxels)
-            task.advance(round(100 * done) - told)
-            told = round(100 * done)
-        task.advance(100 - told)  # classes that are nowhere are not told of
+    for region in regions:
+        yield region
+        done += region.scores.numel() / (voxels * classes if region.scores.is_floating_point() else voxels)
+        task.advance(round(100 * done) - told)
+        told = round(100 * done)
+    task.advance(100 - told)  # classes that are nowhere are not told of
 
 
 def check_channels(model: Model, scan: Scan) -> None:
