@@ -35,6 +35,7 @@ PROTOCOLS: dict[str, Protocol] = {
         lt_net.PHANTOM_ABDOMEN,
         elnet.CARDIAC,
         elnet.HALF_HOUR,
+        elnet.IN_THE_POOL,
         elnet.PHANTOM_CARDIAC,
         ultrasound.ULTRASOUND,
         ultrasound.PHANTOM_ULTRASOUND,
