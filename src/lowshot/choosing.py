@@ -8,7 +8,7 @@ from lowshot.imaging.preparation import Preparation
 from lowshot.inputs.scan_files import NOTHING_DECLARED, Declared, ScanFiles
 from lowshot.progress import Progress
 from lowshot.registration.affine import Picture
-from lowshot.registration.typical import KEPT_MM, ROUNDS, distances_from_average
+from lowshot.registration.typical import ROUNDS, coarse, distances_from_average
 
 PREPARATION = Preparation("RAS", None, "foreground", "percentiles")
 
@@ -35,7 +35,7 @@ class Choice:
 def choose(scans: Sequence[ScanFiles], declared: Declared = NOTHING_DECLARED, *, progress: Progress) -> Choice:
     """Rank scans of one part of the body: the labels of the most typical one carry over best.
 
-    One scan after the other is read, and kept at 4 mm.
+    One scan after the other is read, and kept at 4 mm (finer where the body is small).
 
     Raises:
         InputError: fewer than two scans can be compared.
@@ -67,4 +67,4 @@ def _coarse(files: ScanFiles, declared: Declared, channels: int | None) -> Pictu
     prepared = PREPARATION.apply(files.read(declared))
     if channels not in (None, len(prepared.voxels)):
         raise InputError(f"{files.name}: has {len(prepared.voxels)} channels, the scans before it have {channels}")
-    return Picture.of(prepared.name, prepared.voxels, prepared.grid).at(KEPT_MM)
+    return coarse(Picture.of(prepared.name, prepared.voxels, prepared.grid))

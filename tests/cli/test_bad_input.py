@@ -166,10 +166,10 @@ KINDS = [
     Bad("NaN grid", header_bytes(280, np.full(4, np.nan, "<f4").tobytes()), IMAGE_READERS, IMAGE,
         "its header gives voxels no size or place"),
     Bad("other place", saved(LABELS, balls(), FAR), EVERY, LABELS,
-        "mm apart at the corners); resample the label map to the image first"),
-    Bad("other direction", saved(LABELS, balls(), TURNED), EVERY, LABELS, "mm apart at the corners); resample"),
+        "mm apart at the corners); if it was drawn on this image, its header was lost on the way"),
+    Bad("other direction", saved(LABELS, balls(), TURNED), EVERY, LABELS, "save it with the image's affine; if not"),
     Bad("other size", saved(LABELS, balls()[:, :, :20]), EVERY, LABELS,
-        "(24, 24, 20) and its image s0 (24, 24, 24) lie on different grids (shapes differ)"),
+        "(24, 24, 20) and its image s0 (24, 24, 24) lie on different grids (shapes differ); resample the"),
     # Label maps.
     Bad("no label map", lambda folder: (folder / LABELS).unlink(), (FIT,), LABELS,
         "no such file or folder. Did you mean"),

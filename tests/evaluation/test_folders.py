@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lowshot.errors import InputError
+from lowshot.errors import UnknownLabel
 from lowshot.evaluation.folders import evaluate_folders
 from lowshot.imaging.files import write_segmentation, write_volume
 from lowshot.imaging.names import Names
@@ -127,19 +127,43 @@ def test_the_models_own_example_is_no_missing_case(folders):
         (predictions / f"{case}.json").write_text(json.dumps({"structures": structures, "model": model}))
     evaluation = evaluate_folders(predictions, truth, names=NAMES)
     assert evaluation.missing == ()
-    assert [case.case for case in evaluation.cases] == ["b_seg", "c_seg"]
-    assert evaluation.notes == (
-        "a_seg: the model's own example, without a prediction; not scored",
-        "c_seg: the model's own example; its score is not a test",
-    )
+    assert [case.case for case in evaluation.cases] == ["b_seg"]
+    assert evaluation.notes == tuple(f"{case}_seg: the model's own example; not scored" for case in "ac")
     assert evaluation.settings["model"] == model
     assert evaluation.cases[0].scores[0].expected_dice == 0.8
 
 
-def test_only_the_models_example_leaves_nothing(folders):
+def test_where_there_are_only_the_models_own_examples_their_scores_are_no_test(folders):
     predictions, truth, _ = folders
-    with pytest.raises(InputError):
-        evaluate_folders(predictions, truth / "nothing", names=NAMES)
+    for case in "bc":
+        (predictions / f"{case}.nrrd").unlink()
+        (truth / f"{case}_seg.nii.gz").unlink()
+    (predictions / "a.json").write_text(json.dumps({"structures": {}, "model": {"support": ["a"]}}))
+    evaluation = evaluate_folders(predictions, truth, names=NAMES)
+    assert [case.case for case in evaluation.cases] == ["a_seg"]
+    assert evaluation.notes == ("a_seg: the model's own example; its score is not a test",)
+
+
+def test_values_that_have_nothing_in_common_are_refused_unless_they_have_names(tmp_path):
+    """0 and 255 as pictures have it, 0 and 1 as models do."""
+    labels = torch.zeros(8, 8, 4, dtype=torch.int16)
+    labels[2:6, 2:6] = 1
+    write_segmentation(Segmentation(labels, Names.of({255: "organ"}), np.eye(4)), tmp_path / "truth" / "a.nii.gz")
+    write_segmentation(Segmentation(labels, Names.of({1: "organ"}), np.eye(4)), tmp_path / "predictions" / "a.nii.gz")
+    both = tmp_path / "predictions", tmp_path / "truth"
+    with pytest.raises(UnknownLabel, match="the truth has 255, the predictions 1"):
+        evaluate_folders(*both)
+    [score, _] = evaluate_folders(*both, names=Names.of({1: "one", 255: "another"})).scores
+    assert score.dice == 0
+
+
+def test_a_prediction_on_another_grid_is_told_with_its_truth(folders):
+    predictions, truth, _ = folders
+    small = Segmentation(torch.zeros(4, 4, 4, dtype=torch.int16), NAMES, np.eye(4))
+    write_segmentation(small, predictions / "b.nrrd")
+    [failure] = evaluate_folders(predictions, truth, names=NAMES).failed
+    assert str(predictions / "b.nrrd") in failure
+    assert str(truth / "b_seg.nii.gz") in failure
 
 
 def test_pictures_without_spacing_count_pixels(tmp_path):

@@ -93,6 +93,22 @@ def test_an_image_becomes_labels_on_exactly_its_grid(tmp_path, suffix):
         assert one.GetOrigin() == other.GetOrigin()
 
 
+@pytest.mark.parametrize("code", ["LPS", "SRA", "IAR"])
+def test_a_label_map_stored_in_another_order_comes_in_its_images(tmp_path, code):
+    save_nifti(tmp_path / "image.nii.gz", image_array())
+    scan = read_scan(tmp_path / "image.nii.gz")
+    wanted = segmentation(affine=scan.affine)
+    write_segmentation(wanted, tmp_path / "labels.nii.gz")
+    stored = nibabel.load(tmp_path / "labels.nii.gz")
+    there = nibabel.orientations.axcodes2ornt(code)
+    back = nibabel.orientations.ornt_transform(nibabel.io_orientation(stored.affine), there)
+    nibabel.save(stored.as_reoriented(back), tmp_path / "labels.nii.gz")
+    assert nibabel.load(tmp_path / "labels.nii.gz").affine.tolist() != stored.affine.tolist()
+    found = read_labelled(tmp_path / "image.nii.gz", tmp_path / "labels.nii.gz").truth
+    assert found.labels.equal(wanted.labels.short())
+    assert found.grid.same_as(scan.grid)
+
+
 @pytest.mark.parametrize("source", ["image.nii.gz", "image.mgz", "image.nrrd", "image.mha"])
 @pytest.mark.parametrize("result", ["result.nii.gz", "result.nrrd", "result.mha"])
 def test_any_format_becomes_any_other(tmp_path, source, result):

@@ -54,3 +54,30 @@ def test_impossible_shapes_are_refused(shape):
 def test_impossible_affines_are_refused():
     with pytest.raises(ValueError, match=r"expected \(4, 4\) float64, got \(3, 3\)"):
         Grid((4, 5, 6), np.eye(3))
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
+@pytest.mark.parametrize("flips", [(), (1,), (0, 2), (0, 1, 2)])
+def test_voxels_stored_in_another_order_are_put_where_they_belong(axes, flips):
+    """An oblique grid whose every voxel holds its own place in the body."""
+    here = grid(Rotation.from_euler("xyz", (10, -20, 30), degrees=True).as_matrix() * (1, 2, 3), (4, 5, 6), (7, 8, 9))
+    matrix = np.eye(4)[:, [*axes, 3]]
+    for axis in flips:
+        matrix[:, 3] += matrix[:, axis] * (here.shape[axes[axis]] - 1)
+        matrix[:, axis] *= -1
+    there = Grid(tuple(here.shape[axis] for axis in axes), here.affine @ matrix)
+    found = here.reordering(there)
+    assert found == (axes, flips)
+    place = np.stack(np.meshgrid(*(np.arange(n) for n in here.shape), indexing="ij"), axis=-1)
+    reordered = np.flip(place.transpose(*found[0], 3), found[1])
+    indices = np.moveaxis(np.indices(there.shape), 0, -1)
+    world = indices @ there.affine[:3, :3].T + there.affine[:3, 3]
+    assert np.allclose(reordered @ here.affine[:3, :3].T + here.affine[:3, 3], world)
+
+
+def test_a_shifted_turned_or_finer_grid_is_no_other_order():
+    here = grid(np.eye(3), (4, 5, 6))
+    assert here.reordering(grid(np.eye(3), (4, 5, 6), origin=(1, 0, 0))) is None
+    assert here.reordering(grid(np.diag([-1, 1, 1]), (4, 5, 6))) is None
+    assert here.reordering(grid(np.eye(3) / 2, (8, 10, 12))) is None
+    assert here.reordering(grid(Rotation.from_euler("z", 30, degrees=True).as_matrix(), (4, 5, 6))) is None

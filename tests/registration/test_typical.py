@@ -1,5 +1,10 @@
+import numpy as np
+import pytest
+
 from lowshot.errors import InputError
-from lowshot.registration.typical import ROUNDS, distances_from_average
+from lowshot.imaging.grid import Grid
+from lowshot.registration.affine import Picture
+from lowshot.registration.typical import KEPT_IN_RADIUS, KEPT_MM, ROUNDS, coarse, distances_from_average
 from registration.blobs import grid, picture, placed
 
 
@@ -20,3 +25,15 @@ def test_a_scan_of_something_else_is_told_and_left_out():
     assert isinstance(first, InputError)
     assert "stranger" in str(first)
     assert all(isinstance(each, float) for each in others)
+
+
+def test_something_small_is_kept_as_finely_for_its_size():
+    body = picture(grid((50, 60, 45), (2.0, 2.0, 2.0)))
+    small, large = (
+        Picture.of("", body.voxels, Grid(body.grid.shape, np.diag([times, times, times, 1.0]) @ body.grid.affine))
+        for times in (0.05, 4.0)
+    )
+    assert coarse(small).grid.spacing == pytest.approx((small.radius() / KEPT_IN_RADIUS,) * 3)
+    assert coarse(small).radius() == pytest.approx(small.radius(), rel=0.05)
+    assert coarse(large).grid.spacing == pytest.approx((8.0,) * 3)  # as stored
+    assert coarse(body).grid.spacing[0] < KEPT_MM

@@ -1,6 +1,6 @@
 """Scoring a folder of predictions against a folder of truth."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lowshot.errors import InputError
+from lowshot.errors import GridMismatch, InputError, UnknownLabel
 from lowshot.evaluation.evaluate import evaluate
 from lowshot.evaluation.pairing import PairedFiles, Pairing, bare_name, pair_files
 from lowshot.evaluation.scores import Evaluation, Pair
@@ -46,7 +46,15 @@ class FilePairs:
         labelled, notes = self._labelled(files)
         if files.prediction is None:
             return Pair(files.case, None, labelled, notes=notes)
-        prediction, _ = read_labels(files.prediction, self._names, ignore_value=self._ignore_value, like=labelled.scan)
+        try:
+            prediction, _ = read_labels(
+                files.prediction, self._names, ignore_value=self._ignore_value, like=labelled.scan
+            )
+        except GridMismatch as error:
+            raise GridMismatch(
+                f"{files.prediction}: lies on another grid than its truth {files.truth}; results lie on the grid of "
+                "the scan that was segmented, so give the truth of that scan"
+            ) from error
         sidecar = read_sidecar(files.prediction)
         return Pair(files.case, prediction, labelled, sidecar.expected_dice, (*notes, *sidecar.notes))
 
@@ -86,13 +94,15 @@ def evaluate_folders(
 ) -> Evaluation:
     """Pair label maps by file name and score them.
 
-    A truth without a prediction is scored as missing, unless it is the model's own example (as the sidecars say).
+    A truth without a prediction is scored as missing. The model's own examples (as the sidecars say) are not scored,
+    unless there is nothing else.
 
     Args:
         predictions: a folder of label maps, or one.
         truth: a folder of label maps with the same names, or one.
         images: a folder with the scans, for the pictures of the report.
-        names: what the label values mean; without it each value found in any file is a structure, "label 5".
+        names: what the label values mean; without it each value found in any file is a structure, named as the JSON
+            files beside the predictions say if all say the same, else "label 5".
         ignore_value: a value of the truth that marks unknown voxels; in a prediction it is background.
         annotated_slice: index (from 0) along the third axis, or (axis, index), of the only slice that was annotated in
             each truth; nothing else is scored.
@@ -106,7 +116,7 @@ def evaluate_folders(
     pairing = pair_files(Path(predictions), Path(truth), paths["images"])
     sidecars = [read_sidecar(files.prediction) for files in pairing.files if files.prediction]
     scored, examples = _without_examples(pairing.files, sidecars)
-    pairs = FilePairs(scored, names or _values_as_names(scored, ignore_value), ignore_value, annotated_slice)
+    pairs = FilePairs(scored, names or _named(_values_as_names(scored, ignore_value), sidecars), ignore_value, annotated_slice)
     evaluation = evaluate(pairs, variants=variants, progress=progress)
     settings: dict[str, Any] = {key: str(path) for key, path in paths.items() if path is not None}
     if ignore_value is not None:
@@ -124,23 +134,55 @@ def _without_examples(
     """The cases to score, and what is to be said about those that the model had as examples."""
     support = {bare_name(name) for sidecar in sidecars for name in sidecar.support}
     examples = [each for each in files if bare_name(each.case) in support]
-    left_out = [each for each in examples if each.prediction is None]
+    others = [each for each in files if each not in examples]
+    scored = others or [each for each in examples if each.prediction is not None]
     notes = (
-        f"{each.case}: the model's own example"
-        + (", without a prediction; not scored" if each in left_out else "; its score is not a test")
+        f"{each.case}: the model's own example; {'its score is not a test' if each in scored else 'not scored'}"
         for each in examples
     )
-    return [each for each in files if each not in left_out], tuple(notes)
+    return scored, tuple(notes)
 
 
 def _values_as_names(files: Sequence[PairedFiles], ignore_value: int | None) -> Names:
-    """A name for every value that occurs in any of the files that can be read; the others fail when they are scored."""
+    """A name for every value that occurs in any of the files that can be read; the others fail when they are scored.
+
+    Raises:
+        UnknownLabel: truth and predictions have no value in common, so that every score would be 0 for no good reason.
+    """
+    true, predicted = (
+        _values(filter(None, paths)) - {ignore_value, 0}
+        for paths in ((each.truth for each in files), (each.prediction for each in files))
+    )
+    if true and predicted and not true & predicted:
+        raise UnknownLabel(
+            f"no label value occurs in both: the truth has {_listed(true)}, the predictions {_listed(predicted)}; give "
+            "a structure the same value in both, or names to the values (--names) if they are other structures"
+        )
+    return Names.from_values(true | predicted)
+
+
+def _named(values: Names, sidecars: Sequence[Sidecar]) -> Names:
+    """The values with the names of their structures, where a file beside every prediction tells them, and all alike."""
+    told = [sidecar.values for sidecar in sidecars]
+    if not told or any(each != told[0] for each in told):
+        return values
+    names = {value: name for name, value in told[0].items()}
+    with suppress(UnknownLabel):  # a name that stands for two values, or that no file can hold: somebody changed it
+        foreground = zip(values.values[1:], values.foreground, strict=True)
+        return Names((values.names[0], *(names.get(value, name) for value, name in foreground)), values.values)
+    return values
+
+
+def _values(paths: Iterable[Path]) -> set[int]:
     values: set[int] = set()
-    for each in files:
-        for path in filter(None, (each.truth, each.prediction)):
-            with suppress(InputError):
-                values.update(read_labels(path)[0].names.values)
-    return Names.from_values(values - {ignore_value})
+    for path in paths:
+        with suppress(InputError):
+            values.update(read_labels(path)[0].names.values)
+    return values
+
+
+def _listed(values: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(values)))
 
 
 def _model(sidecars: Sequence[Sidecar]) -> dict[str, Any]:

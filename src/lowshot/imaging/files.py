@@ -1,7 +1,7 @@
 """Reading scans and label maps, and writing results on the scan's own grid with its own header."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -129,8 +129,8 @@ def read_labels(
     """A label map, and where it is known: everywhere (None), or except where it holds ``ignore_value``.
 
     Values may be any integers; ``names`` says what they mean, without it they become "label 5". In a PNG with a palette
-    they are the numbers of the colours. ``like`` is the image
-    it belongs to: a label map without a spacing of its own (PNG) lies where that image lies.
+    they are the numbers of the colours. ``like`` is the image it belongs to: a label map without a spacing of its own
+    (PNG) lies where that image lies, and one that stores the same voxels in another order comes in the image's.
 
     Raises:
         BadVoxels: values that are not integers.
@@ -139,6 +139,8 @@ def read_labels(
     """
     path = Path(path)
     stored = _read(path)
+    if like is not None:
+        stored = _in_the_order_of(like, stored)
     values = _label_values(path, stored)
     known = None if ignore_value is None else torch.from_numpy(values != ignore_value)
     if ignore_value is not None:
@@ -318,6 +320,18 @@ def _unnamed(path: Path, values: npt.NDArray[np.integer], background: int) -> Na
     return Names.from_values(found, background)
 
 
+def _in_the_order_of(image: Scan, stored: Stored) -> Stored:
+    """A label map of the very same voxels, stored along other axes or in the other direction, as the image has them."""
+    if stored.array.ndim != 3 or not (stored.spacing_known and image.spacing_known):
+        return stored
+    i, j, k = stored.array.shape
+    order = Grid((i, j, k), stored.affine).reordering(image.grid)
+    if order is None or order == ((0, 1, 2), ()):
+        return stored
+    axes, flips = order
+    return replace(stored, array=np.flip(stored.array.transpose(axes), flips), affine=image.affine)
+
+
 def _affine_like(path: Path, stored: Stored, image: Scan) -> Affine:
     """The label map's own affine, or the image's where one of the two knows no millimetres; refused if they differ."""
     i, j, k = stored.array.shape[:3]
@@ -326,7 +340,7 @@ def _affine_like(path: Path, stored: Stored, image: Scan) -> Affine:
         if not image.grid.same_as(own):
             raise GridMismatch(
                 f"{path}: the label map {own.shape} and its image {image.name} {image.grid.shape} lie on different "
-                f"grids ({_distance(image.grid, own)}); resample the label map to the image first"
+                f"grids ({_distance(image.grid, own)}); {_remedy(image.grid, own)}"
             )
         return stored.affine
     if own.shape != image.grid.shape:
@@ -336,6 +350,15 @@ def _affine_like(path: Path, stored: Stored, image: Scan) -> Affine:
 
 def _distance(one: Grid, other: Grid) -> str:
     return "shapes differ" if one.shape != other.shape else f"{one.distance_mm(other):.3g} mm apart at the corners"
+
+
+def _remedy(image: Grid, labels: Grid) -> str:
+    if image.shape != labels.shape:
+        return "resample the label map to the image first"
+    return (
+        "if it was drawn on this image, its header was lost on the way: save it with the image's affine; if not, "
+        "resample it to the image first"
+    )
 
 
 def _only_slice(

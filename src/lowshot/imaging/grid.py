@@ -54,3 +54,20 @@ class Grid:
     def same_as(self, other: "Grid", tolerance: float = 0.1) -> bool:
         """Whether the grids agree at every corner to ``tolerance`` times the smallest spacing."""
         return self.distance_mm(other) <= tolerance * min(self.spacing)
+
+    def reordering(self, other: "Grid") -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """Axes to transpose an array by, and then axes to flip, so that what lies on this grid lies on the other.
+
+        None where the two do not have the same voxels, each at the same place of the body.
+        """
+        onto = np.rint(np.linalg.solve(self.affine, other.affine)[:3, :3])
+        if not (np.abs(onto).sum(axis=0) == 1).all() or not (np.abs(onto).sum(axis=1) == 1).all():
+            return None
+        axes = tuple(int(axis) for axis in np.abs(onto).argmax(axis=0))
+        flips = tuple(axis for axis in range(3) if onto[axes[axis], axis] < 0)
+        back = np.eye(4)
+        back[:3, :3] = onto
+        for axis in flips:
+            back[axes[axis], 3] = self.shape[axes[axis]] - 1
+        i, j, k = (self.shape[axis] for axis in axes)
+        return (axes, flips) if other.same_as(Grid((i, j, k), self.affine @ back)) else None

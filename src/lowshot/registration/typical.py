@@ -13,10 +13,15 @@ from lowshot.registration.affine import Picture, align
 from lowshot.registration.pairwise import laid_upon
 from lowshot.registration.working_grid import working_grid
 
-KEPT_MM = 4.0
-"""Spacing at which scans are compared, and kept in memory."""
+KEPT_MM, KEPT_IN_RADIUS = 4.0, 12.0
+"""Spacing at which scans are compared, and kept in memory; of something small, so many times in its radius."""
 ROUNDS = 2
 """The first average is of scans laid upon one of them, the second of scans laid upon that average."""
+
+
+def coarse(picture: Picture) -> Picture:
+    """A scan as it is kept and compared."""
+    return picture.at(min(KEPT_MM, picture.radius() / KEPT_IN_RADIUS))
 
 
 def distances_from_average(
@@ -27,7 +32,7 @@ def distances_from_average(
     LT-Net chooses as its atlas the scan "closest to the average anatomy"; that this is measured so is ours.
 
     Args:
-        pictures: of one part of the body, with intensities of about 0 to 1.
+        pictures: of one part of the body, with intensities of about 0 to 1, as ``coarse`` makes them.
         tell: called after each alignment, of which there are two for every scan.
 
     Returns:
@@ -36,12 +41,11 @@ def distances_from_average(
     Raises:
         InputError: fewer than two scans can be laid upon each other.
     """
-    coarse = [picture.at(KEPT_MM) for picture in pictures]
-    average = sorted(coarse, key=Picture.radius)[len(coarse) // 2]  # whose body is neither large nor small
+    average = sorted(pictures, key=Picture.radius)[len(pictures) // 2]  # whose body is neither large nor small
     grid = working_grid(average, None, None, multiple=1)
     with torch.no_grad():
         for _ in range(ROUNDS):
-            laid = [_laid(picture, average, grid, tell) for picture in coarse]
+            laid = [_laid(picture, average, grid, tell) for picture in pictures]
             good = [each for each in laid if not isinstance(each, InputError)]
             if len(good) < 2:
                 raise next(each for each in laid if isinstance(each, InputError))
