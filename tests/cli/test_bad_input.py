@@ -88,8 +88,9 @@ def nothing(folder):
     """The files are sound; the words are not."""
 
 
-FAR, TURNED = AFFINE.copy(), AFFINE[[1, 0, 2, 3]]
+FAR, TURNED = AFFINE.copy(), AFFINE.copy()
 FAR[:3, 3] = 40
+TURNED[:3, 0] *= -1
 GREY = np.arange(576).reshape(24, 24).astype(np.uint8)
 DETACHED = "NRRD0004\ntype: short\ndimension: 3\nsizes: 4 4 4\nencoding: raw\nendian: little\ndata file: b.raw\n\n"
 LONG = f"{'a' * 300}.nii.gz"

@@ -65,6 +65,12 @@ def test_ratios_are_averaged_where_they_are_defined():
     assert math.isnan(overall.false_positive_ratio.mean)
 
 
+def test_over_structures_ratios_are_means_of_each_case_first():
+    ratios = (("a", "liver", 0.9), ("a", "spleen", 0.5), ("b", "liver", 0.1))
+    rows = [replace(row(case, structure, 0.9), true_positive_ratio=ratio) for case, structure, ratio in ratios]
+    assert summarise(evaluation(*rows))[-1].true_positive_ratio.mean == pytest.approx(0.4)  # of all rows it is 0.5
+
+
 def test_quality_correlation_counts_its_pairs():
     rows = [row("a", str(k), dice, expected=e) for k, (dice, e) in enumerate([(0.1, 0.2), (0.5, 0.3), (0.9, 0.8)])]
     correlation, pairs = quality_correlation([*rows, row("a", "x", 0.0), row("a", "y", NAN, expected=0.9)])

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
-from lowshot.fewshot.laying import lay, moved_in_plane, places
+from lowshot.fewshot.laying import by_place, lay, moved_in_plane, places
 from lowshot.imaging.grid import Grid
 from registration.blobs import grid, picture, placed
 
@@ -24,6 +25,11 @@ def test_a_pure_shift_moves_by_whole_pixels():
     """Pixel (x, y) of the query lies at (x + 2, y − 1) of the example."""
     moved = moved_in_plane(PLANES, affine(shift=(2, -1, 5)), torch.tensor([3]))
     torch.testing.assert_close(moved[..., :7, 1:], PLANES[..., 2:, :8])
+    image, mask = moved[0]
+    assert not mask[7:].any()
+    assert not mask[:, 0].any()
+    assert image[7:].all()
+    assert image[:, 0].all()
 
 
 def test_a_quarter_turn_turns_the_plane():
@@ -69,6 +75,15 @@ def test_two_scans_of_one_body_are_laid_upon_each_other_by_what_they_show():
     assert np.abs((matrix - wanted)[:3] @ corners.T).max() < 1.0
     laid = places(matrix, query.grid)
     assert torch.all(laid[1:] < laid[:-1])  # one runs up the body, the other down
+
+
+def test_by_place_alone_what_most_shots_mark_is_likely_and_less_so_near_its_border():
+    """The blur is 0.06 of the longer side: 2.4 pixels, up to twice as far."""
+    masks = torch.zeros(1, 2, 40, 30)
+    masks[0, 0, 8:26, 4:20], masks[0, 1, 14:32, 10:28] = 1, 1
+    blurred = gaussian_filter(masks[0].mean(dim=0).numpy(), 2.4, mode="nearest", radius=5)
+    wanted = torch.from_numpy(blurred.clip(0.02, 0.98)).logit()
+    torch.testing.assert_close(by_place(masks, 0.06)[0], wanted, atol=1e-4, rtol=0)
 
 
 def test_a_single_slice_has_no_place_along_a_body():

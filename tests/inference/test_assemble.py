@@ -202,3 +202,17 @@ def test_one_piece_leaves_of_a_structure_its_largest_and_tells_the_quality_of_th
     assert whole[0].flatten().tolist() == [1, 1, 0, 0, 1, 0]
     assert cleaned[0].flatten().tolist() == [1, 1, 0, 0, 0, 0]
     assert cleaned[1]["structure 1"].expected_dice == pytest.approx(2 * 1.8 / (3.0 + 2))
+
+
+class Breaking(Preparation):
+    """The third voxel is lost on the way back to the scan's grid."""
+
+    def undo_labels(self, labels, prepared, margin=None):
+        return labels.masked_fill(torch.arange(6).view(6, 1, 1) == 2, 0)
+
+
+def test_one_piece_stays_one_where_a_bridge_is_gone_on_the_scans_own_grid():
+    labels = torch.tensor([1, 1, 1, 1, 1, 0], dtype=torch.int16).view(6, 1, 1)
+    given = prepared(Preparation(), (6, 1, 1), np.eye(4))
+    found, _ = assemble([Region(WHOLE, labels)], given, Breaking(), names(2), one_piece=True)
+    assert found.flatten().tolist() == [1, 1, 0, 0, 0, 0]

@@ -155,6 +155,14 @@ def test_examples_are_moved_to_where_they_lie(monkeypatch):
     assert still == [0] * 3 + [9] * 5 + [0] * 6
 
 
+@pytest.mark.parametrize(("prior", "rows"), [(1.0, 9), (0.0, 0)])
+def test_what_the_network_does_not_tell_is_where_laid_examples_mark_it(monkeypatch, prior, rows):
+    laid(monkeypatch, np.eye(4))
+    made = model(labelled(dict.fromkeys(range(14), 9)))
+    made.learner.network.gain.data.zero_()
+    assert rows_of(found(made, query(3), PairingOptions(prior=prior))) == [rows] * 3
+
+
 @pytest.mark.parametrize("options", [PairingOptions(), CHUNKS])
 def test_a_single_picture_is_an_example_for_a_single_picture(options):
     picture = labelled({0: 7}, slices=1)

@@ -19,6 +19,7 @@ from lowshot.methods.rp_net import (
 from lowshot.methods.self_supervised_presets import RP_NET
 from lowshot.task import LowShotTask
 from lowshot.training.run import Budget, Run
+from methods.untrained import in_both_precisions, relative_error, settled
 
 TINY = {"size": (32, 32), "widths": (2, 4, 4), "relation": 4, "radius": 1, "tasks": 2, "test_passes": 2}
 ALONE = LowShotTask(Names(("background",), (0,)), base=BASE)
@@ -120,28 +121,33 @@ def test_the_first_mask_is_the_supports_and_the_next_what_was_found():
 
 
 def test_one_support_set_serves_all_queries():
-    rp_net, support, query = network(), torch.rand(1, 2, 1, 32, 48), torch.rand(3, 1, 32, 48)
+    rp_net, support, query = settled(network()), torch.rand(1, 2, 1, 32, 48), torch.rand(3, 1, 32, 48)
     masks = (torch.rand(1, 2, 32, 48) > 0.5).float()
     with torch.inference_mode():
         one = rp_net.refine(support, masks, query).logits[0]
         every = rp_net.refine(support.expand(3, -1, -1, -1, -1), masks.expand(3, -1, -1, -1), query).logits[0]
-    torch.testing.assert_close(one, every, atol=1e-3, rtol=1e-3)
+        rolled = rp_net.refine(support, masks, query.roll(1, 0)).logits[0]
+    torch.testing.assert_close(one, every, atol=1e-5, rtol=1e-5)
+    assert one.std() > 0.05
+    assert (one - rolled).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_a_mask_that_is_empty_or_full_gives_numbers_and_gradients(value):
     rp_net = network().train()
-    rp_net(torch.rand(2, 1, 1, 32, 32), torch.full((2, 1, 32, 32), value), torch.rand(2, 1, 32, 32)).mean().backward()
+    logit = rp_net(torch.rand(2, 1, 1, 32, 32), torch.full((2, 1, 32, 32), value), torch.rand(2, 1, 32, 32))
+    logit.mean().backward()
+    assert logit.isfinite().all()
     assert all(p.grad.isfinite().all() for p in rp_net.parameters() if p.grad is not None)
 
 
-def test_its_memory_can_be_foreseen_and_bfloat16_works():
+def test_its_memory_can_be_foreseen_and_bfloat16_agrees_with_float32():
     with torch.device("meta"):
         empty = RefiningNetwork(1, (2, 4, 6, 8), 5, 2).eval()
         found = empty(torch.empty(1, 1, 1, 64, 64), torch.empty(1, 1, 64, 64), torch.empty(4, 1, 64, 64))
     assert found.shape == (4, 64, 64)
-    with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
-        low = network()(torch.rand(1, 1, 1, 32, 32), torch.ones(1, 1, 32, 32), torch.rand(2, 1, 32, 32))
+    assert relative_error(*in_both_precisions(settled(network(passes=(1, 1))))) < 0.1
+    low, _ = in_both_precisions(network())  # through hard masks, which turn a difference of rounding into another mask
     assert low.isfinite().all()
 
 

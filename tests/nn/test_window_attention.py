@@ -75,8 +75,9 @@ def test_the_gradient_of_the_sharpness_is_that_of_loops():
 
 
 def test_the_learned_constant_of_the_public_code_would_change_nothing():
+    torch.manual_seed(0)
     attention, tokens = GaussianAxialAttention(4), torch.randn(1, 3, 4, 4)
-    torch.testing.assert_close(axial_by_loops(attention, tokens), axial_by_loops(attention, tokens, b=-0.7))
+    torch.testing.assert_close(attention(tokens), axial_by_loops(attention, tokens, b=-0.7), rtol=1e-4, atol=1e-5)
 
 
 def test_a_very_sharp_window_sees_itself_alone():

@@ -40,10 +40,11 @@ class TestEvery:
                     assert any(published(one, where, *each) for each in names)
 
     def test_every_published_cost_exists(self, one):
+        """But for BTCV in table IX, which prints those of MRBrainS18 alone."""
         for system in one.systems.values():
             for where in system.costs:
                 found = [published(one, where, metric, structure="") for metric in PUBLISHED_COSTS]
-                assert one.dataset != "mrbrains18" or any(found)
+                assert any(found) == ((one.dataset, where.table) != ("btcv", "IX"))
 
     def test_what_differs_from_the_paper_is_said(self, one):
         assert one.differs
@@ -51,9 +52,6 @@ class TestEvery:
     def test_every_row_and_fold_has_a_folder_of_its_own(self, one):
         for names in (one.systems, [fold.name for fold in one.folds]):
             assert len({slug(name) for name in names} - {""}) == len(names)
-
-    def test_names_can_be_typed_as_a_list(self, one):
-        assert not any("," in name for name in [*one.systems, *(fold.name for fold in one.folds)])
 
     def test_the_reference_is_a_row(self, one):
         assert one.reference in one.systems

@@ -63,17 +63,31 @@ def test_far_away_in_the_world():
     assert_found(picture(around(place), place), place)
 
 
+def test_a_body_that_lies_on_its_side_is_found_from_a_start_that_is_tilted():
+    place = placed(turn=(90, 0, 0))
+    assert_found(picture(around(place), place), place)
+
+
+def part_of(whole, axis, share, end):
+    """The first (``end`` 0) or the last (1) slices of a grid along an axis."""
+    sizes, start = list(whole.shape), np.zeros(3)
+    sizes[axis] = round(sizes[axis] * share)
+    start[axis] = end * (whole.shape[axis] - sizes[axis])
+    affine = whole.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ start
+    return Grid(tuple(sizes), affine)
+
+
 @pytest.mark.parametrize("axis", range(3))
 @pytest.mark.parametrize("end", [0, 1])
 def test_a_field_of_view_that_is_cut_by_a_third(axis, end):
     place = placed(turn=(5, -5, 8), shift=(6, 0, -4))
-    whole = around(place)
-    sizes, start = list(whole.shape), np.zeros(3)
-    sizes[axis] = round(sizes[axis] * 2 / 3)
-    start[axis] = end * (whole.shape[axis] - sizes[axis])
-    affine = whole.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ start
-    assert_found(picture(Grid(tuple(sizes), affine), place), place)
+    assert_found(picture(part_of(around(place), axis, 2 / 3, end), place), place)
+
+
+def test_three_tenths_of_a_field_of_view_are_found_from_a_start_whose_ends_are_level():
+    place = placed(shift=(6, 0, -4))
+    assert_found(picture(part_of(around(place), 1, 0.3, 0), place), place)
 
 
 @pytest.mark.parametrize("left", [True, False])

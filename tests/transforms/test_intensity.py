@@ -119,6 +119,14 @@ def test_an_image_is_blurred_in_its_plane():
     np.testing.assert_allclose(blur(image, torch.tensor([1.0]))[0, 0, ..., 0].numpy(), expected, atol=1e-5)
 
 
+def test_the_strongest_blur_is_the_end_of_its_range():
+    points = torch.zeros(200, 1, 9, 9, 9)
+    points[:, :, 4, 4, 4] = 1
+    peak = transform_intensity(points, IntensityRanges(blur_voxels=1.0), generator()).amax((1, 2, 3, 4)).min()
+    strongest, weaker = (blur(points[:1], torch.tensor([deviation])).max() for deviation in (1.0, 0.9))
+    assert strongest - 1e-3 <= peak < weaker
+
+
 def test_half_of_the_patches_stay_sharp():
     before = patches(100, 1, 4, 4, 4)
     after = transform_intensity(before, IntensityRanges(blur_voxels=1.0), generator())
