@@ -94,6 +94,9 @@ class Deforms(Model, Protocol):
     def copied(self, prepared: Prepared, found: Sequence[Correspondence]) -> Iterator[Region]:
         """What lies where ``correspondences`` lead: with them, what ``regions`` gives."""
 
+    def likeness(self, prepared: Prepared, found: Sequence[Correspondence]) -> float:
+        """How much the scan looks like an annotated one there, at best: 1 is the same, 0 something else."""
+
 
 @runtime_checkable
 class Learner(Protocol):

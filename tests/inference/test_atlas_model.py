@@ -98,6 +98,16 @@ def test_a_result_tells_the_folds_of_the_very_fields_that_it_was_made_with():
     assert not any("folds" in note for note in result.notes)
 
 
+def test_a_result_doubts_a_scan_that_does_not_look_like_any_atlas():
+    run = Run(device="cpu", precision="float32", memory_format="contiguous")
+    scan = subject(5).scan
+    noise = replace(scan, voxels=100 * torch.rand(scan.voxels.shape, generator=torch.Generator().manual_seed(0)))
+    seen, unseen = (predict(model(0, 1), each, run, SegmentOptions()) for each in (scan, noise))
+    assert not any("does not look like" in note for note in seen.notes)
+    [doubt] = [note for note in unseen.notes if "does not look like" in note]
+    assert float(doubt.partition("correlation ")[2].split()[0]) == pytest.approx(0, abs=0.1)
+
+
 def test_the_state_holds_the_atlases():
     made = model(0, 1)
     header, atlases = stored_atlases(made.state())

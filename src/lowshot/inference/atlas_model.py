@@ -22,6 +22,7 @@ from lowshot.nn.geometry import Triple
 from lowshot.registration.affine import Picture
 from lowshot.registration.correspondence import Correspondence
 from lowshot.registration.labels import shares
+from lowshot.registration.likeness import likeness
 from lowshot.registration.sampling import moved, voxel_positions
 from lowshot.task import LowShotTask
 from lowshot.training.allocator import freed_memory_kept
@@ -73,6 +74,11 @@ class AtlasModel(ABC):
             query = Picture.of(prepared.name, prepared.voxels, prepared.grid).to(run.device)
             found = (self.correspondence(query, atlas.to(run.device), run, options) for atlas in self.atlases)
             return [each.to(torch.device("cpu")) for each in found]
+
+    def likeness(self, prepared: Prepared, found: Sequence[Correspondence]) -> float:
+        """Of the atlas that came to look most like the scan."""
+        query = Picture.of(prepared.name, prepared.voxels, prepared.grid)
+        return max(likeness(query, atlas.picture, each) for atlas, each in zip(self.atlases, found, strict=True))
 
     def regions(self, prepared: Prepared, run: Run, options: Any) -> Iterator[Region]:
         """The shares that structures have of the atlases' votes."""

@@ -1,0 +1,32 @@
+"""Whether a scan looks like the atlas that was laid upon it: what no field can make of another part of the body."""
+
+import numpy as np
+import torch
+
+from lowshot.registration.affine import Picture
+from lowshot.registration.correspondence import Correspondence
+from lowshot.registration.sampling import moved, sample, voxel_positions
+
+EVERY = 2
+"""Voxels along each axis, of which one is looked at."""
+FEWEST = 100
+"""Voxels that both bodies share, below which nothing can be said."""
+
+
+def likeness(query: Picture, atlas: Picture, found: Correspondence) -> float:
+    """Pearson's correlation of their first channels where both bodies lie; 0 where they hardly meet or one is flat.
+
+    Args:
+        query: the scan.
+        atlas: the annotated one.
+        found: where each point of the scan lies in the atlas.
+    """
+    some = (slice(None, None, EVERY),) * 3
+    points = moved(voxel_positions(query.grid.shape)[some], query.grid.affine)
+    places = moved(found.to_atlas(points), np.linalg.inv(atlas.grid.affine))[None]
+    seen = sample(atlas.voxels[None, :1], places)[0, 0]
+    both = query.body[some] & (sample(atlas.body[None, None].float(), places)[0, 0] > 0.5)
+    if int(both.sum()) < FEWEST:
+        return 0.0
+    correlation = torch.corrcoef(torch.stack([query.voxels[0][some][both], seen[both]]))[0, 1]
+    return float(correlation.nan_to_num())
