@@ -1,9 +1,16 @@
 import errno
 import os
+import tempfile
 
 import pytest
 
-from lowshot.atomic import appearing_together, atomic_path, remove_leftovers, stops_all_writing
+from lowshot.atomic import (
+    appearing_together,
+    atomic_path,
+    remove_leftovers,
+    require_writable_folder,
+    stops_all_writing,
+)
 from lowshot.errors import OutputError
 
 
@@ -47,6 +54,47 @@ def test_a_full_disk_stops_all_writing_but_a_bad_name_only_its_own(tmp_path, num
     with pytest.raises(OutputError) as refused:
         write_half(tmp_path / "result.csv", OSError(number, os.strerror(number)))
     assert stops_all_writing(refused.value) is stops
+
+
+@pytest.mark.parametrize(
+    ("number", "mend"),
+    [
+        (errno.ENOSPC, "Free some space or choose another place"),
+        (errno.EDQUOT, "Free some space or choose another place"),
+        (errno.ENAMETOOLONG, "Shorten the name of the scan or choose another place"),
+        (errno.EACCES, "Permit writing there or choose another place"),
+        (errno.EROFS, "Choose another place"),
+        (errno.EISDIR, "Choose another place"),
+    ],
+)
+def test_what_to_do_is_said_of_the_true_cause(tmp_path, monkeypatch, number, mend):
+    with pytest.raises(OutputError) as refused:
+        write_half(tmp_path / "result.csv", OSError(number, os.strerror(number)))
+    expected = f"cannot be written: {os.strerror(number)}. {mend}"
+    assert str(refused.value) == f"{tmp_path}/result.csv: {expected}"
+
+    def refuse(**where):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(OutputError) as refused:
+        require_writable_folder(tmp_path / "new" / "results")
+    assert str(refused.value) == f"{tmp_path}/new/results: {expected}"
+
+
+def test_asking_whether_a_folder_can_be_written_leaves_nothing(tmp_path):
+    (tmp_path / "there").mkdir()
+    require_writable_folder(tmp_path / "there")
+    require_writable_folder(tmp_path / "new" / "results")
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+
+
+def test_a_file_in_place_of_a_folder_for_results_is_refused(tmp_path):
+    (tmp_path / "names.txt").write_text("1 liver")
+    with pytest.raises(OutputError, match=r"names\.txt: expected a folder for results, this is a file"):
+        require_writable_folder(tmp_path / "names.txt")
+    with pytest.raises(OutputError, match=r"txt/a/b: expected a folder for results, .*names\.txt is a file"):
+        require_writable_folder(tmp_path / "names.txt" / "a" / "b")
 
 
 def test_what_is_no_refusal_of_the_system_stops_no_writing():

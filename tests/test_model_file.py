@@ -1,3 +1,4 @@
+import errno
 import json
 import pickle
 from dataclasses import replace
@@ -154,6 +155,40 @@ def test_what_is_no_model_file_is_refused_and_never_unpickled(kind, saved, tmp_p
     with pytest.raises(ModelFileError, match=r"other\.safetensors: (expected a lowshot model|no such model file)"):
         load(path)
     assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("empty", "the file is empty; copy it again"),
+        ("truncated", r"the file is cut off after [\d,]+ bytes; copy it again"),
+        ("cut in its header", "the file is cut off after 100 bytes; copy it again"),
+        ("text", "got a file of another kind"),
+        ("torch", "got a file of another kind"),
+        ("folder", "got a folder; the model comes first"),
+    ],
+)
+def test_what_is_wrong_with_the_file_is_said_in_plain_words(kind, told, saved, tmp_path):
+    with pytest.raises(ModelFileError, match=told) as refused:
+        load(foreign(kind, tmp_path / "other.safetensors", saved))
+    assert "header" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["scan.nii.gz", "scan.nrrd", "nowhere.PNG"])
+def test_an_image_in_place_of_the_model_is_told_as_one(name, tmp_path):
+    with pytest.raises(ModelFileError, match="got an image; the model comes first, then scans"):
+        load(tmp_path / name)
+
+
+def test_a_model_that_may_not_be_read_is_told(saved, monkeypatch):
+    """As the system does it: those who run the tests as root may read everything."""
+
+    def refuse(path, *more):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(type(saved[0]), "open", refuse)
+    with pytest.raises(ModelFileError, match=r"model\.safetensors: cannot be read: Permission denied; permit"):
+        load(saved[0])
 
 
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"lowshot": "{"}, {"lowshot": "[]"}, {"lowshot": "3"}])

@@ -1,3 +1,4 @@
+import errno
 import json
 import re
 import shutil
@@ -13,7 +14,7 @@ from lowshot.fitting import fit
 from lowshot.inputs.scan_files import ScanFiles, one_scan
 from lowshot.inputs.words import scan_files
 from lowshot.progress import Lines
-from lowshot.segmenting_files import Batch, Failed, Outputs, Segmented
+from lowshot.segmenting_files import Batch, Failed, Outputs, Segmented, unlike_kept
 from lowshot.task import LowShotTask
 from lowshot.training.run import Run
 
@@ -82,9 +83,19 @@ def test_a_defect_of_ours_does_not_stop_the_others_either(fitted, folder, monkey
     assert isinstance(third, Segmented)
 
 
-def test_what_cannot_be_written_stops_the_batch(fitted, folder):
+def test_a_place_where_nothing_can_be_written_is_refused_before_any_scan_is_read(fitted, folder, monkeypatch):
+    monkeypatch.setattr(ScanFiles, "read", lambda *_: pytest.fail("a scan was read"))
     (folder / "out").write_text("a file where the folder should be")
-    with pytest.raises(OutputError, match="s0"):
+    with pytest.raises(OutputError, match="out: expected a folder for results"):
+        batch(fitted, folder, scan_files([folder / "images"]))
+
+
+def test_what_cannot_be_written_stops_the_batch(fitted, folder, monkeypatch):
+    def full(*_):
+        raise OutputError("no room") from OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("lowshot.segmenting_files.write_sidecar", full)
+    with pytest.raises(OutputError, match="no room"):
         batch(fitted, folder, scan_files([folder / "images"]))
 
 
@@ -180,3 +191,64 @@ def test_the_least_trusted_structure_is_named(tmp_path):
 
     assert segmented({"liver": Quality(0.9), "aorta": Quality(0.4), "spleen": None}).lowest == ("aorta", 0.4)
     assert segmented({"liver": None}).lowest is None
+
+
+OURS = {"file": "m.safetensors", "sha256": "1"}
+
+
+def told_of_kept(fitted, folder, models, options=(), **outputs):
+    """What is said of kept label maps, of which each was made by one of these models; None: nobody knows by which."""
+    (folder / "out").mkdir()
+    for name, model in models.items():
+        (folder / "out" / f"{name}.nii.gz").touch()
+        if model is not None:
+            (folder / "out" / f"{name}.json").write_text(json.dumps({"structures": {}, "model": model}))
+    scans = [one_scan(folder / f"{name}.nii.gz") for name in models]
+    return unlike_kept(scans, Outputs(folder / "out", **outputs), fitted, OURS | {"options": dict(options)})
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        (OURS, {}),
+        (OURS, {"one_piece": False}),  # as it is without being said
+        (OURS, {"tiles_at_once": 7}),  # which only takes other time
+        (OURS | {"options": {"one_piece": True}}, {"one_piece": True}),
+        (None, {"one_piece": True}),
+        ({}, {"one_piece": True}),
+    ],
+)
+def test_nothing_is_said_of_a_kept_result_that_is_alike_or_of_unknown_origin(fitted, tmp_path, model, options):
+    assert told_of_kept(fitted, tmp_path, {"a": model}, options) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "told"),
+    [
+        ({"file": "old.safetensors", "sha256": "2"}, {}, "1 by another model, old.safetensors: a"),
+        (OURS | {"sha256": "2"}, {}, "1 by another m.safetensors: a"),
+        ({"file": "\x1b[2J", "sha256": "2"}, {}, "1 by another model, ?[2J: a"),
+        (OURS, {"one_piece": True}, "1 with other options: a"),
+        (OURS | {"options": {"one_piece": True}}, {}, "1 with other options: a"),
+        (OURS | {"options": {"unheard_of": 1}}, {}, "1 with other options: a"),
+        (OURS | {"options": "damaged"}, {}, "1 with other options: a"),
+    ],
+)
+def test_a_kept_result_that_would_be_another_now_is_told(fitted, tmp_path, model, options, told):
+    assert f"({told})" in told_of_kept(fitted, tmp_path, {"a": model}, options)
+
+
+def test_many_kept_results_are_counted_and_the_first_are_named(fitted, tmp_path):
+    said = told_of_kept(fitted, tmp_path, {"ok": OURS} | dict.fromkeys("abcde", OURS | {"sha256": "2"}))
+    assert said.startswith("of the 6 results that are kept, this command would make 5 otherwise (5 by ")
+    assert "a, b, c and 2 more)" in said
+
+
+def test_kept_results_without_what_is_asked_for_are_told(fitted, folder, tmp_path):
+    assert "(1 in another format: a)" in told_of_kept(fitted, tmp_path, {"a": OURS}, suffix=".mha")
+    shutil.rmtree(tmp_path / "out")
+    assert "(1 without probabilities: a)" in told_of_kept(fitted, tmp_path, {"a": OURS}, probabilities=True)
+    shutil.rmtree(tmp_path / "out")
+    scans = scan_files([folder / "images" / "s0.nii.gz"])
+    batch(fitted, folder, scans, probabilities=True)
+    assert unlike_kept(scans, Outputs(folder / "out", probabilities=True), fitted, OURS) is None

@@ -4,13 +4,23 @@ import errno
 import glob
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import NamedTuple
 
 from lowshot.errors import OutputError
+
+_MENDS = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.ENAMETOOLONG: "shorten the name of the scan",
+    errno.EACCES: "permit writing there",
+    errno.EPERM: "permit writing there",
+}
+"""What helps against a refusal of the operating system, but for another place."""
 
 
 class _Written(NamedTuple):
@@ -70,6 +80,29 @@ def appearing_together() -> Iterator[None]:
             _remove(written.temporary)
 
 
+def require_writable_folder(folder: Path) -> None:
+    """Refuse a folder for results in which no file can be made: better now than after hours of computing.
+
+    Nothing is left behind, and one that is not there yet is not made: of that its nearest folder is asked.
+
+    Raises:
+        OutputError: a file stands in its place, or the operating system refuses.
+    """
+    with _refusals_told(folder):
+        nearest = _nearest(folder)
+        if not nearest.is_dir():
+            which = "this" if nearest == folder else str(nearest)
+            raise OutputError(f"{folder}: expected a folder for results, {which} is a file. Choose another place")
+        tempfile.TemporaryFile(dir=nearest).close()
+
+
+def mend(error: OSError, otherwise: str) -> str:
+    """What a user can do about a refusal of the operating system: what helps against this one, or ``otherwise``."""
+    helps = _MENDS.get(error.errno or 0)
+    told = f"{helps} or {otherwise}" if helps else otherwise
+    return f"{told[0].upper()}{told[1:]}"
+
+
 def remove_leftovers(path: Path) -> None:
     """Remove what processes left that were killed while they wrote ``path``. For the only process that may write it."""
     for left in path.parent.glob(f".part-????????-{glob.escape(path.name)}"):
@@ -106,8 +139,17 @@ def _refusals_told(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        mend = "Shorten the name of the scan" if error.errno == errno.ENAMETOOLONG else "Free some space"
-        raise OutputError(f"{path}: cannot be written: {reason}. {mend} or choose another place") from error
+        told = f"{path}: cannot be written: {reason}. {mend(error, 'choose another place')}"
+        raise OutputError(told) from error
+
+
+def _nearest(path: Path) -> Path:
+    """The path itself, or the nearest above it that is there."""
+    for each in (path, *path.parents):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            each.stat()
+            return each
+    return path
 
 
 def _remove(path: Path) -> None:

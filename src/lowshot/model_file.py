@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from lowshot import catalogue
 from lowshot.atomic import atomic_path, remove_leftovers
 from lowshot.contract import Adapted, Learner, Method, Model, State
 from lowshot.errors import LowshotError, MissingExtra, ModelFileError, printable
+from lowshot.imaging.files import FORMATS
 from lowshot.imaging.names import is_legible
 from lowshot.training.folder import finish
 
@@ -23,6 +25,9 @@ MOST_HEADER_VALUES = 1_000_000
 """A header is read into memory, where each of its values takes many times its bytes. Real ones have a few thousand."""
 _MOST_LEVELS = 20
 """Of tables inside of tables in what is said about a model; real ones have four."""
+_IMAGES = tuple(suffix for each in FORMATS.values() for suffix in each.suffixes)
+_ENDS = re.compile(rb'"data_offsets"\s*:\s*\[\s*\d{1,18}\s*,\s*(\d{1,18})\s*\]')
+"""In the header of a safetensors file: where a tensor ends, counted in bytes from the end of the header."""
 _DAMAGE = (
     *(ArithmeticError, AttributeError, LookupError, LowshotError, MemoryError, OSError, RuntimeError, TypeError),
     ValueError,
@@ -117,6 +122,11 @@ def load(path: Path | str) -> Fitted:
         ModelFileError: no such file, not a model of lowshot's, damaged.
     """
     path = Path(path)
+    if path.is_dir() or path.name.lower().endswith(_IMAGES):
+        what = "a folder" if path.is_dir() else "an image"
+        raise ModelFileError(
+            f"{path}: expected a lowshot model (.safetensors), got {what}; the model comes first, then scans"
+        )
     if not path.is_file():
         raise ModelFileError(f"{path}: no such model file")
     metadata, tensors = _content(path)
@@ -139,15 +149,32 @@ def _content(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with path.open("rb") as raw:
-            size = int.from_bytes(raw.read(8), "little")
-        if size > MOST_HEADER_BYTES:
-            raise ValueError(f"a header of {size:,} bytes, at most {MOST_HEADER_BYTES:,} are read")
+        _refuse_what_is_not_whole(path)
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except ModelFileError:
+        raise
+    except PermissionError as error:
+        raise ModelFileError(f"{path}: cannot be read: {error.strerror}; permit reading it") from error
     except (SafetensorError, *_DAMAGE) as error:
-        told = f"expected a lowshot model (.safetensors), could not read it: {_reason(error)}"
+        what = "the file is damaged, copy it again" if isinstance(error, SafetensorError) else "could not read it"
+        told = f"expected a lowshot model (.safetensors), {what}: {_reason(error)}"
         raise ModelFileError(f"{path}: {told}") from error
+
+
+def _refuse_what_is_not_whole(path: Path) -> None:
+    """Say in our words what safetensors would say in its own: a file that is cut off, or of another kind."""
+    expected, length = f"{path}: expected a lowshot model (.safetensors)", path.stat().st_size
+    if not length:
+        raise ModelFileError(f"{expected}, the file is empty; copy it again")
+    with path.open("rb") as file:
+        size, begins = int.from_bytes(file.read(8), "little"), file.read(1)
+        if size > MOST_HEADER_BYTES or begins not in (b"{", b""):
+            raise ModelFileError(f"{expected}, got a file of another kind")
+        header = begins + file.read(size - 1) if size else b""
+    ends = max((int(found[1]) for found in _ENDS.finditer(header)), default=0)
+    if length < 8 + size + ends:
+        raise ModelFileError(f"{expected}, the file is cut off after {length:,} bytes; copy it again")
 
 
 def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:

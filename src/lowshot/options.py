@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 
+ONLY_SPEED = ("tiles_at_once", "slices_at_once")
+"""Options that change how fast labels come, and not which."""
+
 
 @dataclass(frozen=True)
 class SegmentOptions:

@@ -3,17 +3,17 @@
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
-from lowshot.atomic import appearing_together, remove_leftovers, stops_all_writing
+from lowshot.atomic import appearing_together, remove_leftovers, require_writable_folder, stops_all_writing
 from lowshot.contract import Quality
-from lowshot.errors import LowshotError, OutputError
-from lowshot.evaluation.sidecar import read_sidecar, sidecar_path, write_sidecar
+from lowshot.errors import LowshotError, OutputError, SettingsError, printable
+from lowshot.evaluation.sidecar import Sidecar, read_sidecar, sidecar_path, write_sidecar
 from lowshot.imaging.files import FORMATS, write_segmentation, write_volume
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import Scan
@@ -21,6 +21,7 @@ from lowshot.inference.footprint import available_bytes, gigabytes, memory_neede
 from lowshot.inference.predict import look, predict_prepared
 from lowshot.inputs.scan_files import NOTHING_DECLARED, Declared, ScanFiles
 from lowshot.model_file import Fitted
+from lowshot.options import ONLY_SPEED
 from lowshot.segmenting import options_of
 from lowshot.training.run import Run
 
@@ -54,8 +55,17 @@ class Outputs:
         in_any_format = any(path.exists() and path.resolve() not in scans for path in label_maps)
         return self.path(scan).exists() or (in_any_format and _is_ours(self.path(scan)))
 
-    def refuse_others_files(self, scans: Sequence[ScanFiles]) -> None:
-        """Refuse to write a result over any of the scans, or over a JSON file that is no result."""
+    def has_probabilities(self, scan: ScanFiles, names: Names) -> bool:
+        """Whether the probabilities of every structure are there."""
+        return all(_probability_path(self.path(scan), scan.name, names, name).exists() for name in names.names)
+
+    def require_place(self, scans: Sequence[ScanFiles]) -> None:
+        """Refuse to write a result over any of the scans, over a JSON file that is no result, or where none can be.
+
+        Raises:
+            OutputError: so it is.
+        """
+        require_writable_folder(self.folder)
         inputs = {path.resolve() for scan in scans for path in scan.all_paths}
         for path in map(self.path, scans):
             if path.resolve() in inputs:
@@ -119,7 +129,7 @@ class Batch:
             OutputError: a result would overwrite what is not one; a full disk, no permission.
         """
         self.fitted.segmenter(), options_of(self.fitted, self.options)
-        self.outputs.refuse_others_files(scans)
+        self.outputs.require_place(scans)
         for number, files in enumerate(scans, start=1):
             try:
                 yield self._segment(files, f"{number} of {len(scans)}")
@@ -169,6 +179,12 @@ _LONGEST_WORD = 40
 """Of a structure's name in a file name: file systems end at 255 bytes, of which a letter may take four."""
 
 
+def _probability_path(segmentation: Path, case: str, names: Names, name: str) -> Path:
+    """The file of one structure. Its name may come from a stranger's model file: it is no path."""
+    value, word = names.values[names.index(name)], re.sub(r"[^\w.-]+", "-", name)[:_LONGEST_WORD]
+    return segmentation.parent / "probabilities" / case / f"{value}-{word}{DEFAULT_SUFFIX}"
+
+
 @dataclass(frozen=True)
 class _ProbabilityFiles:
     """``probabilities/CASE/VALUE-NAME.nii.gz`` beside the segmentation, one for each structure."""
@@ -178,8 +194,74 @@ class _ProbabilityFiles:
     names: Names
 
     def write(self, name: str, probability: Float[Tensor, "i j k"]) -> None:
-        """Write one structure. Its name may come from a stranger's model file: it is no path."""
-        value, word = self.names.values[self.names.index(name)], re.sub(r"[^\w.-]+", "-", name)[:_LONGEST_WORD]
-        path = self.segmentation.parent / "probabilities" / self.scan.name / f"{value}-{word}{DEFAULT_SUFFIX}"
+        """Write one structure."""
+        path = _probability_path(self.segmentation, self.scan.name, self.names, name)
         remove_leftovers(path)
         write_volume(probability[None], self.scan.affine, path, self.scan.source)
+
+
+_LISTED = 3
+"""Cases that are named where there are many."""
+
+
+def unlike_kept(kept: Sequence[ScanFiles], outputs: Outputs, fitted: Fitted, source: Mapping[str, Any]) -> str | None:
+    """A sentence about results that are kept although the model would now make others; None where it would not.
+
+    Of one without a JSON file beside it, or with one that does not tell the model, nobody knows what made it, and it is
+    only told if a file is missing that is asked for.
+
+    Args:
+        kept: scans whose results are there.
+        outputs: where, and how they would be written now.
+        fitted: the model.
+        source: which model it is, and its options, as ``Batch.source`` has them.
+
+    Raises:
+        SettingsError: no such option.
+    """
+    cases: dict[str, list[str]] = {}
+    options = options_of(fitted, source.get("options", {}))
+    for scan in kept:
+        differs = _difference(scan, outputs, fitted, source, options)
+        if differs is not None:
+            cases.setdefault(differs, []).append(scan.name)
+    if not cases:
+        return None
+    told = "; ".join(f"{len(names)} {differs}: {_some(names)}" for differs, names in cases.items())
+    return (
+        f"of the {len(kept)} results that are kept, this command would make {sum(map(len, cases.values()))} otherwise "
+        f"({told}); to have all alike, use --overwrite or another output folder"
+    )
+
+
+def _difference(
+    scan: ScanFiles, outputs: Outputs, fitted: Fitted, source: Mapping[str, Any], options: Any
+) -> str | None:
+    """What sets a result that is there apart from the one that would be made now; the gravest difference alone."""
+    beside = read_sidecar(outputs.path(scan))
+    made_by = beside.model.get("sha256")
+    if made_by is not None and made_by != source.get("sha256"):
+        file = printable(str(beside.model.get("file")))[:_LONGEST_WORD]
+        return f"by another {file}" if file == source.get("file") else f"by another model, {file}"
+    if made_by is not None and not _same_labels(fitted, beside, options):
+        return "with other options"
+    if outputs.probabilities and not outputs.has_probabilities(scan, fitted.segmenter().names):
+        return "without probabilities"
+    return None if outputs.path(scan).exists() else "in another format"
+
+
+def _same_labels(fitted: Fitted, beside: Sidecar, options: Any) -> bool:
+    """Whether a model makes the same labels with these options as with those it had, defaults included."""
+    had = beside.model.get("options", {})
+    if not isinstance(had, Mapping):
+        return False
+    try:
+        then, now = asdict(options_of(fitted, had)), asdict(options)
+    except SettingsError:  # written by a version that had other options
+        return False
+    return all(then[name] == now[name] for name in now if name not in ONLY_SPEED)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -40,7 +40,7 @@ class SharedBatch:
             MissingExtra, InputError: as ``on_cluster``.
         """
         fitted.segmenter(), options_of(fitted, self.options)
-        self.outputs.refuse_others_files(scans)
+        self.outputs.require_place(scans)
         self.outputs.folder.mkdir(parents=True, exist_ok=True)
         with progress.task("scans", len(scans)) as task:
             for scan, outcome in on_cluster(partial(_segment, self), scans, cluster, self.outputs.folder):

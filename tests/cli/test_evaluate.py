@@ -1,6 +1,8 @@
 import json
 import shutil
 
+import pytest
+
 
 def test_the_truth_against_itself_is_perfect(typed, folder):
     words = [folder / "labels", folder / "labels", "--names", folder / "names.txt", "--images", folder / "images"]
@@ -37,6 +39,20 @@ def test_a_bad_case_among_good_ones(typed, folder):
     done = typed("evaluate", *words, "--json")
     assert done.code == 3
     assert done.json["all structures"]["dice"]["n"] == 2
+
+
+def test_a_place_that_holds_no_report_is_refused_before_anything_is_scored(typed, folder, monkeypatch):
+    monkeypatch.setattr("lowshot.evaluation.folders.evaluate_folders", lambda *_, **__: pytest.fail("it was scored"))
+    done = typed("evaluate", folder / "labels", folder / "labels", "-o", folder / "names.txt")
+    assert done.code == 2
+    assert f"{folder}/names.txt: expected a folder for results, this is a file" in done.err
+
+
+def test_names_come_from_the_files_beside_the_predictions(typed, model, folder):
+    segmented = typed("segment", model, folder / "images", "-o", folder / "out", "--device", "cpu")
+    assert segmented.code == 0, segmented.err
+    done = typed("evaluate", folder / "out", folder / "labels", "-o", folder / "scores", "--json")
+    assert {each["structure"] for each in done.json["structures"]} == {"left ball", "right ball", "middle ball"}
 
 
 def test_nothing_to_compare(typed, folder):

@@ -34,6 +34,19 @@ def test_one_bad_scan_is_listed_and_the_exit_code_says_so(typed, model, folder):
     assert done.events[-1]["message"] == "1 of 3 scans were not segmented: s1"
 
 
+def test_what_a_result_is_doubted_for_is_told_at_once(typed, folder):
+    image, labels, atlas = (folder / name for name in ("images/s0.nii.gz", "labels/s0.nii.gz", "atlas.safetensors"))
+    words = ("--names", folder / "names.txt", "--method", "multi-atlas", "--preset", "fast", "-o", atlas)
+    assert typed("fit", image, labels, *words).code == 0
+    noise = np.random.default_rng(0).random((24, 24, 24), dtype=np.float32)
+    nibabel.save(nibabel.Nifti1Image(noise, nibabel.load(image).affine), folder / "noise.nii.gz")
+    done = segment(typed, atlas, folder / "noise.nii.gz", folder / "images" / "s1.nii.gz", "-o", folder / "out")
+    assert done.code == 0, done.err
+    assert "noise: it does not look like the annotated scan" in done.err
+    assert "s1: it does not" not in done.err
+    assert "does not look like" in json.loads((folder / "out" / "noise.json").read_text())["notes"][0]
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own, of the processes and sockets that it leaves to the system
 def test_workers_of_a_cluster_write_the_same_and_list_the_same_bad_scan(typed, model, folder):
@@ -80,6 +93,39 @@ def test_results_that_are_there_are_kept_unless_told(typed, model, folder):
     assert (nothing_left.code, nothing_left.json) == (0, {"segmented": [], "failed": []})
     assert segment(typed, model, folder / "images" / "s0.nii.gz", "-o", out, "--overwrite").code == 0
     assert nibabel.load(out / "s0.nii.gz").shape == (24, 24, 24)
+
+
+def test_results_of_another_model_or_with_other_options_are_kept_and_told(typed, model, folder):
+    scan, out = folder / "images" / "s0.nii.gz", folder / "out"
+    assert segment(typed, model, scan, "-o", out).code == 0
+    kept = (out / "s0.nii.gz").read_bytes()
+    again = segment(typed, model, folder / "images", "-o", out, "--skip-existing", "--one-piece", "--json")
+    assert again.code == 0
+    (warning,) = (each["message"] for each in again.events if each["event"] == "warning")
+    assert "of the 1 results that are kept, this command would make 1 otherwise (1 with other options: s0)" in warning
+    about = json.loads((out / "s2.json").read_text())
+    (out / "s2.json").write_text(
+        json.dumps(about | {"model": about["model"] | {"sha256": "0", "file": "old.safetensors"}})
+    )
+    told = segment(typed, model, folder / "images", "-o", out, "--skip-existing", "--one-piece")
+    assert told.code == 0
+    assert "(1 with other options: s0; 1 by another model, old.safetensors: s2)" in told.err
+    assert (out / "s0.nii.gz").read_bytes() == kept
+
+
+def test_keeping_and_replacing_exclude_each_other(typed, model, folder):
+    done = segment(typed, model, folder / "images", "-o", folder / "out", "--skip-existing", "--overwrite")
+    assert done.code == 2
+    assert "give one of the two" in done.err
+    assert not (folder / "out").exists()
+
+
+def test_a_file_in_place_of_the_folder_is_refused_before_any_work(typed, model, folder):
+    done = segment(typed, model, folder / "images", "-o", folder / "names.txt")
+    assert done.code == 2
+    assert done.err.splitlines() == [
+        f"lowshot: error: {folder}/names.txt: expected a folder for results, this is a file. Choose another place"
+    ]
 
 
 def test_tables_formats_and_probabilities(typed, model, folder):

@@ -49,6 +49,36 @@ def test_values_nobody_named_are_structures_in_every_case(folders):
     assert scores["c_seg", "label 77"] == 0  # only the prediction has it
 
 
+def tell_values(predictions, **values_of):
+    """Write the JSON file of each case, which says which value is which structure."""
+    for case, values in values_of.items():
+        structures = {name: {"value": value, "expected_dice": 0.8} for name, value in values.items()}
+        (predictions / f"{case}.json").write_text(json.dumps({"structures": structures}))
+
+
+def test_values_have_the_names_that_stand_beside_the_predictions(folders):
+    predictions, truth, _ = folders
+    tell_values(predictions, **{case: {"liver": 5, "aorta": 9} for case in "abc"})
+    evaluation = evaluate_folders(predictions, truth)
+    assert evaluation.structures == ("liver", "label 500")
+    assert evaluation.cases[0].scores[0].expected_dice == 0.8
+
+
+@pytest.mark.parametrize(
+    "values_of",
+    [
+        {"a": {"liver": 5}, "b": {"liver": 5}},  # nothing beside c
+        {"a": {"liver": 5}, "b": {"liver": 5}, "c": {"spleen": 5}},
+        {case: {"label 500": 5} for case in "abc"},  # which would stand for two values
+        {case: {"li\nver": 5} for case in "abc"},
+    ],
+)
+def test_names_that_are_not_sure_are_left_out(folders, values_of):
+    predictions, truth, _ = folders
+    tell_values(predictions, **values_of)
+    assert evaluate_folders(predictions, truth).structures == ("label 5", "label 500")
+
+
 def test_the_pictures_scan_is_the_image_or_else_black(folders):
     predictions, truth, images = folders
     with_images = evaluate_folders(predictions, truth, images=images, names=NAMES)

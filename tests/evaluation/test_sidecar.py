@@ -24,8 +24,16 @@ def result():
 def test_round_trip(tmp_path, result):
     write_sidecar(tmp_path / "a.nii.gz", result, {"method": "mre-net", "support": ["1000"]})
     assert read_sidecar(tmp_path / "a.nii.gz") == Sidecar(
-        {"liver": 0.91, "spleen": None}, ("no spleen here",), {"method": "mre-net", "support": ["1000"]}
+        {"liver": 0.91, "spleen": None},
+        ("no spleen here",),
+        {"method": "mre-net", "support": ["1000"]},
+        {"liver": 5, "spleen": 9},
     )
+
+
+def test_an_older_file_tells_no_values_and_is_none_the_worse(tmp_path):
+    (tmp_path / "a.json").write_text('{"structures": {"liver": {"expected_dice": 0.5}}}')
+    assert read_sidecar(tmp_path / "a.nii.gz") == Sidecar({"liver": 0.5})
 
 
 def test_what_stands_in_the_file(tmp_path, result):
@@ -33,8 +41,8 @@ def test_what_stands_in_the_file(tmp_path, result):
     content = json.loads((tmp_path / "a.json").read_text())
     assert content["case"] == "a"
     assert content["structures"] == {
-        "liver": {"expected_dice": 0.91, "volume_ml": 1.0, "voxels": 500},
-        "spleen": {"expected_dice": None, "volume_ml": 0.0, "voxels": 0},
+        "liver": {"value": 5, "expected_dice": 0.91, "volume_ml": 1.0, "voxels": 500},
+        "spleen": {"value": 9, "expected_dice": None, "volume_ml": 0.0, "voxels": 0},
     }
 
 
@@ -55,7 +63,12 @@ def test_no_sidecar_is_normal(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "3", '{"structures": 4}', '{"structures": {"liver": {"expected_dice": "high"}}}', "\0\xff"]
+    "text",
+    [
+        *("", "{", "[]", "3", "\0\xff", '{"structures": 4}'),
+        '{"structures": {"liver": {"expected_dice": "high"}}}',
+        '{"structures": {"liver": {"value": "six", "expected_dice": 0.5}}}',
+    ],
 )
 def test_a_damaged_sidecar_is_a_note(tmp_path, text):
     (tmp_path / "a.json").write_bytes(text.encode("latin-1"))

@@ -14,6 +14,7 @@ from lowshot.errors import BadVoxels, UnreadableFile, printable
 from lowshot.imaging.files import read_labels, read_scan, write_segmentation, write_volume
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import Segmentation
+from lowshot.imaging.stored import reading
 
 
 def refused(path, error=UnreadableFile):
@@ -45,6 +46,22 @@ def test_a_folder_that_nobody_may_look_into_is_told(tmp_path, monkeypatch):
 
     monkeypatch.setattr(type(tmp_path), "stat", stat)
     assert "cannot be looked up: Permission denied" in refused(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize("suffix", [*VOLUMES, ".mgz", ".png", ".tif"])
+def test_a_file_that_may_not_be_read_is_told_and_needs_no_copy(tmp_path, monkeypatch, suffix):
+    def refuse(path, *more):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(b"content")
+    monkeypatch.setattr(type(tmp_path), "open", refuse)
+    assert refused(path).endswith("cannot be read: Permission denied; permit reading it")
+
+
+def test_a_slice_that_may_not_be_read_is_told_and_needs_no_copy(tmp_path):
+    with pytest.raises(UnreadableFile, match="cannot be read: Permission denied; permit"), reading(tmp_path, "DICOM"):
+        raise PermissionError(errno.EACCES, "Permission denied")
 
 
 @pytest.mark.parametrize("suffix", [*VOLUMES, ".mgz", ".png", ".tif"])

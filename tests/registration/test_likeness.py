@@ -4,7 +4,7 @@ import torch
 
 from lowshot.registration.affine import Picture
 from lowshot.registration.correspondence import Correspondence
-from lowshot.registration.likeness import EVERY, likeness
+from lowshot.registration.likeness import likeness
 from registration.blobs import grid, picture, placed
 
 
@@ -20,10 +20,15 @@ def changed(body, grey):
 def test_it_is_the_correlation_where_both_bodies_lie():
     body = picture(grid())
     other = changed(body, torch.rand(body.voxels.shape, generator=torch.Generator().manual_seed(0)))
-    some = (slice(None, None, EVERY),) * 3
-    inside = body.body[some]
-    wanted = np.corrcoef(body.voxels[0][some][inside], other.voxels[0][some][inside])[0, 1]
+    wanted = np.corrcoef(body.voxels[0][body.body], other.voxels[0][body.body])[0, 1]
     assert likeness(body, other, unmoved(body.grid)) == pytest.approx(wanted, abs=1e-5)
+
+
+def test_of_a_large_scan_some_voxels_are_enough(monkeypatch):
+    query, atlas = picture(grid((60, 60, 50), (2.0, 2.0, 2.0))), picture(grid(), placed(shift=(2, 0, 0)))
+    every = likeness(query, atlas, unmoved(atlas.grid))
+    monkeypatch.setattr("lowshot.registration.likeness.ENOUGH", 10_000)
+    assert likeness(query, atlas, unmoved(atlas.grid)) == pytest.approx(every, abs=0.02)
 
 
 def test_brightness_and_contrast_change_nothing_and_inversion_turns_the_sign():

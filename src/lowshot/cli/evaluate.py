@@ -38,12 +38,14 @@ def evaluate(
     """
     terminal = Terminal(as_json)
 
+    from lowshot.atomic import require_writable_folder
     from lowshot.evaluation.folders import evaluate_folders
     from lowshot.imaging.names_file import read_names
     from lowshot.inputs.table import parse_slice
     from lowshot.reporting.score_tables import summary_table
     from lowshot.reporting.write import evaluation_summary, write_evaluation
 
+    require_writable_folder(output)
     evaluation = evaluate_folders(
         predictions,
         truth,

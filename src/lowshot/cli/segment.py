@@ -24,7 +24,7 @@ from lowshot.cli.options import (
     declared,
 )
 from lowshot.cli.terminal import Terminal
-from lowshot.errors import OutputError, SomeScansFailed
+from lowshot.errors import InputError, OutputError, SomeScansFailed
 from lowshot.settings import parse_words
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ def segment(
     """
     switched = {name: True for name, on in (("refine", refine), ("one_piece", one_piece)) if on}
     terminal, options = Terminal(as_json), parse_words(changes or ()) | switched
+    if overwrite and skip_existing:
+        raise InputError("--skip-existing keeps results that are there, --overwrite replaces them; give one of the two")
 
     from lowshot.inputs.words import scan_files
     from lowshot.model_file import load
@@ -104,12 +106,14 @@ def segment(
     from lowshot.training.run import Run
 
     outputs = Outputs(output, f".{format_.value}" if format_ else None, probabilities)
-    todo = _without_finished(scan_files(scans), outputs, overwrite, skip_existing, terminal)
+    todo, kept = _without_finished(scan_files(scans), outputs, overwrite, skip_existing)
+    cluster, fitted = cluster_of(engine, address, workers, threads, device), load(model)
+    source, meant = model_source(model, fitted) | ({"options": options} if options else {}), declared(channels, colour)
+    if kept:
+        _tell_of_kept(kept, len(todo), outputs, fitted, source, terminal)
     if not todo:
         terminal.result(_as_json([]))
         return
-    cluster, fitted = cluster_of(engine, address, workers, threads, device), load(model)
-    source, meant = model_source(model, fitted) | ({"options": options} if options else {}), declared(channels, colour)
     if cluster is None:
         run = Run(device=device, precision=precision.value, threads=threads, progress=terminal.progress)
         outcomes = Batch(fitted, outputs, run, meant, options, source).segment(todo)
@@ -120,10 +124,20 @@ def segment(
     try:
         for outcome in outcomes:
             done.append(outcome)
+            _tell_notes(outcome, terminal)
     finally:  # also what was done before a full disk or Ctrl-C
         if done:
             terminal.result(_as_json(done), outcome_table(done))
     _fail_if_any_failed(done)
+
+
+def _tell_notes(outcome: "Segmented | Failed", terminal: Terminal) -> None:
+    """What stands in the file beside a result, too: why to look at it, or how it came about."""
+    from lowshot.segmenting_files import Segmented
+
+    if isinstance(outcome, Segmented):
+        for note in outcome.notes:
+            terminal.progress.warn(f"{outcome.case}: {note}")
 
 
 def model_source(path: Path, fitted: "Fitted") -> dict[str, Any]:
@@ -160,19 +174,34 @@ def outcome_table(done: "Sequence[Segmented | Failed]") -> "Table":
 
 
 def _without_finished(
-    scans: "Sequence[ScanFiles]", outputs: "Outputs", overwrite: bool, skip_existing: bool, terminal: Terminal
-) -> "Sequence[ScanFiles]":
-    """The scans to do; a result that is there already may have been corrected by hand, so nothing is assumed."""
+    scans: "Sequence[ScanFiles]", outputs: "Outputs", overwrite: bool, skip_existing: bool
+) -> "tuple[Sequence[ScanFiles], Sequence[ScanFiles]]":
+    """The scans to do, and those whose results are kept; these may have been corrected by hand: nothing is assumed."""
     there = [scan for scan in scans if outputs.is_there(scan)]
     if not there or overwrite:
-        return scans
+        return scans, []
     if not skip_existing:
         raise OutputError(
             f"{outputs.path(there[0])}: a result is there already ({len(there)} of {len(scans)}); "
             "add --skip-existing to keep such results and do the others, or --overwrite to replace them"
         )
-    terminal.progress.note(f"{len(there)} of {len(scans)} results are there already and are kept")
-    return [scan for scan in scans if scan not in there]
+    return [scan for scan in scans if scan not in there], there
+
+
+def _tell_of_kept(
+    kept: "Sequence[ScanFiles]",
+    todo: int,
+    outputs: "Outputs",
+    fitted: "Fitted",
+    source: dict[str, Any],
+    terminal: Terminal,
+) -> None:
+    from lowshot.segmenting_files import unlike_kept
+
+    terminal.progress.note(f"{len(kept)} of {len(kept) + todo} results are there already and are kept")
+    unlike = unlike_kept(kept, outputs, fitted, source)
+    if unlike is not None:
+        terminal.progress.warn(unlike)
 
 
 def _as_json(done: "Sequence[Segmented | Failed]") -> dict[str, Any]:

@@ -116,7 +116,8 @@ def evaluate_folders(
     pairing = pair_files(Path(predictions), Path(truth), paths["images"])
     sidecars = [read_sidecar(files.prediction) for files in pairing.files if files.prediction]
     scored, examples = _without_examples(pairing.files, sidecars)
-    pairs = FilePairs(scored, names or _named(_values_as_names(scored, ignore_value), sidecars), ignore_value, annotated_slice)
+    known = names or _named(_values_as_names(scored, ignore_value), sidecars)
+    pairs = FilePairs(scored, known, ignore_value, annotated_slice)
     evaluation = evaluate(pairs, variants=variants, progress=progress)
     settings: dict[str, Any] = {key: str(path) for key, path in paths.items() if path is not None}
     if ignore_value is not None:

@@ -1,13 +1,14 @@
 """The JSON file beside each segmentation: volumes, how good the model expects it to be, and which model it was.
 
     {"case": "1003",
-     "structures": {"liver": {"expected_dice": 0.93, "volume_ml": 1412.5, "voxels": 706250}},
+     "structures": {"liver": {"value": 6, "expected_dice": 0.93, "volume_ml": 1412.5, "voxels": 706250}},
      "notes": ["..."],
      "folded": 0.0004,
      "model": {"file": "model.safetensors", "method": "mre-net", "support": ["1000"], ...}}
 
-``expected_dice`` is null where the method makes no estimate, ``volume_ml`` where the spacing is not known. ``folded``
-is there where an annotated scan was deformed: the share of the voxels where its displacement field folds.
+``value`` is the structure's in the label map. ``expected_dice`` is null where the method makes no estimate,
+``volume_ml`` where the spacing is not known. ``folded`` is there where an annotated scan was deformed: the share of the
+voxels where its displacement field folds.
 ``model.support`` names the scans that the model had as examples, ``model.options`` what was chosen when it segmented
 (``one_piece``, ``refine``), if anything.
 """
@@ -30,6 +31,8 @@ class Sidecar:
     expected_dice: Mapping[str, float | None] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     model: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, int] = field(default_factory=dict)
+    """The label value of each structure; empty where the file is older than this entry."""
 
     @property
     def support(self) -> tuple[str, ...]:
@@ -56,6 +59,7 @@ def write_sidecar(segmentation: Path, result: Result, model: Mapping[str, Any], 
     for name in names.foreground:
         quality, count = result.quality.get(name), voxels[names.index(name)]
         structures[name] = {
+            "value": names.values[names.index(name)],
             "expected_dice": quality.expected_dice if quality else None,
             "volume_ml": count * millilitres if spacing_known else None,
             "voxels": count,
@@ -75,8 +79,10 @@ def read_sidecar(segmentation: Path) -> Sidecar:
         return Sidecar()
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        expected = {str(name): _expectation(entry) for name, entry in content["structures"].items()}
-        return Sidecar(expected, tuple(map(str, content.get("notes", ()))), dict(content.get("model", {})))
+        structures = {str(name): entry for name, entry in content["structures"].items()}
+        expected = {name: _expectation(entry) for name, entry in structures.items()}
+        values = {name: int(entry["value"]) for name, entry in structures.items() if "value" in entry}
+        return Sidecar(expected, tuple(map(str, content.get("notes", ()))), dict(content.get("model", {})), values)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return Sidecar(notes=(f"{path.name} does not hold what lowshot writes beside a segmentation; not used",))
 

@@ -51,7 +51,7 @@ class Stored:
 
 
 def require_file(path: Path) -> None:
-    """Refuse a path that is missing or empty.
+    """Refuse a path that is missing, empty, or may not be read.
 
     Raises:
         UnreadableFile: with the names nearest to it, if it is missing.
@@ -64,6 +64,15 @@ def require_file(path: Path) -> None:
     except OSError as error:  # a name too long, or a folder that nobody may look into
         told = f"cannot be looked up: {error.strerror}; correct the path, or permit it"
         raise UnreadableFile(f"{path}: {told}") from error
+    try:
+        if path.is_file():
+            path.open("rb").close()  # some libraries do not say that this is what they could not do
+    except PermissionError as error:
+        raise _not_permitted(path, error) from error
+
+
+def _not_permitted(path: Path, error: PermissionError) -> UnreadableFile:
+    return UnreadableFile(f"{path}: cannot be read: {error.strerror}; permit reading it")
 
 
 def _nearest_name(path: Path) -> str:
@@ -123,6 +132,8 @@ def reading(path: Path, what: str) -> Iterator[None]:
     except LowshotError:
         raise
     except Exception as error:
+        if isinstance(error, PermissionError):
+            raise _not_permitted(path, error) from error
         if isinstance(error, MemoryError) or "allocat" in str(error):
             raise UnreadableFile(f"{path}: takes more memory than is free; close other programs, or crop it") from error
         raise UnreadableFile(f"{path}: cannot be read as {what}: {_reason(error)}. Copy or export it again") from error

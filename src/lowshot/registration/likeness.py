@@ -7,9 +7,9 @@ from lowshot.registration.affine import Picture
 from lowshot.registration.correspondence import Correspondence
 from lowshot.registration.sampling import moved, sample, voxel_positions
 
-EVERY = 2
-"""Voxels along each axis, of which one is looked at."""
-FEWEST = 100
+ENOUGH = 500_000
+"""Voxels that are looked at, about; of a larger scan every second or third along each axis."""
+FEWEST = 50
 """Voxels that both bodies share, below which nothing can be said."""
 
 
@@ -21,7 +21,7 @@ def likeness(query: Picture, atlas: Picture, found: Correspondence) -> float:
         atlas: the annotated one.
         found: where each point of the scan lies in the atlas.
     """
-    some = (slice(None, None, EVERY),) * 3
+    some = (slice(None, None, max(1, round((query.body.numel() / ENOUGH) ** (1 / 3)))),) * 3
     points = moved(voxel_positions(query.grid.shape)[some], query.grid.affine)
     places = moved(found.to_atlas(points), np.linalg.inv(atlas.grid.affine))[None]
     seen = sample(atlas.voxels[None, :1], places)[0, 0]

@@ -9,7 +9,7 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
-from lowshot.atomic import atomic_path
+from lowshot.atomic import atomic_path, mend
 from lowshot.errors import Diverged, OutputError
 from lowshot.training.processes import mean
 from lowshot.training.resume import ADVICE
@@ -75,9 +75,8 @@ class Journal:
                 rows = ((self._stage, self._step, seconds, name, f"{value:.6g}") for name, value in means.items())
                 csv.writer(file).writerows(rows)
         except OSError as error:
-            raise OutputError(
-                f"{self._path}: cannot be written: {error.strerror}. Free some space, then resume"
-            ) from error
+            told = f"{self._path}: cannot be written: {error.strerror}"
+            raise OutputError(f"{told}. {mend(error, 'move its folder elsewhere')}, then resume") from error
 
 
 def _drop_rows_beyond(path: Path, stage: str, step: int) -> float:
