@@ -127,7 +127,7 @@ def test_a_folder_with_another_unsaved_training_is_refused(tmp_path):
     fitted = tiny_fit(folder=tmp_path / "t")
     with pytest.raises(SettingsError, match="seed was 0, is now 1"):
         tiny_fit(folder=tmp_path / "t", seed=1)
-    with pytest.raises(SettingsError, match="files"):
+    with pytest.raises(SettingsError, match="the task has changed"):
         tiny_fit(LowShotTask(NAMES, [labelled(1)]), folder=tmp_path / "t")
     fitted.save(tmp_path / "m.safetensors")
     tiny_fit(folder=tmp_path / "t", seed=1)
@@ -137,7 +137,7 @@ def test_a_folder_with_another_unsaved_training_is_refused(tmp_path):
 def test_another_annotated_slice_is_another_training(tmp_path):
     files = {"scan.nii.gz": "one file, whatever is annotated in it"}
     tiny_fit(LowShotTask(NAMES, [only_slice(labelled(0), 11)]), folder=tmp_path, files=files)
-    with pytest.raises(SettingsError, match="annotation was"):
+    with pytest.raises(SettingsError, match="annotation has changed"):
         tiny_fit(LowShotTask(NAMES, [only_slice(labelled(0), 12)]), folder=tmp_path, files=files)
 
 

@@ -28,7 +28,7 @@ from lowshot.imaging.scan import LabelledScan, Scan
 from lowshot.model_file import Fitted
 from lowshot.progress import Progress, Silent
 from lowshot.task import LowShotTask
-from lowshot.training.folder import begin
+from lowshot.training.folder import begin, held
 from lowshot.training.plan import Plan, Precision
 from lowshot.training.run import Budget, Run
 from lowshot.transforms.slices import Slices
@@ -76,7 +76,9 @@ def fit(
         progress: where to tell how far the work is; None: nowhere.
 
     Raises:
-        SettingsError: no such method, preset or setting; or the folder holds an unsaved training of something else.
+        SettingsError: no such method, preset or setting; or the folder holds an unsaved training of something else, or
+            another process is at it.
+        OutputError: nothing can be written to the folder.
         InputError: an annotated scan cannot be used; ``lowshot.check`` tells why.
         TaskProblem: the method cannot work on this task.
         Diverged: a loss or a weight became infinite or NaN.
@@ -90,23 +92,24 @@ def fit(
     files = digests_of(task) if files is None else files
     budget = Budget(steps, minutes)
     folder = None if folder is None else Path(folder)
-    key = ""
-    if folder is not None:
-        request = _request(task, base, files, method=method, settings=values, seed=seed, budget=asdict(budget))
-        begin(folder, request, restart)
-        key = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:16]
-    run = Run(
-        device=device,
-        precision=precision,
-        seed=seed,
-        folder=folder,
-        budget=budget,
-        threads=threads,
-        key=key,
-        plan=plan,
-        progress=progress,
-    )
-    model = made.fit(task, run)
+    with held(folder):
+        key = ""
+        if folder is not None:
+            request = _request(task, base, files, method=method, settings=values, seed=seed, budget=asdict(budget))
+            begin(folder, request, restart)
+            key = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:16]
+        run = Run(
+            device=device,
+            precision=precision,
+            seed=seed,
+            folder=folder,
+            budget=budget,
+            threads=threads,
+            key=key,
+            plan=plan,
+            progress=progress,
+        )
+        model = made.fit(task, run)
     provenance = {
         "preset": preset,
         "seed": seed,
@@ -216,7 +219,7 @@ def digests_of(task: LowShotTask) -> dict[str, str]:
     """SHA-256 over a task in memory: voxels, where they lie, and what is known of their labels."""
     annotated = (_sha256(*_parts(each.scan), each.truth.labels, each.known) for each in chain(task.support, task.base))
     pool = (_sha256(*_parts(scan)) for scan in task.unlabelled)
-    return {"the task's voxels": hashlib.sha256("".join([*annotated, *pool]).encode()).hexdigest()}
+    return {"the task": hashlib.sha256("".join([*annotated, *pool]).encode()).hexdigest()}
 
 
 def _parts(scan: Scan) -> tuple[Tensor, Affine, Tensor]:

@@ -73,6 +73,12 @@ def test_an_adapted_model_is_given_another_example(typed, folder, base):
     assert load(folder / "other.safetensors").provenance["base"] == load(base).provenance
 
 
+def test_a_model_is_replaced_when_that_is_asked_for(typed, folder, base):
+    words = example(folder, "--overwrite")
+    assert [typed("adapt", base, *words).code for _ in range(2)] == [0, 0]
+    assert typed("adapt", folder / "m.safetensors", *words).code == 0  # by one that is made of itself
+
+
 def test_a_learner_is_no_model_yet(typed, folder, base):
     done = typed("segment", base, folder / "images", "-o", folder / "out")
     assert done.code == 2
@@ -98,10 +104,11 @@ def test_a_model_that_cannot_adapt_says_what_to_do(typed, folder, model):
         (["T1={s0},T2={s0}", "{truth}"], "has not the channels image"),
         (["{s0}", "{truth}", "--device", "gpu7"], "device 'gpu7' cannot be used"),
         (["{s0}", "{truth}", "-o", "m.pt"], "ending in .safetensors"),
+        (["{s0}", "{truth}", "-o", "{base}"], "base.safetensors: a model is there already; add --overwrite"),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(typed, folder, base, words, message):
-    files = {"s0": folder / "images" / "s0.nii.gz", "truth": folder / "labels" / "s0.nii.gz"}
+    files = {"s0": folder / "images" / "s0.nii.gz", "truth": folder / "labels" / "s0.nii.gz", "base": base}
     done = typed("adapt", base, "-o", folder / "m.safetensors", *(word.format(**files) for word in words))
     assert done.code == 2
     assert message in done.err
@@ -114,7 +121,7 @@ def test_structures_of_the_base_are_not_new(typed, folder, tmp_path):
     together = typed("fit", *fit_words(folder, tmp_path / "m.safetensors")[1:5], *words)
     assert together.code == 0, together.err
     assert "left ball, right ball, middle ball too, so left ball, right ball, middle ball are not new" in together.err
-    alone = typed("fit", *words)
+    alone = typed("fit", *words, "--overwrite")
     assert "not new" not in alone.err
     adapted = typed("adapt", tmp_path / "b.safetensors", *example(folder))
     assert "so left ball, right ball, middle ball are not new to it" in adapted.err

@@ -8,11 +8,13 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from ball_files import TINY_WORDS
 from cli.conftest import fit_words
 from contract.fakes import FAKES
 from lowshot import catalogue
+from lowshot.methods.mre_net.method import MRENet as Model
 from lowshot.model_file import load
 
 
@@ -25,7 +27,7 @@ def test_one_scan_becomes_a_model_that_says_where_it_comes_from(typed, folder):
     fitted = load(folder / "m.safetensors")
     assert fitted.provenance["seed"] == 5
     assert len(fitted.provenance["training_files"]) == 2
-    assert sorted(path.name for path in (folder / "m.training").iterdir()) == ["fit.json", "log.csv", "plan.json"]
+    assert sorted(path.name for path in (folder / "m.training").glob("[!.]*")) == ["fit.json", "log.csv", "plan.json"]
 
 
 def test_programs_get_json(typed, folder):
@@ -155,7 +157,7 @@ def test_a_stopped_training_goes_on_only_for_the_same_request(typed, folder, mon
     words = fit_words(folder, folder / "m.safetensors", "--steps", "4")
     with monkeypatch.context() as patched:
         patched.setattr("lowshot.training.resume.Checkpoint.due", lambda self: True)
-        patched.setattr("lowshot.training.journal.Journal.add", _stop_at_the_third())
+        patched.setattr("lowshot.training.journal.Journal.add", _stop_at_the(3))
         assert typed(*words).code == 130
     assert (folder / "m.training" / "checkpoints").is_dir()
     other = typed(*words, "--seed", "1")
@@ -165,19 +167,66 @@ def test_a_stopped_training_goes_on_only_for_the_same_request(typed, folder, mon
     assert done.code == 0
     assert "training 4/4" in done.err
     assert not (folder / "m.training" / "checkpoints").exists()
-    again = typed(*words, "--seed", "1", "--restart")
-    assert again.code == 0
-    assert "will be replaced" in again.err
 
 
-def _stop_at_the_third():
+def test_a_model_is_replaced_only_when_that_is_asked_for(typed, folder, model, monkeypatch):
+    path = folder / "m.safetensors"
+    shutil.copy(model, path)
+    words, before = fit_words(folder, path, "--seed", "1"), path.read_bytes()
+    refused = typed("fit", "nowhere.nii.gz", *words[2:])  # before anything is read
+    assert refused.code == 2
+    assert f"{path}: a model is there already; add --overwrite to replace it, or give another name" in refused.err
+    assert not (folder / "m.training").exists()
+    with monkeypatch.context() as patched:
+        patched.setattr("lowshot.training.resume.Checkpoint.due", lambda self: True)
+        patched.setattr("lowshot.training.journal.Journal.add", _stop_at_the(2))
+        assert typed(*words, "--overwrite").code == 130
+    assert path.read_bytes() == before
+    assert typed(*words).code == 2
+    done = typed(*words, "--overwrite")
+    assert done.code == 0
+    assert "will be replaced" in done.err
+    assert "was stopped" not in done.err
+    assert load(path).provenance["seed"] == 1
+
+
+def test_a_training_that_another_command_is_at_is_refused(typed, folder):
+    words = fit_words(folder, folder / "m.safetensors")
+    (folder / "m.training").mkdir()
+    with FileLock(folder / "m.training" / ".lock"):
+        done = typed(*words)
+    assert done.code == 2
+    assert "m.training is in use by another lowshot" in done.err
+    assert not (folder / "m.training" / "fit.json").exists()
+    assert typed(*words).code == 0
+
+
+def test_a_model_that_came_during_the_training_stays(typed, folder, model, monkeypatch):
+    path, original = folder / "m.safetensors", Model.fit
+
+    def fit(self, task, run):
+        shutil.copy(model, path)
+        return original(self, task, run)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Model, "fit", fit)
+        done = typed(*fit_words(folder, path))
+    assert done.code == 2
+    assert "a model is there already; add --overwrite" in done.err
+    assert path.read_bytes() == model.read_bytes()
+    log = (folder / "m.training" / "log.csv").read_bytes()
+    assert typed(*fit_words(folder, path, "--overwrite")).code == 0
+    assert (folder / "m.training" / "log.csv").read_bytes() == log  # nothing was trained again
+
+
+def _stop_at_the(step):
     from lowshot.training.journal import Journal
 
     original, steps = Journal.add, []
 
     def add(self, terms):
         steps.append(terms)
-        if len(steps) == 3:
+        if len(steps) == step:
             raise KeyboardInterrupt
         original(self, terms)
 

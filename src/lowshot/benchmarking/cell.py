@@ -27,7 +27,7 @@ from lowshot.imaging.scan import LabelledScan
 from lowshot.inference.predict import prepare
 from lowshot.progress import Progress
 from lowshot.protocols.protocol import Fold, Protocol, System
-from lowshot.training.folder import differences
+from lowshot.training.differences import differences
 
 RECORD, MODEL = "record.json", "model.safetensors"
 Record = dict[str, Any]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lowshot.cli.model_output import ModelFile, Overwrite, require_place, save
 from lowshot.cli.options import (
     AnnotatedSlice,
     AsJson,
@@ -15,7 +16,6 @@ from lowshot.cli.options import (
     IgnoreValue,
     Image,
     Labels,
-    ModelFile,
     NamesFile,
     Precision,
     PrecisionOption,
@@ -49,6 +49,7 @@ def adapt(
     device: Device = "auto",
     precision: PrecisionOption = Precision.auto,
     threads: Threads = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Teach new structures to what was learned from a base, by one, two or three annotated scans, in seconds.
@@ -63,9 +64,9 @@ def adapt(
     from lowshot.imaging.names_file import read_names
     from lowshot.inputs.digests import digests
     from lowshot.inputs.task_files import TaskFiles, read_task
-    from lowshot.model_file import load, require_model_name
+    from lowshot.model_file import load
 
-    require_model_name(output)
+    require_place(output, overwrite, terminal)
     files = TaskFiles(annotated_scans(image, labels, support, annotated_slice))
     fitted = load(learner)
     task = read_task(
@@ -85,15 +86,13 @@ def adapt(
         files=digests(files.paths),
         progress=terminal.progress,
     )
-    _save(adapted, output, start, terminal)
+    save(adapted, output, overwrite, terminal)
+    _tell(adapted, output, time.monotonic() - start, terminal)
 
 
-def _save(adapted: "Fitted", output: Path, start: float, terminal: Terminal) -> None:
-    """Write the model, and say what it knows and what comes next."""
-    if terminal.is_first:
-        adapted.save(output)
+def _tell(adapted: "Fitted", output: Path, seconds: float, terminal: Terminal) -> None:
+    """Say what the model knows and what comes next."""
     structures, scans = adapted.segmenter().names.foreground, adapted.provenance["support"]
-    seconds = time.monotonic() - start
     result = {
         "model": str(output),
         "method": adapted.name,

@@ -30,10 +30,10 @@ def demo(
     example, others = output / "annotated", output / "others"
     pair: Sequence[Path] = [_only_file(example / "images"), _only_file(example / "labels")]
     names = ["--names", str(example / "names.txt")]
-    again = ["--overwrite"] if results.exists() else []
+    anew = ["--restart"] if restart else []
     commands: dict[str, Sequence[str | Path]] = {
-        "fit": [*pair, *names, "--minutes", f"{minutes:g}", "-o", model, *(["--restart"] if restart else [])],
-        "segment": [model, others / "images", "-o", results, *again],
+        "fit": [*pair, *names, "--minutes", f"{minutes:g}", "-o", model, *anew, *_again(model)],
+        "segment": [model, others / "images", "-o", results, *_again(results)],
         "evaluate": [results, others / "labels", *names, "--images", others / "images", "-o", output / "evaluation"],
     }
     printed = {command: _run([command, *map(str, words)], terminal) for command, words in commands.items()}
@@ -54,6 +54,11 @@ def _make_study(folder: Path, terminal: Terminal) -> None:
 
 def _only_file(folder: Path) -> Path:
     return min(folder.iterdir())
+
+
+def _again(result: Path) -> list[str]:
+    """What a command is told whose result is there, from a demo before this one."""
+    return ["--overwrite"] if result.exists() else []
 
 
 def _run(words: Sequence[str], terminal: Terminal) -> Any:

@@ -2,13 +2,13 @@
 
 import time
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lowshot import catalogue
+from lowshot.cli.model_output import ModelFile, Overwrite, place_of_training, save
 from lowshot.cli.options import (
     AnnotatedSlice,
     AsJson,
@@ -19,7 +19,6 @@ from lowshot.cli.options import (
     IgnoreValue,
     Image,
     Labels,
-    ModelFile,
     NamesFile,
     Precision,
     PrecisionOption,
@@ -33,13 +32,12 @@ from lowshot.cli.terminal import Terminal
 from lowshot.settings import parse_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from lowshot.inputs.scan_files import Declared
     from lowshot.inputs.task_files import TaskFiles
     from lowshot.model_file import Fitted
     from lowshot.task import LowShotTask
-    from lowshot.transforms.slices import Slices
 
 
 class MirrorChoice(StrEnum):
@@ -104,6 +102,7 @@ def fit(
     threads: Threads = None,
     folder: Folder = None,
     restart: Restart = False,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Learn to segment from one, two or three annotated scans; or how to, from a base, for 'lowshot adapt'.
@@ -117,31 +116,30 @@ def fit(
     catalogue.settings(method, preset, settings)  # a misspelt name is told before anything heavy is imported
 
     from lowshot import fitting
-    from lowshot.model_file import require_model_name
 
-    require_model_name(output)
-    files = _files(image, labels, annotated_slice, support=support, unlabelled=unlabelled, base=base)
-    task = _task(files, names, ignore_value, declared(channels, colour), mirror)
-    folder = folder or _beside(output)
-    _announce(task, folder, output, terminal)
-    _show(show_samples, partial(fitting.samples, task, method, preset, settings=settings, seed=seed), task, terminal)
-    fitted = fitting.fit(
-        task,
-        method,
-        preset,
-        minutes=minutes,
-        steps=steps,
-        settings=settings,
-        seed=seed,
-        device=device,
-        precision=precision.value,
-        threads=threads,
-        folder=folder,
-        restart=restart,
-        files=_digests(files, weights),
-        progress=terminal.progress,
-    )
-    _save(fitted, output, folder, start, terminal)
+    with place_of_training(output, folder, overwrite, terminal) as training:
+        files = _files(image, labels, annotated_slice, support=support, unlabelled=unlabelled, base=base)
+        task = _task(files, names, ignore_value, declared(channels, colour), mirror)
+        _announce(task, training, output, terminal)
+        _show(show_samples, task, terminal, method=method, preset=preset, settings=settings, seed=seed)
+        fitted = fitting.fit(
+            task,
+            method,
+            preset,
+            minutes=minutes,
+            steps=steps,
+            settings=settings,
+            seed=seed,
+            device=device,
+            precision=precision.value,
+            threads=threads,
+            folder=training,
+            restart=restart,
+            files=_digests(files, weights),
+            progress=terminal.progress,
+        )
+        save(fitted, output, overwrite, terminal)
+    _tell(fitted, output, training, time.monotonic() - start, terminal)
 
 
 def _settings(changes: "Sequence[str]", allow_missing: bool, weights: Path | None) -> dict[str, Any]:
@@ -156,18 +154,14 @@ def _digests(files: "TaskFiles", weights: Path | None) -> dict[str, str]:
     return digests([*files.paths, *([weights] if weights else [])])
 
 
-def _beside(output: Path) -> Path:
-    from lowshot.training.folder import training_folder_of
-
-    return training_folder_of(output)
-
-
-def _show(path: Path | None, make: "Callable[[], Slices]", task: "LowShotTask", terminal: Terminal) -> None:
+def _show(path: Path | None, task: "LowShotTask", terminal: Terminal, **how: Any) -> None:
+    """Draw what a method, made ``how``, learns from."""
     if path is None or not terminal.is_first:
         return
+    from lowshot import fitting
     from lowshot.reporting.samples import write_samples
 
-    batch = make()
+    batch = fitting.samples(task, **how)
     write_samples(path, batch.image, batch.labels, task.names)
     terminal.progress.note(f"samples: {path}")
 
@@ -210,13 +204,10 @@ def _announce(task: "LowShotTask", folder: Path, output: Path, terminal: Termina
         terminal.progress.note(f"{output} is there already and will be replaced at the end")
 
 
-def _save(fitted: "Fitted", output: Path, folder: Path, start: float, terminal: Terminal) -> None:
-    """Write the model, and say what it took since ``start`` and what comes next."""
+def _tell(fitted: "Fitted", output: Path, folder: Path, seconds: float, terminal: Terminal) -> None:
+    """Say what the model took and what comes next."""
     from lowshot.contract import Model
 
-    if terminal.is_first:
-        fitted.save(output)
-    seconds = time.monotonic() - start
     plan = fitted.provenance["plan"]
     steps = sum(stage["steps"] for stage in plan["stages"].values())
     result = {

@@ -21,7 +21,6 @@ Support = Annotated[
 AnnotatedSlice = Annotated[
     str | None, typer.Option(metavar="INDEX", help="The only annotated slice, from 0; AXIS:INDEX for another axis.")
 ]
-ModelFile = Annotated[Path, typer.Option("--output", "-o", help="Model file to write (.safetensors).")]
 AsJson = Annotated[
     bool, typer.Option("--json", help="For programs: the result as JSON on stdout, events as JSON lines on stderr.")
 ]
