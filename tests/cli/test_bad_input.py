@@ -204,7 +204,7 @@ KINDS = [
     Bad("no rows", text("support.csv", "image,labels\n"), (CSV,), "support.csv",
         "expected one row for each scan below the headings, it has none"),
     Bad("row without labels", text("support.csv", f"image,labels\n{IMAGE},\n"), (CSV,), "s0",
-        "expected a label map beside the image (column 'labels')"),
+        "expected a label map beside the image (in a CSV: column 'labels')"),
     Bad("a table that is none", text("support.csv", f"image,labels\n{'x' * 200_000},b\n"), (CSV,), "support.csv",
         "expected a CSV in UTF-8, could not read it (field larger than field limit"),
     Bad("a folder for a table", lambda folder: (folder / "support.csv").mkdir(), (CSV,), "support.csv",

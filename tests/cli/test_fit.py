@@ -30,6 +30,13 @@ def test_one_scan_becomes_a_model_that_says_where_it_comes_from(typed, folder):
     assert sorted(path.name for path in (folder / "m.training").glob("[!.]*")) == ["fit.json", "log.csv", "plan.json"]
 
 
+def test_a_structure_that_no_scan_shows_is_told(typed, folder):
+    (folder / "names.txt").write_text((folder / "names.txt").read_text() + "\n40\tfourth ball\n")
+    done = typed(*fit_words(folder, folder / "m.safetensors"))
+    assert done.code == 0
+    assert "warning: no annotated scan shows fourth ball: what never was seen will never be found" in done.err
+
+
 def test_programs_get_json(typed, folder):
     done = typed(*fit_words(folder, folder / "m.safetensors", "--json"))
     assert {"method": "mre-net", "steps": 2}.items() <= done.json.items()

@@ -20,6 +20,7 @@ def written(tmp_path, text, name="names.txt"):
         "2 left kidney\n6 liver\n",
         "# organs\n\n 6, liver \n2,left kidney",
         "6;liver\n2;left kidney\n",
+        "6: liver\n2 = left kidney\n",
         "liver_is_not_first,name,value\nx,liver,6\ny,left kidney,2\n",
         "value;colour;name\n6;red;liver\n2;blue;left kidney\n",
         "\ufeffvalue\tname\n6\tliver\n2\tleft kidney\n",
@@ -144,5 +145,5 @@ def test_a_missing_file_suggests_its_neighbour(tmp_path):
 
 def test_an_image_is_no_names_file(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"\x1f\x8b\x08\x00\xff\xfe")
-    with pytest.raises(UnknownLabel, match="text file"):
+    with pytest.raises(UnknownLabel, match=r"text file .* in UTF-8; save it as such"):
         read_names(tmp_path / "a.txt")

@@ -195,11 +195,17 @@ def _task(
 
 def _announce(task: "LowShotTask", folder: Path, output: Path, terminal: Terminal) -> None:
     """Say what was found in the annotated scans and what will be learned, before hours are spent on it."""
+    from lowshot.transforms.support import annotated_structures
+
     names = ", ".join(task.names.foreground[:8]) + (", …" if len(task.names) > 9 else "")
     structures = f"{len(task.names) - 1} structures ({names})" if task.support else "no new structure yet"
     counts = {"annotated": task.support, "unlabelled": task.unlabelled, "of other structures": task.base}
     scans = ", ".join(f"{len(scans)} {what}" for what, scans in counts.items() if scans)
     terminal.progress.note(f"scans: {scans}; {structures}; training in {folder}")
+    seen = {index for labelled in task.support for index in annotated_structures(labelled)}
+    unseen = [name for index, name in enumerate(task.names.names) if index not in seen and index]
+    if unseen and task.support:
+        terminal.progress.warn(f"no annotated scan shows {', '.join(unseen)}: what never was seen will never be found")
     if output.exists():
         terminal.progress.note(f"{output} is there already and will be replaced at the end")
 

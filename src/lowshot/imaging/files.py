@@ -231,7 +231,7 @@ def _channels(
     elif array.ndim == 4 and not names:
         raise BadVoxels(
             f"{path}: expected three axes, got shape {array.shape}; if the fourth holds channels, declare their "
-            f"{array.shape[3]} names, if it holds times, split the file"
+            f"{array.shape[3]} names (--channels A,B), if it holds times, split the file"
         )
     array = array[..., None] if array.ndim == 3 else array
     names = names or ("image",)
@@ -263,7 +263,7 @@ def _grey(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if coloured.any():
         raise BadVoxels(
             f"{path}: expected grey values, got colour in {coloured.mean():.2%} of its pixels; convert it to grey, or "
-            "declare it as colour"
+            "declare it as colour (--colour)"
         )
     return array[..., 0]
 

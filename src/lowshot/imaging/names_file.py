@@ -37,7 +37,11 @@ def read_names(path: Path | str) -> Names:
     require_file(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (UnicodeDecodeError, OSError) as error:
+    except UnicodeDecodeError:
+        raise UnknownLabel(
+            f"{path}: expected a text file of label values and names in UTF-8; save it as such"
+        ) from None
+    except OSError as error:
         raise UnknownLabel(
             f"{path}: expected a text file of label values and names, could not read it ({error})"
         ) from None
@@ -113,9 +117,9 @@ def _delimiter(line: str) -> str:
 
 
 def _value_and_name(path: Path, line: str) -> tuple[str, str]:
-    """``3<TAB>left kidney``, ``3 left kidney``, ``3;left kidney``: only the first separator counts."""
+    """``3<TAB>left kidney``, ``3 left kidney``, ``3;left kidney``, ``3 = left kidney``: the first separator counts."""
     value, name = line, ""
-    for mark in ("\t", ";", ",", None):
+    for mark in ("\t", ";", ",", ":", "=", None):
         parts = line.split(mark, 1)
         if len(parts) == 2 and parts[0].strip().lstrip("-").isdecimal():
             value, name = parts

@@ -96,7 +96,8 @@ def read_labelled_row(
         InputError: a file that cannot be used.
     """
     if row.labels is None:
-        raise EmptySupport(f"{row.scan.name}: expected a label map beside the image (column 'labels')")
+        image = row.scan.all_paths[0]
+        raise EmptySupport(f"{image}: expected a label map beside the image (in a CSV: column 'labels')")
     return read_labelled(
         row.scan.paths,
         row.labels,
