@@ -74,6 +74,15 @@ def test_exemplars_take_the_grey_values_of_the_pool():
     assert batch.slices.labels[:50].equal(exemplars(50).labels)
 
 
+def test_a_structure_of_exemplars_and_of_what_is_cut_out_changes_its_size():
+    still = Synthesis(black=1.0, exemplar_intensity=False, exemplar_geometry=False)
+    wanted = replace(drawing(), exemplars=60, synthetic=60, synthesis=still, swellings=1)
+    batch = draw(sources(), wanted, RUN, 0, at(0))
+    changed = (batch.slices.labels != exemplars(1).labels).flatten(1).any(dim=1)
+    for part in changed.split(60):
+        assert float(part.float().mean()) > 0.4  # a little larger is no other pixel
+
+
 def test_finished_synthetic_slices_vary_when_asked():
     still = replace(drawing(), synthesis=Synthesis(black=1.0, exemplar_intensity=False, exemplar_geometry=False))
     made = synthetic(sources(), still, at(0))

@@ -12,6 +12,7 @@ from lowshot.training.run import Run
 from lowshot.transforms.intensity import in_the_look_of
 from lowshot.transforms.levels import AUGMENTATION, Augmentation
 from lowshot.transforms.slices import Slices, placed, places, sample_slices, together, toned, varied
+from lowshot.transforms.swelling import swollen
 from lowshot.transforms.synthesis import Synthesis, synthesise
 
 SLICES_AT_ONCE = 8
@@ -45,6 +46,8 @@ class Drawing:
     """Whether the slices that follow those of the pool come along."""
     looks: float = 0.0
     """Share of the exemplars that take grey values of a slice of the pool."""
+    swellings: int = 0
+    """Times that a structure of an exemplar, drawn anew, is made smaller or larger."""
     synthetic_augmentation: Augmentation = AUGMENTATION["none"]
     """How finished synthetic slices vary."""
 
@@ -77,14 +80,17 @@ def varied_exemplars(sources: Sources, drawing: Drawing, generator: Generator) -
 
 def synthetic(sources: Sources, drawing: Drawing, generator: Generator) -> Slices:
     """Slices made from the exemplars, as many as are in a batch."""
-    cut = _exemplars(sources, drawing.synthetic, drawing, generator) if drawing.looks else sources.exemplars
+    changed = drawing.looks or drawing.swellings
+    cut = _exemplars(sources, drawing.synthetic, drawing, generator) if changed else sources.exemplars
     made = synthesise(cut, sources.backgrounds, drawing.synthesis, drawing.synthetic, generator)
     return varied(made, drawing.synthetic_augmentation, generator)
 
 
 def _exemplars(sources: Sources, count: int, drawing: Drawing, generator: Generator) -> Slices:
-    """Drawn from all; a share of them has, more or less, the grey values of a slice of the pool."""
+    """Drawn from all; with structures of other sizes, and some with, more or less, grey values of the pool."""
     drawn, looks = sources.exemplars.drawn(count, generator), sources.looks
+    for _ in range(drawing.swellings):
+        drawn = swollen(drawn, generator)
     if not drawing.looks or not len(looks):
         return drawn
     others = looks[torch.randint(len(looks), (count,), generator=generator).to(looks.device)]

@@ -50,7 +50,7 @@ NetworkName = Literal["mt-unet", "unet"]
 POSITIVE = ("size", "stem", "widths", "exemplars", "temperature", "steps", "learning_rate", "taught_rate")
 NOT_NEGATIVE = (
     *("exemplar_loss", "synthetic_loss", "pseudo_loss", "contrast", "second_contrast", "weight_decay"),
-    *("turns", "synthetic", "pseudo_labelled", "rounds", "level", "neighbours"),
+    *("turns", "synthetic", "pseudo_labelled", "rounds", "level", "neighbours", "swellings"),
 )
 SHARES = (
     *("dice_share", "black_backgrounds", "own_backgrounds", "confidence", "background_confidence"),
@@ -101,6 +101,7 @@ class ELNet:
     looks: float = 0.0  # ours: share of exemplars, also of those cut out, that take grey values of a slice of the pool
 
     # Beyond the paper
+    swellings: int = 0  # ours: times that a structure of an exemplar, also of one cut out, changes its size
     confidence: float = 0.0  # ours: least probability of a pseudo-label that is learned from
     background_confidence: float = 0.0  # ours: the same of background, where that is more
     one_piece: bool = False  # ours: of a structure that a teacher finds in a slice, only the largest piece counts
@@ -285,6 +286,7 @@ class ELNet:
             augmentation,
             neighbours=weights.neighbours > 0,
             looks=self.looks,
+            swellings=self.swellings,
             synthetic_augmentation=AUGMENTATION[self.synthetic_augmentation],
         )
 

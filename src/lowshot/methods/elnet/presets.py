@@ -28,6 +28,7 @@ TAUGHT = {
     "teacher": True,
     "taught_rate": 0.5,
     "looks": 0.7,
+    "swellings": 2,
     "contrast": 0.0,
     "second_contrast": 0.0,
     "exemplars": 6,
