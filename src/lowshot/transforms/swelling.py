@@ -27,15 +27,16 @@ def swollen(slices: Slices, generator: Generator) -> Slices:
     count, _, i, j = slices.image.shape
     pick, size, reach = torch.rand(3, count, generator=generator).to(slices.image.device)
     inside = _one_structure(slices, pick)
-    lines = (torch.arange(n, device=inside.device) for n in (i, j))
-    pixels = torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1)
-    area = inside.sum(dim=(1, 2)).clamp_min(1)
-    middle = (pixels * inside[..., None]).sum(dim=(1, 2)) / area[:, None]
+    x, y = (torch.arange(n, dtype=torch.float32, device=inside.device) for n in (i, j))
+    area = inside.sum(dim=(1, 2)).float().clamp_min(1)
+    down = x - (inside.sum(dim=2).float() @ x / area)[:, None]
+    across = y - (inside.sum(dim=1).float() @ y / area)[:, None]
     radius = (REACHES[0] + reach * (REACHES[1] - REACHES[0])) * (area / math.pi).sqrt()
-    a = (1 / (SIZES[0] * (SIZES[1] / SIZES[0]) ** size) - 1) * inside.any(dim=(1, 2))
-    away = pixels - middle[:, None, None]
-    t_squared = (away.square().sum(dim=-1) / radius.square()[:, None, None]).clamp_max(1)
-    return placed(slices, pixels + away * (a[:, None, None] * (1 - t_squared).square())[..., None])
+    a = (1 / (SIZES[0] * (SIZES[1] / SIZES[0]) ** size) - 1) * inside.any(dim=2).any(dim=1)
+    squared = down.square()[:, :, None] + across.square()[:, None]
+    further = a[:, None, None] * (1 - squared / radius.square()[:, None, None]).clamp_min(0).square()
+    places = [x[:, None] + down[:, :, None] * further, y + across[:, None] * further]
+    return placed(slices, torch.stack(places, dim=-1))
 
 
 def _one_structure(slices: Slices, pick: torch.Tensor) -> torch.Tensor:
