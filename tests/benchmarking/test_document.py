@@ -48,6 +48,8 @@ def test_cells_of_other_budgets_stand_in_tables_of_their_own(tmp_path):
     assert page.count("| mre-net | 1 | 60 | 2.0 | 0.600 |") == 2  # the plan of both says 60
     assert "lowshot bench brain-one-shot --data DATA -o FOLDER" in page
     assert "lowshot bench brain-one-shot --data DATA --steps 60 -o FOLDER" in page
+    assert f"- [brain-one-shot](#brain-one-shot): {ONE_SHOT.summary}" in page
+    assert f"- [brain-one-shot](#brain-one-shot-1) --steps 60: {ONE_SHOT.summary}" in page
 
 
 def test_cells_of_another_preset_are_not_on_the_page(tmp_path):

@@ -46,12 +46,22 @@ annotated scan.
 def results_page(folder: Path) -> str:
     """The page for every ``PROTOCOL.jsonl`` of a folder, in the order of the registry."""
     files = {protocol(path.stem).name: read_results(path) for path in folder.glob("*.jsonl")}
-    sections = [
-        section(each, records)
+    shown = [
+        (each, records)
         for name, each in PROTOCOLS.items()
         for records in by_budget(of_the_present(each, files.get(name, []), each.preset)).values()
     ]
-    return "\n".join([HEAD, *sections])
+    return "\n".join([HEAD, *contents(shown), *(section(each, records) for each, records in shown)])
+
+
+def contents(shown: Sequence[tuple[Protocol, Sequence[Record]]]) -> list[str]:
+    """A line for each section, which leads to it; a protocol with cells of several budgets has several."""
+    lines, seen = list[str](), list[str]()
+    for each, records in shown:
+        place = f"{each.name}-{seen.count(each.name)}".removesuffix("-0")  # how GitHub tells equal headings apart
+        lines.append(f"- [{each.name}](#{place}){_words_of_the_budget(each, records)}: {each.summary}")
+        seen.append(each.name)
+    return ["\n".join(lines) + "\n"] if lines else []
 
 
 def protocol_tables(protocol: Protocol, records: Sequence[Record]) -> list[Table]:
