@@ -102,7 +102,7 @@ def test_left_and_right_follow_from_names_and_places(folder):
 
 
 def test_errors_name_the_scan(folder):
-    with pytest.raises(EmptySupport, match="s0: expected a label map"):
+    with pytest.raises(EmptySupport, match=r"s0\.nii\.gz: expected a label map"):
         read_task(TaskFiles([Row(ScanFiles.of(folder / "images" / "s0.nii.gz"))]))
     with pytest.raises(UnknownLabel, match=r"s0\.nii\.gz: label value 9"):
         read_task(TaskFiles([row(folder, 0)]), names=Names.of({3: "a", 7: "b"}))

@@ -38,6 +38,38 @@ def test_a_folder_without_images_is_a_dicom_series_and_folders_in_it_are_several
     assert [scan.paths for scan in scan_files([tmp_path / "one"])] == [tmp_path / "one"]
 
 
+@pytest.fixture
+def patients(tmp_path):
+    """A folder each: with one image, with an image a folder deeper, with a DICOM series a folder deeper."""
+    for file in ("p1/T1.nii.gz", "p2/anat/T1.nii.gz", "p3/series/IM0001"):
+        (tmp_path / file).parent.mkdir(parents=True)
+        (tmp_path / file).write_bytes(b"x")
+    return tmp_path
+
+
+def test_a_folder_for_each_patient_names_the_scans(patients):
+    found = scan_files([patients])
+    assert [scan.name for scan in found] == ["p1", "p2", "p3"]
+    assert [scan.paths for scan in found] == [
+        patients / "p1" / "T1.nii.gz",
+        patients / "p2" / "anat" / "T1.nii.gz",
+        patients / "p3" / "series",
+    ]
+
+
+def test_files_of_one_name_are_named_after_their_folders(patients):
+    (patients / "p4").mkdir()
+    (patients / "p4" / "T1.nii.gz").write_bytes(b"x")
+    assert names(f"{patients}/*/T1.nii.gz") == ["p1", "p4"]
+    assert names(f"{patients}/p1/*.nii.gz") == ["T1"]
+
+
+def test_several_images_of_a_patient_are_not_guessed_from(patients):
+    (patients / "p1" / "FLAIR.nii.gz").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"p1: holds 2 images \(FLAIR\.nii\.gz, T1.* pattern such as '.*/\*/FLAIR"):
+        scan_files([patients])
+
+
 def test_an_image_among_dicom_files_is_refused(folder):
     images = folder / "images"
     (images / "IM0001").write_bytes(bytes(128) + b"DICM")

@@ -22,8 +22,8 @@ from lowshot.training.run import Run
 MUCH_FOLDED = 0.01
 """Share of voxels: a deformation of a body that fits has hardly any."""
 LEAST_ALIKE = 0.4
-"""Correlation: 0.54 to 0.77 of hearts and abdomens with others, 0.01 with noise, -0.25 to 0.4 with inverted ones and
-other parts of the body (five registrations each, by hand)."""
+"""Correlation: 0.54 to 0.87 of hearts, abdomens and brains with others, 0.01 with noise, -0.25 to 0.4 with inverted
+ones and other parts of the body (a few registrations each, by hand)."""
 
 
 def predict(

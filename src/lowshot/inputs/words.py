@@ -20,8 +20,9 @@ def scan_files(words: Iterable[str | Path]) -> list[ScanFiles]:
 
     - a file, or a folder with the files of one DICOM series (``folder#4`` for one of several);
     - several channels of one scan, ``T1=a.nii.gz,FLAIR=b.nii.gz``;
-    - a folder of images, in the order of their names, or of folders with one DICOM series each;
-    - a pattern such as ``'scans/*.nii.gz'``;
+    - a folder of images, in the order of their names, or of folders with one image or DICOM series each, which the
+      scan is named after;
+    - a pattern such as ``'scans/*.nii.gz'``; files of one name, ``'scans/*/T1.nii.gz'``, are named after their folders;
     - a CSV with a row for each scan (``lowshot.inputs.table``).
 
     Raises:
@@ -49,23 +50,37 @@ def _meant_by(word: str) -> list[Row]:
     if path.suffix.lower() == ".csv":
         return read_table(path)
     if path.is_dir():
-        return [Row(ScanFiles.of(each)) for each in _in_folder(path)]
+        return [Row(each) for each in _in_folder(path)]
     if not path.exists() and _PATTERN.search(word) and "=" not in word:
-        return [Row(ScanFiles.of(each)) for each in _matching(word)]
+        return [Row(each) for each in _matching(word)]
     return [Row(one_scan(word))]
 
 
-def _in_folder(folder: Path) -> list[Path]:
+def _in_folder(folder: Path) -> list[ScanFiles]:
     images = image_files(folder)
     if images:
         _refuse_dicom_among(images, folder)
-        return images
+        return [ScanFiles.of(each) for each in images]
     entries = sorted(each for each in folder.iterdir() if not each.name.startswith("."))
     if not entries:
         raise UnreadableFile(f"{folder}: expected scans in this folder, it is empty")
     if any(each.is_file() for each in entries):
-        return [folder]  # DICOM files need no suffix; reading tells if these are none
-    return entries
+        return [ScanFiles.of(folder)]  # DICOM files need no suffix; reading tells if these are none
+    return [_of_patient(each) for each in entries]
+
+
+def _of_patient(folder: Path) -> ScanFiles:
+    """The one scan of a folder, which may lie a folder deeper."""
+    images = image_files(folder)
+    if len(images) > 1:
+        raise InputError(
+            f"{folder}: holds {len(images)} images ({images[0].name}, {images[1].name}, ...); say which is meant, with "
+            f"a pattern such as '{folder.parent}/*/{images[0].name}', or give channels in a CSV"
+        )
+    within = [each for each in folder.iterdir() if not each.name.startswith(".")]
+    if not images and len(within) == 1 and within[0].is_dir():
+        return ScanFiles.of(_of_patient(within[0]).paths, folder.name)
+    return ScanFiles.of(images[0] if images else folder, folder.name)
 
 
 def _refuse_dicom_among(images: Sequence[Path], folder: Path) -> None:
@@ -80,13 +95,16 @@ def _refuse_dicom_among(images: Sequence[Path], folder: Path) -> None:
         )
 
 
-def _matching(pattern: str) -> list[Path]:
+def _matching(pattern: str) -> list[ScanFiles]:
     paths = [Path(each) for each in sorted(glob.glob(os.path.expanduser(pattern), recursive=True))]
     images = [path for path in paths if path.is_dir() or path.name.lower().endswith(_SUFFIXES)]
     if not images:
         matched = f"only {paths[0].name}, which is no image" if paths else "nothing"
         raise UnreadableFile(f"{pattern}: expected scans, this pattern matches {matched}")
-    return images
+    scans = [ScanFiles.of(each) for each in images]
+    if len(images) > 1 and len({scan.name for scan in scans}) == 1:
+        return [ScanFiles.of(each, each.parent.name) for each in images]
+    return scans
 
 
 def _refuse_equal_names(scans: Sequence[ScanFiles]) -> None:
