@@ -60,6 +60,13 @@ def test_images(subject, severity, part):
     assert part in only(subject)[1]
 
 
+def test_a_label_map_in_place_of_an_image_is_told():
+    assert only(scan(torch.arange(12.0).expand(1, 8, 12, 12).transpose(1, 3).contiguous())) == (
+        "warning",
+        "case: only 12 different values; is it a label map?",
+    )
+
+
 def test_the_channel_is_named():
     voxels = torch.stack([torch.rand(SHAPE), torch.zeros(SHAPE)])
     assert only(scan(voxels, channels=("T1", "FLAIR")))[1].startswith("case, FLAIR: every voxel is 0")

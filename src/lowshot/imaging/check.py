@@ -21,6 +21,12 @@ PLAUSIBLE_MM = (0.02, 20.0)
 
 TINY_VOXELS = 10
 
+FEW_VALUES = 32
+"""A picture of the body has more; a label map seldom."""
+
+LOOKED_AT = 200_000
+"""Voxels are enough to see whether there are few values."""
+
 CT_BELOW = -500.0
 """Magnitudes of MR and ultrasound are not negative; air in CT is."""
 
@@ -52,6 +58,8 @@ def _image(scan: Scan) -> Iterator[Finding]:
             yield Finding("error", f"{where}: {bad:,} of {image.numel():,} voxels are NaN or infinite")
         elif low == high:
             yield Finding("error", f"{where}: every voxel is {low:g}; there is nothing to see")
+        elif (values := len(torch.unique(image.flatten()[:: max(1, image.numel() // LOOKED_AT)]))) <= FEW_VALUES:
+            yield Finding("warning", f"{where}: only {values} different values; is it a label map?")
         elif low < CT_BELOW:
             yield Finding("note", f"{where}: values from {low:g} to {high:g} look like CT in HU; a window suits it")
     if scan.spacing_known:
