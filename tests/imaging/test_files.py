@@ -11,7 +11,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from imaging.stored_images import OBLIQUE, SHAPE, SHEARED, SHIFTED, VOLUMES, image_array, save_nifti, segmentation
-from lowshot.errors import BadVoxels, ChannelMismatch, GridMismatch, OutputError, UnknownLabel, UnreadableFile
+from lowshot.errors import BadVoxels, ChannelMismatch, GridMismatch, OutputError, UnreadableFile
 from lowshot.imaging.files import (
     FORMATS,
     read_labelled,
@@ -91,12 +91,6 @@ def test_an_image_becomes_labels_on_exactly_its_grid(tmp_path, suffix):
         np.testing.assert_allclose(one.GetDirection(), other.GetDirection(), atol=1e-15)
         np.testing.assert_allclose(one.GetSpacing(), other.GetSpacing(), rtol=1e-15)
         assert one.GetOrigin() == other.GetOrigin()
-
-
-def test_one_file_as_image_and_label_map_is_refused(tmp_path):
-    save_nifti(tmp_path / "image.nii.gz", image_array())
-    with pytest.raises(UnknownLabel, match="given as the image and as its label map"):
-        read_labelled(tmp_path / "image.nii.gz", str(tmp_path / "image.nii.gz"))
 
 
 @pytest.mark.parametrize("code", ["LPS", "SRA", "IAR"])

@@ -101,6 +101,12 @@ def test_left_and_right_follow_from_names_and_places(folder):
     assert read_task(TaskFiles([row(folder, 0)]), names=NAMES, mirror="off").mirror_pairs is None
 
 
+def test_one_file_as_image_and_label_map_is_refused(folder):
+    image = folder / "images" / "s0.nii.gz"
+    with pytest.raises(EmptySupport, match=r"s0\.nii\.gz: given as the image and as its label map"):
+        read_task(TaskFiles([Row(ScanFiles.of(image), image)]))
+
+
 def test_errors_name_the_scan(folder):
     with pytest.raises(EmptySupport, match=r"s0\.nii\.gz: expected a label map"):
         read_task(TaskFiles([Row(ScanFiles.of(folder / "images" / "s0.nii.gz"))]))

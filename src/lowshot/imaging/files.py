@@ -173,8 +173,6 @@ def read_labelled(
     ``annotated_slice`` is the index (from 0) along the file's third axis, or (axis, index), of the only annotated
     slice. ``annotated`` names the structures that were looked for, if not all of them.
     """
-    if not isinstance(image, Mapping) and Path(image) == Path(labels):
-        raise UnknownLabel(f"{labels}: given as the image and as its label map; give two files")
     scan = read_scan(image, name=name, channels=channels, colour=colour)
     truth, known = read_labels(labels, names, ignore_value=ignore_value, like=scan)
     if annotated_slice is not None:

@@ -92,12 +92,14 @@ def read_labelled_row(
     """One annotated scan.
 
     Raises:
-        EmptySupport: no label map is given for it.
+        EmptySupport: no label map is given for it, or its image once more.
         InputError: a file that cannot be used.
     """
     if row.labels is None:
         image = row.scan.all_paths[0]
         raise EmptySupport(f"{image}: expected a label map beside the image (in a CSV: column 'labels')")
+    if row.labels in row.scan.all_paths:
+        raise EmptySupport(f"{row.labels}: given as the image and as its label map; give two files")
     return read_labelled(
         row.scan.paths,
         row.labels,
