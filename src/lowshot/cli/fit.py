@@ -202,8 +202,8 @@ def _announce(task: "LowShotTask", folder: Path, output: Path, terminal: Termina
     counts = {"annotated": task.support, "unlabelled": task.unlabelled, "of other structures": task.base}
     scans = ", ".join(f"{len(scans)} {what}" for what, scans in counts.items() if scans)
     terminal.progress.note(f"scans: {scans}; {structures}; training in {folder}")
-    seen = {index for labelled in task.support for index in annotated_structures(labelled)}
-    unseen = [name for index, name in enumerate(task.names.names) if index not in seen and index]
+    seen = annotated_structures(task.support, task.names)
+    unseen = [name for name in task.names.foreground if name not in seen]
     if unseen and task.support:
         terminal.progress.warn(f"no annotated scan shows {', '.join(unseen)}: what never was seen will never be found")
     if output.exists():

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from lowshot.errors import EmptySupport, GridMismatch
+from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation, Prepared, prepared_grid
 from lowshot.imaging.scan import LabelledScan, Scan
 from lowshot.nn.geometry import working_spacing
@@ -82,10 +83,13 @@ def known_voxels(labelled: LabelledScan) -> Bool[Tensor, "i j k"] | None:
     return looked_for if known is None else known & looked_for
 
 
-def annotated_structures(labelled: LabelledScan) -> set[int]:
-    """The indices that occur where a label can be trusted, background's among them."""
-    labels, known = labelled.truth.labels, known_voxels(labelled)
-    return set(torch.unique(labels if known is None else labels[known]).tolist())
+def annotated_structures(support: Sequence[LabelledScan], names: Names) -> set[str]:
+    """What occurs in any of the scans where a label can be trusted, the background among it."""
+    found = set[str]()
+    for labelled in support:
+        labels, known = labelled.truth.labels, known_voxels(labelled)
+        found.update(names.names[index] for index in torch.unique(labels if known is None else labels[known]).tolist())
+    return found
 
 
 def class_counts(volumes: Sequence[Volume], classes: int) -> Int[Tensor, " k"]:

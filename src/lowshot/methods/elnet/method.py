@@ -156,14 +156,14 @@ class ELNet:
         found = []
         if not task.support:
             found.append("ELNet learns from an annotated slice; give at least one")
-        seen = {index for each in task.support for index in annotated_structures(each)}
-        missing = [name for k, name in enumerate(task.names.names) if k and k not in seen]
+        seen = annotated_structures(task.support, task.names)
+        missing = [name for name in task.names.foreground if name not in seen]
         if task.support and missing and not self.allow_missing:
             found.append(
                 f"nothing annotated shows {', '.join(missing)}, so that could never be found; annotate a slice that "
                 "does, or go on without (--allow-missing)"
             )
-        if task.support and 0 not in seen:
+        if task.support and task.names.names[0] not in seen:
             found.append("nothing annotated is background, so there is nothing to tell structures from")
         if self.two_stages and not len(task.unlabelled) and not any(each.known is not None for each in task.support):
             found.append(
