@@ -85,11 +85,11 @@ def known_voxels(labelled: LabelledScan) -> Bool[Tensor, "i j k"] | None:
 
 def annotated_structures(support: Sequence[LabelledScan], names: Names) -> set[str]:
     """What occurs in any of the scans where a label can be trusted, the background among it."""
-    found = set[str]()
+    found = set[int]()
     for labelled in support:
         labels, known = labelled.truth.labels, known_voxels(labelled)
-        found.update(names.names[index] for index in torch.unique(labels if known is None else labels[known]).tolist())
-    return found
+        found.update(torch.unique(labels if known is None else labels[known]).tolist())
+    return {name for index, name in enumerate(names.names) if index in found}  # others are refused by ``check``
 
 
 def class_counts(volumes: Sequence[Volume], classes: int) -> Int[Tensor, " k"]:
