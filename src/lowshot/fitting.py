@@ -240,14 +240,19 @@ def provenance_of(support: Sequence[LabelledScan], run: Run, files: Mapping[str,
         "plan": asdict(run.plan),
         "support": [labelled.scan.name for labelled in support],
         "training_files": sorted(files.values()),
-        "machine": {
-            "system": platform.platform(),
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-            "device": torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else run.device.type,
-        },
+        "machine": machine_of(run),
         "versions": {package: version(package) for package in ("lowshot", "torch")},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def machine_of(run: Run) -> dict[str, Any]:
+    """What computes: plain JSON values."""
+    return {
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "device": torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else run.device.type,
     }
 
 

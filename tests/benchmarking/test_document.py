@@ -41,6 +41,25 @@ def test_cells_that_the_protocol_would_no_longer_compute_are_history(tmp_path):
         assert "##" not in results_page(tmp_path)
 
 
+def test_cells_that_were_segmented_with_other_options_are_history(tmp_path):
+    for options, shown in (({"one_piece": False}, True), ({"one_piece": True}, False)):
+        (tmp_path / "brain-one-shot.jsonl").write_text(json.dumps(cell() | {"segmented_with": options}) + "\n")
+        assert ("## brain-one-shot" in results_page(tmp_path)) is shown
+
+
+def test_who_segmented_is_told_beside_who_trained(tmp_path):
+    made = cell()
+    made["cases"][0]["segmented"] = {
+        "commit": "def",
+        "threads": 1,
+        "machine": {**made["provenance"]["machine"], "processor": "Another CPU"},
+    }
+    (tmp_path / "brain-one-shot.jsonl").write_text(json.dumps(made) + "\n")
+    page = results_page(tmp_path)
+    assert "commits abc, def." in page
+    assert "on Another CPU, 2 cores, cpu, PyTorch 2.13.0; Some CPU, 2 cores, cpu, PyTorch 2.13.0;" in page
+
+
 def test_cells_of_other_budgets_stand_in_tables_of_their_own(tmp_path):
     longer = cell(seed=1) | {"steps": 500}
     (tmp_path / "brain-one-shot.jsonl").write_text("".join(json.dumps(each) + "\n" for each in (longer, cell())))

@@ -64,6 +64,15 @@ def test_seeds_differ(finished):
     assert scores(records, "mre-net", 0) != scores(records, "mre-net", 1)
 
 
+def test_a_record_tells_what_segmented_each_scan(finished):
+    _, records = finished
+    for record in records:
+        assert record["segmented_with"]["one_piece"] is False
+        for case in record["cases"]:
+            assert case["segmented"]["machine"] == record["provenance"]["machine"]
+            assert case["segmented"]["commit"] == record["training"]["commit"]
+
+
 def test_finished_cells_are_not_computed_again(finished, data):
     root, records = finished
     before = {path: path.stat().st_mtime_ns for path in root.glob("cells/**/*") if path.is_file()}

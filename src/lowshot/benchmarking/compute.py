@@ -90,7 +90,8 @@ def compute(cell: Cell, cases: Cases, root: Path, how: Machine, *, restart: bool
     trained = cell.trained
     fitted = _trained(trained, cases, root, how, restart=restart, progress=progress)
     scored = [_scored(fitted, cell, cases, case, folder, how) for case in _told(cell.fold.queries, progress)]
-    record = {**request, "training": read_json(trained.folder(root) / "training.json"), "cases": scored}
+    segmented = {"segmented_with": as_json(asdict(options_of(fitted, cell.system.options))), "cases": scored}
+    record = {**request, "training": read_json(trained.folder(root) / "training.json"), **segmented}
     write_json(folder / RECORD, {**record, "provenance": dict(fitted.provenance)})
     return read_json(folder / RECORD)
 
@@ -163,7 +164,8 @@ def _scored(fitted: Fitted, cell: Cell, cases: Cases, case: str, folder: Path, h
     expected = {name: None if quality is None else quality.expected_dice for name, quality in result.quality.items()}
     scores = [_row(score) for score in evaluate_case(result.segmentation, query, case, expected).scores]
     folds = {} if result.folded is None else {"folded": result.folded}
-    write_json(path, {"case": case, **cost, **folds, "scores": scores})
+    made = {"commit": commit_of_the_code(), "machine": fitting.machine_of(run), "threads": how.threads}
+    write_json(path, {"case": case, **cost, **folds, "segmented": made, "scores": scores})
     return read_json(path)
 
 

@@ -24,7 +24,8 @@ HEAD = """# Results
 
 Made by `make results` from the files in `docs/results/`, which `lowshot bench` wrote; CI refuses a page that is older
 than they are. Each file holds, line by line, one cell: settings, seed, plan, machine, versions, SHA-256 of the scans,
-every score, and the commit that computed it.
+every score, and the commit that trained it (since 27 November also the machine and the commit that segmented: before,
+what a row does without training, such as `--refine`, may be of a later commit than the one that is named).
 
 HD95 is the larger of the two directed 95th percentiles; where a structure was not found, Dice is 0 and HD95 the
 image's diagonal. Left out: neither prediction nor truth has it. p: Wilcoxon's signed-rank test over pairs of scan and
@@ -147,13 +148,15 @@ def _of(records: Sequence[Record], system: str, fold: str) -> list[Record]:
 
 def origin(records: Sequence[Record]) -> str:
     """Where the figures come from."""
-    machines = {_machine(record) for record in records}
-    commits = {str(record["training"]["commit"]) for record in records}
+    segmented = [(record, case["segmented"]) for record in records for case in record["cases"] if "segmented" in case]
+    machines = {_machine(record, record["provenance"]["machine"]) for record in records}
+    machines |= {_machine(record, made["machine"]) for record, made in segmented}
+    commits = {str(record["training"]["commit"]) for record in records} | {str(made["commit"]) for _, made in segmented}
     dates = sorted(record["provenance"]["date"][:10] for record in records)
     when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
     return f"Computed {when} on {'; '.join(sorted(machines))}; commits {', '.join(sorted(commits))}."
 
 
-def _machine(record: Record) -> str:
-    machine, versions = record["provenance"]["machine"], record["provenance"]["versions"]
-    return f"{machine['processor']}, {machine['cores']} cores, {machine['device']}, PyTorch {versions['torch']}"
+def _machine(record: Record, machine: Record) -> str:
+    version = record["provenance"]["versions"]["torch"]
+    return f"{machine['processor']}, {machine['cores']} cores, {machine['device']}, PyTorch {version}"

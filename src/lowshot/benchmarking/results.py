@@ -15,6 +15,7 @@ from lowshot.atomic import atomic_path, remove_leftovers
 from lowshot.benchmarking.cell import RECORD, Record, as_json, read_json
 from lowshot.errors import SettingsError, UnreadableFile
 from lowshot.protocols.protocol import Fold, Protocol
+from lowshot.settings import build
 
 SCORES = ("structure", "dice", "hd95", "hd95_unit", "volume_prediction", "volume_truth", "volume_unit", "empty")
 RATIOS = ("true_positive_ratio", "false_positive_ratio", "radial_error", "volume_elsewhere")
@@ -90,6 +91,10 @@ def _is_present(protocol: Protocol, record: Record, preset: str) -> bool:
         preset = protocol.preset_of(system, preset)
         settings = catalogue.settings(system.method, preset, system.settings)
         if all_settings(record["method"], record["settings"]) != all_settings(system.method, settings):
+            return False
+        known = catalogue.create(system.method, settings).Options
+        used = record.get("segmented_with", system.options)  # older cells do not tell
+        if build(known, used, "options") != build(known, system.options, "options"):
             return False
     except SettingsError:
         return False
