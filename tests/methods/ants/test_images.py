@@ -34,6 +34,8 @@ def test_a_voxel_lies_where_its_grid_says(linear):
     image = to_ants(VOXELS, grid(linear))
     for index in ([0, 0, 0], [5, 0, 0], [0, 4, 0], [5, 4, 3]):
         np.testing.assert_allclose(in_ras(image, index), (grid(linear).affine @ [*index, 1])[:3], atol=1e-4)
+        told = (placement(grid(linear)).matrix() @ [*index, 1])[:3] * (-1, -1, 1)
+        np.testing.assert_allclose(told, in_ras(image, index), atol=1e-4)
 
 
 @pytest.mark.parametrize("linear", GRIDS.values(), ids=GRIDS)

@@ -22,7 +22,7 @@ FINE_ATLAS = body(affine((1.4, 1.4, 1.4), FINE), FINE, name="atlas")
 
 def moved_to(labelled, alignment=AFFINE, of=ATLAS, run=None):
     with working(run or one_thread()) as folder:
-        return move(as_placed(of), of.truth.labels, as_placed(labelled), alignment, folder)
+        return move(as_placed(of), of.truth.labels, as_placed(labelled), alignment, folder).moved
 
 
 def test_a_scan_that_lies_elsewhere_gets_its_labels_exactly():

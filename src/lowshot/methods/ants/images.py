@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lowshot.imaging.grid import Grid
+from lowshot.imaging.grid import Affine, Grid
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 
@@ -21,6 +21,13 @@ class Placement(NamedTuple):
     spacing: tuple[float, ...]
     direction: npt.NDArray[np.float64]
     """A column for each axis of the image; perpendicular, of length 1."""
+
+    def matrix(self) -> Affine:
+        """(4, 4), from voxels to mm; of a picture's third axis the voxels remain."""
+        made, axes = np.eye(4), len(self.origin)
+        made[:axes, :axes] = self.direction * self.spacing
+        made[:axes, 3] = self.origin
+        return made
 
 
 def placement(grid: Grid) -> Placement:

@@ -14,7 +14,9 @@ from torch import Tensor
 from lowshot.errors import InputError, LowshotError, MissingExtra, OutputError
 from lowshot.imaging.grid import Grid
 from lowshot.imaging.quiet import no_output, quiet
+from lowshot.methods.ants.correspondence import read_transforms
 from lowshot.methods.ants.images import from_ants, to_ants
+from lowshot.registration.correspondence import Correspondence
 from lowshot.training.run import Run
 
 Transform = Literal["affine", "syn", "syncc"]
@@ -69,7 +71,14 @@ class Moved(NamedTuple):
     labels: Int[Tensor, "i j k"]
 
 
-def move(atlas: Placed, labels: Int[Tensor, "x y z"], scan: Placed, alignment: Alignment, folder: Path) -> Moved:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Carried(Correspondence):
+    """Which point of the atlas each point of a scan is, and the atlas as ANTs brought it there."""
+
+    moved: Moved
+
+
+def move(atlas: Placed, labels: Int[Tensor, "x y z"], scan: Placed, alignment: Alignment, folder: Path) -> Carried:
     """An atlas and its labels, registered to a scan and brought to its grid.
 
     Args:
@@ -97,9 +106,10 @@ def move(atlas: Placed, labels: Int[Tensor, "x y z"], scan: Placed, alignment: A
         there = ants.apply_transforms(
             fixed, to_ants(labels, atlas.grid), found["fwdtransforms"], interpolator="genericLabel"
         )
-        return Moved(
+        moved = Moved(
             from_ants(found["warpedmovout"], scan.grid.shape), from_ants(there, scan.grid.shape).to(labels.dtype)
         )
+        return Carried(*read_transforms(found["fwdtransforms"], scan.grid, atlas.grid), moved=moved)
 
 
 @contextmanager
@@ -110,6 +120,13 @@ def working(run: Run) -> Iterator[Path]:
         MissingExtra: antspyx, or what it needs, is not installed.
     """
     _begin(run)
+    with folder_for_files() as folder:
+        yield folder
+
+
+@contextmanager
+def folder_for_files() -> Iterator[Path]:
+    """A folder for what ANTs writes, gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="lowshot-ants-") as folder:
         yield Path(folder)
 
