@@ -1,11 +1,12 @@
-"""A batch of synthetic slices (ELNet's ESM) against the training step that eats it, in one process, in turns.
+"""A batch of synthetic or changed slices of ELNet against the training step that eats it, in one process, in turns.
 
     python benchmarks/synthesis.py [--threads 1] [--rounds 5] [--widths 16 32 64 128]
 
 The step is a small plain U-Net's on twelve slices of 224×224, with bfloat16 and channels last; ten of them are
 synthetic. Times are medians, with memory kept between steps as ``fit`` has it; processor time is that of all threads.
-The exemplar is a phantom of a heart with three structures, backgrounds are other slices of its chest. Last comes which
-share of the step each way of synthesis takes.
+The exemplar is a phantom of a heart with three structures, backgrounds are other slices of its chest. What the preset
+``compact-taught`` does instead (``looks``, ``swellings``) follows, for as many slices. Last comes which share of the
+step each takes.
 """
 
 import argparse
@@ -18,12 +19,16 @@ from functools import partial
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Generator, Tensor
 
 from lowshot.nn.planar_unet import PlanarUNet
 from lowshot.phantoms.study import Study
 from lowshot.reporting.tables import Column, Table, to_markdown
 from lowshot.training.allocator import freed_memory_kept
+from lowshot.transforms.intensity import in_the_look_of
 from lowshot.transforms.slices import Slices
+from lowshot.transforms.swelling import swollen
 from lowshot.transforms.synthesis import Synthesis, backgrounds_of, synthesise
 
 SIZE, BATCH, SYNTHETIC = 224, 12, 10
@@ -62,6 +67,17 @@ def training_step(classes: int, widths: list[int]) -> Callable[[], object]:
     return step
 
 
+def changes(
+    exemplars: Slices, others: Float[Tensor, "n c i j"], generator: Generator
+) -> dict[str, Callable[[], object]]:
+    """What changes exemplars as wholes, instead of cutting structures out of them."""
+    amount = torch.rand(len(others), generator=generator)
+    return {
+        "grey values of other slices": partial(in_the_look_of, exemplars.image, others, amount),
+        "two structures of another size": lambda: swollen(swollen(exemplars, generator), generator),
+    }
+
+
 def timed(action: Callable[[], object]) -> tuple[float, float]:
     """Milliseconds on the clock and of the processor."""
     start, used = time.perf_counter(), time.process_time()
@@ -84,6 +100,7 @@ def main() -> None:
     actions: dict[str, Callable[[], object]] = {"training step": training_step(4, asked.widths)}
     for name, way in WAYS.items():
         actions[name] = partial(synthesise, exemplar, backgrounds, way, SYNTHETIC, generator)
+    actions |= changes(exemplar.drawn(SYNTHETIC, generator), every.drawn(SYNTHETIC, generator).image, generator)
     with freed_memory_kept():
         rounds = [[timed(action) for action in actions.values()] for _ in range(asked.rounds + 1)][1:]
     costs = np.median(rounds, axis=0)

@@ -80,6 +80,16 @@ def test_a_task_that_does_not_suit_the_method_is_refused():
         tiny_fit(LowShotTask(NAMES, base=[labelled(0)]))
 
 
+@pytest.mark.parametrize("method", ["mre-net", "fcn", "scs", "mlds", "multi-atlas"])
+def test_a_lesion_that_fills_the_only_image_is_refused(method):
+    full = labelled(0)
+    names = Names.of({1: "lesion"})
+    full = replace(full, truth=replace(full.truth, labels=torch.ones_like(full.truth.labels), names=names))
+    task = LowShotTask(names, [full], unlabelled=[labelled(1).scan])
+    with pytest.raises(InputError, match="s0: every voxel is lesion and none background"):
+        fit(task, method, steps=2, device="cpu", precision="float32")
+
+
 def test_scans_that_a_method_does_not_use_are_told_in_one_warning(monkeypatch):
     said = io.StringIO()
     task = LowShotTask(NAMES, [labelled(0)], unlabelled=[labelled(1).scan], base=[labelled(2)])

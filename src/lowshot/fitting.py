@@ -21,7 +21,7 @@ from lowshot import catalogue
 from lowshot.catalogue import DEFAULT_METHOD, DEFAULT_PRESET
 from lowshot.contract import Method, Synthesises
 from lowshot.errors import InputError, SettingsError, TaskProblem
-from lowshot.imaging.check import check
+from lowshot.imaging.check import check, check_together
 from lowshot.imaging.grid import Affine
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import LabelledScan, Scan
@@ -157,7 +157,7 @@ def refuse_errors(support: Sequence[LabelledScan], progress: Progress) -> None:
         InputError: one is.
     """
     errors = []
-    for finding in (finding for labelled in support for finding in check(labelled)):
+    for finding in chain(*map(check, support), check_together(support)):
         if finding.severity == "error":
             errors.append(finding.message)
         elif finding.severity == "warning":

@@ -23,7 +23,7 @@ def test_p_values_are_corrected_for_the_number_of_rows():
     found = compare([record(), *(record(name, dice=WORSE) for name in ("a", "b"))], "mre-net")
     assert found["a"].p == found["b"].p == pytest.approx(0.5)  # 2 × 0.25: three pairs allow no less
     tested = found["a"].over_pairs
-    assert (tested.raw, tested.bonferroni, tested.smallest) == pytest.approx((0.25, 0.5, 0.5))
+    assert (tested.wilcoxon.raw, tested.wilcoxon.bonferroni, tested.smallest) == pytest.approx((0.25, 0.5, 0.5))
 
 
 def test_bonferroni_is_never_below_holm_nor_the_correction_below_its_bound():
@@ -34,7 +34,8 @@ def test_bonferroni_is_never_below_holm_nor_the_correction_below_its_bound():
     reference = record(dice=((0.5, 0.52),) * 5)
     for found in compare([reference, *others], "mre-net").values():
         for tested in (found.over_pairs, found.over_scans):
-            assert tested.smallest <= tested.holm <= tested.bonferroni
+            assert tested.smallest <= tested.wilcoxon.holm <= tested.wilcoxon.bonferroni
+            assert tested.t.raw <= tested.t.holm <= tested.t.bonferroni
 
 
 def test_scans_are_tested_by_the_mean_of_their_differences():
@@ -43,8 +44,8 @@ def test_scans_are_tested_by_the_mean_of_their_differences():
     other = record("unet", dice=((0.4, 0.7), (0.3, 0.8), (0.45, 0.75), (0.49, 0.53)))
     found = compare([reference, other], "mre-net")["unet"]
     assert (found.over_scans.pairs, found.over_pairs.pairs) == (4, 8)
-    assert found.over_scans.raw == found.over_scans.smallest == 0.125
-    assert found.over_pairs.raw > found.over_pairs.smallest == pytest.approx(2 / 2**8)
+    assert found.over_scans.wilcoxon.raw == found.over_scans.smallest == 0.125
+    assert found.over_pairs.wilcoxon.raw > found.over_pairs.smallest == pytest.approx(2 / 2**8)
     assert found.interval.low < found.difference < found.interval.high
 
 

@@ -1,12 +1,14 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from benchmarking.test_tables import record
-from lowshot.benchmarking.document import results_page
+from lowshot.benchmarking.document import command, origin, results_page
 from lowshot.catalogue import settings
 from lowshot.errors import SettingsError
 from lowshot.protocols.mre_net import ONE_SHOT
+from lowshot.protocols.registry import PROTOCOLS
 
 (FOLD,) = [{"name": fold.name, "support": fold.support, "queries": fold.queries} for fold in ONE_SHOT.folds]
 
@@ -58,6 +60,29 @@ def test_who_segmented_is_told_beside_who_trained(tmp_path):
     page = results_page(tmp_path)
     assert "commits abc, def." in page
     assert "on Another CPU, 2 cores, cpu, PyTorch 2.13.0; Some CPU, 2 cores, cpu, PyTorch 2.13.0;" in page
+
+
+def test_code_that_no_commit_has_is_told():
+    clean, changed = cell(), cell(system="unet")
+    changed["training"]["commit"] = "97661e155202-dirty"
+    assert origin([clean, clean]).endswith("commits abc.")
+    assert origin([clean, changed]).endswith(
+        "commits 97661e155202-dirty, abc. Where a commit ends in -dirty, the code had changes that are in no commit: "
+        "1 of 2 cells (unet)."
+    )
+    clean["cases"][0]["segmented"] = {"commit": "def-dirty", "machine": clean["provenance"]["machine"]}
+    assert "1 of 1 cells (mre-net)" in origin([clean])
+
+
+def test_the_command_tells_the_preset_that_was_asked_for():
+    assert command(ONE_SHOT, [cell()]) == "lowshot bench brain-one-shot --data DATA --steps 60 -o FOLDER"
+    paper = cell() | {"preset": "paper"}
+    assert "--data DATA --preset paper --steps 60" in command(ONE_SHOT, [paper])
+    own = cell(system="ants SyN") | {"preset": "paper"}
+    (one, btcv) = (PROTOCOLS[name] for name in ("mrbrains-one-shot", "btcv-one-shot"))
+    assert "--preset compact --steps" in command(replace(one, study=None), [own, cell()])
+    assert "--preset" not in command(btcv, [cell() | {"preset": "paper-btcv"}])
+    assert "--preset compact " in command(btcv, [cell() | {"preset": "compact-btcv"}])
 
 
 def test_cells_of_other_budgets_stand_in_tables_of_their_own(tmp_path):

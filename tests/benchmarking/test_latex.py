@@ -18,3 +18,8 @@ def test_a_table_of_our_figures_alone_has_no_notes_on_what_differs():
     assert "other scans" not in latex_tables([plain], ["other scans"])
     assert latex_tables([plain, TABLE], ["other scans"]).count("other scans.") == 1
     assert latex_tables([plain], []).startswith("% ")
+
+
+def test_notes_stand_below_a_table_with_published_lines_too():
+    lines = Table((Column("structure"), Column("unet")), (("liver", 0.9), ("published liver", 0.8)))
+    assert "other scans." in latex_tables([lines], ["other scans"])

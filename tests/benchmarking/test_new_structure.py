@@ -73,6 +73,15 @@ def test_the_granted_range_goes_from_the_first_to_the_last_slice_whatever_lies_b
         granted_range(labelled(), "kidney")
 
 
+def test_a_slice_with_too_few_pixels_is_not_in_the_granted_range():
+    given = labelled()
+    given.truth.labels[:2, 0, 5:] = 1  # two pixels more of liver, in slices 5 and 6
+    assert granted_range(given, "liver") == slice(1, 7)
+    assert granted_range(given, "liver", above=2) == slice(1, 4)
+    with pytest.raises(InputError, match="shows no liver in more than 30 pixels of a slice"):
+        granted_range(given, "liver", above=30)
+
+
 @pytest.mark.parametrize("down", [False, True])
 def test_a_cut_scan_looks_as_it_did_and_lies_where_it_lay(down):
     """Its grey values are scaled as those of the whole scan are, also where the file runs down the body."""

@@ -16,7 +16,11 @@ FOLD = Fold("middle ball s0", ("s0",), ("s1", "s3"), base=("s2",), new="middle b
 PROTOCOL = replace(
     BALLS,
     folds=(FOLD,),
-    systems={"panet": PANET, "whole volume": replace(PANET, model_of="panet", granted=False)},
+    systems={
+        "panet": PANET,
+        "again": replace(PANET, model_of="panet"),
+        "whole volume": replace(PANET, model_of="panet", granted=False),
+    },
     reference="panet",
     summary="One <ball> is new",
 )
@@ -63,9 +67,14 @@ def test_a_new_structure_has_its_page_its_tables_and_its_figures(data, finished)
     assert "One &lt;ball&gt; is new." in page
     assert "lowshot bench balls --data DATA -o FOLDER" in page
     assert "spread over scans per structure" in page
-    assert (root / "tables.tex").read_text().count(r"\toprule") == len(protocol_tables(PROTOCOL, records))
-    spread = (root / "tables" / "balls-middle-ball-s0-spread-over-scans-per-structure.csv").read_text()
-    assert len(spread.splitlines()) == 1 + 2
+    assert "paired tests against panet" in page
+    tables = len(protocol_tables(PROTOCOL, records)) + 1
+    assert (root / "tables.tex").read_text().count(r"\toprule") == tables
+    tests = (root / "tables" / "balls-granted-range-paired-tests-against-panet.csv").read_text()
+    assert len(tests.splitlines()) == 1 + 4
+    for kind, rows in (("granted-range", 2), ("whole-volume", 1)):
+        spread = root / "tables" / f"balls-{kind}-middle-ball-s0-spread-over-scans-per-structure.csv"
+        assert len(spread.read_text().splitlines()) == 1 + rows
 
 
 def test_the_same_records_give_the_same_files(data, finished):

@@ -265,6 +265,25 @@ def found(root, system):
     return read_labels(cell(root, system) / "predictions" / "s1.nii.gz", NAMES)[0].labels
 
 
+def test_more_may_be_learned_than_is_scored(data, tmp_path):
+    (record,), failed = bench(data, tmp_path, replace(BALLS, scored=("left ball",)), systems=("unet",))
+    assert not failed
+    assert {score["structure"] for case in record["cases"] for score in case["scores"]} == {"left ball"}
+    assert record["scored"] == ["left ball"]
+
+
+def test_which_slices_are_granted_is_part_of_a_cell(new_structure, tmp_path):
+    data, _, _ = new_structure
+    one = replace(NEW, granted_above=21)
+    records, failed = bench(data, tmp_path, one, systems=("copied", "copied whole"))
+    assert not failed
+    assert [record.get("granted_above") for record in records] == [21, None]
+    truth = read_labels(data / "labels" / "s1.nii.gz", NAMES)[0].labels == NAMES.index("left ball")
+    enough = truth.flatten(0, 1).sum(dim=0) > 21
+    assert not enough.equal(truth.flatten(0, 1).any(dim=0))  # or this would show nothing
+    assert not found(tmp_path, "copied")[..., ~enough].any()
+
+
 def test_rows_with_and_without_a_granted_range_share_one_model(new_structure):
     _, root, records = new_structure
     by_name = {record["system"]: record for record in records}

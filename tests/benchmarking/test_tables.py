@@ -109,6 +109,20 @@ def test_structures_have_a_column_for_each_system():
     assert table.rows == (("left ball", pytest.approx(0.6), pytest.approx(0.3)), ("right ball", 0.6, 0.1))
 
 
+def test_what_is_printed_for_a_structure_has_a_line_below_ours():
+    row = replace(BALLS.systems["mre-net"], published={"": Published("VII", "mre-net", "1-shot")})
+    protocol = replace(BALLS, systems={**BALLS.systems, "mre-net": row})
+    records = [record(), record("unet")]
+    for made in records:
+        for case in made["cases"]:
+            case["scores"][0]["structure"] = "ventricles"
+    table = structure_table(protocol, records, "s0")
+    assert [line[0] for line in table.rows] == ["ventricles", "published ventricles", "right ball"]
+    assert table.rows[1][1:] == (pytest.approx(0.906, abs=5e-4), None)
+    others = [made | {"preset": "paper"} for made in records]
+    assert len(structure_table(protocol, others, "s0").rows) == 2
+
+
 def test_costs():
     (row,) = cost_table(BALLS, [record()]).rows
     assert row == ("mre-net", 1, "bfloat16", "2", 60, 2.0, 2.0, 2.0, 3.0, 1.0)

@@ -14,6 +14,7 @@ from cli.conftest import Typed
 IMAGE, LABELS = "images/s0.nii.gz", "labels/s0.nii.gz"
 FIT = f"fit {IMAGE} {LABELS} --names names.txt --steps 2 -o m.safetensors"
 FIT_UNNAMED = f"fit {IMAGE} {LABELS} --steps 2 -o m.safetensors"
+ELNET, MLDS = (f"{FIT} --method {name}" for name in ("elnet", "mlds"))
 SEGMENT = f"segment MODEL {IMAGE} -o out"
 DOCTOR = f"doctor {IMAGE} --labels {LABELS} --names names.txt"
 EVERY = (FIT, DOCTOR)
@@ -65,6 +66,13 @@ def balls(dtype=np.int16, **changed):
     array = np.zeros(SHAPE, dtype)
     for k, value in enumerate((3, 7, 9)):
         array[4 * k + 4 : 4 * k + 7, 8:16, 8:16] = changed.get(f"_{value}", value)
+    return array
+
+
+def ignored_at_a_border():
+    """Every slice has some."""
+    array = balls()
+    array[0] = 255
     return array
 
 
@@ -216,6 +224,20 @@ KINDS = [
     Bad("labels too long", text("support.csv", f"image,labels\n{IMAGE},{LONG}\n"), (CSV,), LONG,
         "File name too long"),
     Bad("no support at all", nothing, ("fit -o m.safetensors",), "IMAGE and LABELS", "no annotated scan"),
+    # What slices are learned from.
+    Bad("a structure missing", saved(LABELS, balls(_7=0)), (f"{ELNET} --unlabelled images",), "elnet",
+        "nothing annotated shows right ball, so that could never be found; annotate a slice that does"),
+    Bad("no background", saved(LABELS, np.maximum(balls(), 3)), (f"{ELNET} --unlabelled images",), "elnet",
+        "nothing annotated is background, so there is nothing to tell structures from"),
+    Bad("one structure alone", saved(LABELS, np.full(SHAPE, 3, np.int16)), (FIT, f"{MLDS} --unlabelled images"), "s0",
+        "every voxel is left ball and none background"),
+    Bad("no pool", nothing, (ELNET, MLDS), "cannot learn from this",
+        "learns from slices without labels, too: give scans with --unlabelled"),
+    Bad("a pool without slices", saved(LABELS, ignored_at_a_border()), (f"{ELNET} --ignore-value 255",), "elnet",
+        "learns from slices without labels, too: give scans with --unlabelled"),
+    Bad("a slice along another axis", nothing,
+        (f"{ELNET} --annotated-slice 0:12", f"{MLDS} --annotated-slice 1:12 --unlabelled images"), "s0",
+        "slices along axis 2, which are what is looked at, show a line of it each; annotate one along axis 2"),
     # Names.
     Bad("names missing", lambda folder: (folder / "names.txt").unlink(), EVERY, "names.txt",
         "no such file or folder"),

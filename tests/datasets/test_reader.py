@@ -250,6 +250,18 @@ def test_both_frames_of_a_heart_are_cases(tmp_path):
     assert read_case(dataset, found.cases["patient001_frame12"]).truth.labels.equal(subjects[1].truth.labels)
 
 
+def test_the_test_patients_of_newer_copies_are_no_training_cases(tmp_path):
+    dataset, _ = exported("acdc", tmp_path)
+    for number in (99, 100, 101, 150):
+        kind = "training" if number <= 100 else "testing"
+        shutil.copytree(tmp_path / "training" / "patient001", tmp_path / kind / f"patient{number:03d}")
+        for path in (tmp_path / kind / f"patient{number:03d}").iterdir():
+            path.rename(path.with_name(path.name.replace("patient001", f"patient{number:03d}")))
+    found = find_cases(dataset, tmp_path)
+    assert list(found.cases) == [f"patient{number:03d}_frame01" for number in (1, 2, 99, 100)]
+    assert found.problems == {}
+
+
 def test_a_layout_s_first_folders_may_be_those_above_the_given_one(tmp_path, monkeypatch):
     dataset, _ = exported("chaos-mr", tmp_path)
     monkeypatch.chdir(tmp_path / "Train_Sets" / "MR")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from lowshot.imaging.check import check
+from lowshot.imaging.check import check, check_together
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
 
@@ -126,6 +126,17 @@ def test_structures_alone_are_not_enough_where_the_rest_is_unknown():
     assert "no background is known" in message
     some = (labelled().truth.labels > 0) | known_where(0)
     assert found(labelled(known=some)) == []
+
+
+def test_scans_that_all_show_one_thing_and_no_background_are_an_error_together():
+    one, two = (labelled(torch.full(SHAPE, index)) for index in (1, 2))
+    (finding,) = check_together([one, one])
+    assert finding.severity == "error"
+    assert finding.message.startswith("case, case: every voxel is liver and none background")
+    divided = labelled(torch.randint(1, 3, SHAPE))
+    empty = labelled(torch.zeros(SHAPE, dtype=torch.long))
+    for support in ([], [labelled()], [one, labelled()], [one, two], [divided], [empty]):
+        assert check_together(support) == []
 
 
 def test_an_empty_image_matters_where_labels_are_known():

@@ -15,6 +15,7 @@ from lowshot.inference.predict import predict
 from lowshot.methods.multi_atlas import MultiAtlas
 from lowshot.model_file import Fitted, load
 from lowshot.options import SegmentOptions
+from lowshot.progress import Silent
 from lowshot.registration.correspondence import Correspondence
 from lowshot.task import LowShotTask
 from lowshot.training.run import Run
@@ -36,7 +37,7 @@ class Still(AtlasModel):
 
 def model(*seeds):
     support = [subject(seed) for seed in seeds]
-    return Still(NAMES, ("image",), PREPARATION, prepare_atlases(support, PREPARATION))
+    return Still(NAMES, ("image",), PREPARATION, prepare_atlases(support, PREPARATION, Silent()))
 
 
 def scores(made, scan):
@@ -87,7 +88,7 @@ class Twisted(Still):
 
 
 def test_a_result_tells_the_folds_of_the_very_fields_that_it_was_made_with():
-    made = Twisted(NAMES, ("image",), PREPARATION, prepare_atlases([subject(0), subject(1)], PREPARATION))
+    made = Twisted(NAMES, ("image",), PREPARATION, prepare_atlases([subject(0), subject(1)], PREPARATION, Silent()))
     run = Run(device="cpu", precision="float32", memory_format="contiguous")
     result = predict(made, subject(5).scan, run, SegmentOptions())
     assert result.folded == 0.5
@@ -151,11 +152,34 @@ def test_what_is_annotated_in_part_is_no_atlas():
     assert "only in part" in atlas_problems(looked_for, most=1)[0]
 
 
+class Listening(Silent):
+    def __init__(self):
+        self.warnings = []
+
+    def warn(self, message):
+        self.warnings.append(message)
+
+
+def test_a_little_unknown_tissue_is_carried_over_as_background_and_that_is_told():
+    whole, heard = subject(0), Listening()
+    known = torch.ones_like(whole.truth.labels, dtype=torch.bool)
+    i, j, k = (whole.truth.labels > 0).nonzero()[5].tolist()
+    known[i, j, k] = False
+    partly = replace(whole, known=known)
+    assert atlas_problems(LowShotTask(NAMES, [partly]), most=1) == []
+    (atlas,) = prepare_atlases([partly], PREPARATION, heard)
+    (complete,) = prepare_atlases([whole], PREPARATION, Silent())
+    assert int((complete.labels > 0).sum()) - int((atlas.labels > 0).sum()) == 1
+    assert "is carried over as background" in heard.warnings[0]
+    assert prepare_atlases([whole], PREPARATION, heard)
+    assert len(heard.warnings) == 1
+
+
 def test_an_atlas_without_labels_is_refused():
     empty = subject(0)
     empty = replace(empty, truth=replace(empty.truth, labels=torch.zeros_like(empty.truth.labels)))
     with pytest.raises(EmptySupport, match="nothing to copy"):
-        prepare_atlases([empty], PREPARATION)
+        prepare_atlases([empty], PREPARATION, Silent())
 
 
 def identity(**changes):

@@ -11,6 +11,7 @@ from lowshot.inference.predict import predict
 from lowshot.inference.slice_model import SliceOptions
 from lowshot.methods.fcn import FCN
 from lowshot.methods.presets import FCN as PRESETS
+from lowshot.methods.scs import SCS
 from lowshot.nn.vgg import VGG16
 from lowshot.progress import Silent
 from lowshot.task import LowShotTask
@@ -135,12 +136,28 @@ def test_problems():
         ({"dropout": 2.0}, "dropout: expected a share"),
         ({"learning_rate": float("nan")}, "learning_rate"),
         ({"weight_decay": -1.0}, "weight_decay"),
+        ({"optimiser": "adam", "weight_decay": 0.0}, "weight_decay: belongs to SGD"),
+        ({"optimiser": "adam", "momentum": 0.5, "weight_decay": 0.1}, "momentum, weight_decay: belongs to SGD"),
         ({"intensity": "odd"}, "intensity"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings, message):
     with pytest.raises(SettingsError, match=message):
         FCN(**settings)
+
+
+def test_settings_of_finished_trainings_hold_what_adam_leaves_alone():
+    """Result files have every setting in full."""
+    assert FCN(optimiser="adam", momentum=0.9, weight_decay=5e-4) == FCN(optimiser="adam")
+
+
+def test_a_slice_along_another_axis_is_a_problem():
+    volume = image(0, (40, 40, 5))
+    known = torch.zeros(40, 40, 5, dtype=torch.bool)
+    known[20] = True
+    task = LowShotTask(NAMES, [LabelledScan(volume.scan, volume.truth, known)])
+    for method in (QUICK, SCS()):
+        assert "lies along axis 0" in method.problems(task)[0]
 
 
 def test_presets_are_settings():

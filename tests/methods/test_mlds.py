@@ -68,6 +68,30 @@ def test_the_teacher_sees_the_grey_values_and_the_student_does_not():
     assert len(batches[1].plain_pool) == 4
 
 
+class Bright(torch.nn.Module):
+    """A teacher that marks what is bright, at one size."""
+
+    def forward(self, image):
+        return [torch.cat([0.5 - image, image - 0.5], dim=1)]
+
+
+def test_what_is_mirrored_in_from_beyond_a_slice_is_not_learned_from():
+    own = Slices(torch.rand(2, 1, 16, 16), torch.zeros(2, 16, 16, dtype=torch.int16), torch.ones(2, 16, 16).bool())
+    pool = unlabelled(torch.rand(5, 1, 16, 16))
+    still, turned = (
+        draw(own, pool, (3, 4), AUGMENTATION[level], run(), 0, torch.Generator().manual_seed(1))
+        for level in ("none", "turns")
+    )
+    assert still.pool.known.all()
+    assert not turned.pool.known.all()
+    assert turned.pool.known[:, 6:10, 6:10].all()
+    method, student = MLDS(**TINY, confidence=0.0), DeeplySupervised(1, 2, (4, 8))
+    for part, matters in ((turned.pool.known, True), (~turned.pool.known, False)):
+        seen = [turned.plain_pool, turned.plain_pool + part[:, None]]  # the teacher finds something else there
+        first, other = (method._loss(student, Bright(), turned._replace(plain_pool=each), 1.0)["pool"] for each in seen)
+        assert bool(first != other) == matters
+
+
 def test_it_learns_from_one_slice_and_a_pool():
     task = LowShotTask(NAMES, [one_slice(subject(0))], unlabelled=[subject(5).scan])
     method = MLDS(**TINY)
@@ -80,6 +104,11 @@ def test_it_learns_from_one_slice_and_a_pool():
 def test_without_a_pool_it_refuses():
     assert "--unlabelled" in MLDS(**TINY).problems(LowShotTask(NAMES, [subject(0)]))[0]
     assert MLDS(**TINY).problems(LowShotTask(NAMES, [one_slice(subject(0))])) == []
+    some = torch.ones_like(subject(0).truth.labels, dtype=torch.bool)
+    some[0] = False  # an ignore value in every slice
+    assert "--unlabelled" in MLDS(**TINY).problems(LowShotTask(NAMES, [replace(subject(0), known=some)]))[0]
+    (problem,) = MLDS(**TINY).problems(LowShotTask(NAMES, [replace(subject(0), known=~some)]))
+    assert "the annotated slice lies along axis 0" in problem
 
 
 @pytest.mark.parametrize(

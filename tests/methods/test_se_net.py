@@ -9,7 +9,9 @@ from lowshot import catalogue
 from lowshot.errors import SettingsError
 from lowshot.fewshot import mixture
 from lowshot.fewshot.episodes import Episode, draw_structures
+from lowshot.fewshot.pairing import PairingOptions
 from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel
+from lowshot.inference.predict import predict
 from lowshot.losses.binary import binary_cross_entropy
 from lowshot.losses.binary_dice import binary_dice
 from lowshot.methods.se_net import SENet
@@ -75,6 +77,15 @@ def test_one_scan_is_what_is_learned_from_and_the_example():
     assert isinstance(model, FewShotModel)
     assert model.names == NAMES
     assert model.learner.knowledge.structures == NAMES.foreground
+
+
+def test_what_the_one_scan_does_not_show_is_never_found():
+    whole = TASKS["one shot"].support[0]
+    labels = torch.where(whole.truth.labels == 3, 0, whole.truth.labels)
+    lacking = replace(whole, truth=replace(whole.truth, labels=labels))
+    model = SENet(**TINY, learns_from="support").fit(LowShotTask(NAMES, [lacking]), run())
+    result = predict(model, whole.scan, run(), PairingOptions())
+    assert 3 not in result.segmentation.labels.unique().tolist()
 
 
 def test_of_one_scan_every_structure_takes_its_turn_and_both_slices_are_its_own(monkeypatch):

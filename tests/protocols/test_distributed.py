@@ -142,6 +142,14 @@ def test_btcv_and_ultrasound_have_the_sizes_of_the_paper():
     ]
 
 
+def test_busi_is_drawn_among_images_that_show_a_lesion():
+    kinds = {"benign": 437, "malignant": 210, "normal": 133}
+    cases = tuple(f"{kind} ({n})" for kind, count in kinds.items() for n in range(1, count + 1))
+    folds = PROTOCOLS["busi-images"].distributed.arrange(cases)
+    assert {len(fold.queries) for fold in folds} == {100}
+    assert not any(case.startswith("normal") for fold in folds for case in (*fold.support, *fold.queries))
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_too_few_cases_are_refused_with_how_many_it_needs(name):
     with pytest.raises(ValueError, match="needs "):

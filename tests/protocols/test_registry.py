@@ -94,6 +94,9 @@ def test_a_pool_that_holds_queries_is_transductive():
         ("synapse-one-slice", "elnet", "paper", "paper-synapse"),
         ("gcn-de-five-folds-ct", "gcn-de", "paper", "paper-synapse"),
         ("gcn-de-five-folds", "gcn-de", "paper", "paper"),
+        ("candi-one-atlas", "voxelmorph", "paper", "paper-ablation"),
+        ("candi-one-atlas", "voxelmorph", "compact", "compact"),
+        ("candi-one-atlas", "lt-net", "paper", "paper"),
         ("cardiac-one-slice", "elnet beyond the paper", "compact", "compact-taught"),
     ],
 )

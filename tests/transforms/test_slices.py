@@ -8,14 +8,18 @@ from lowshot.errors import ChannelMismatch, EmptySupport
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
+from lowshot.task import LowShotTask
 from lowshot.transforms.intensity import IntensityRanges
 from lowshot.transforms.slices import (
     Slices,
+    annotated_and_pool,
     annotated_slices,
+    has_pool,
     moved,
     placed,
     places,
     pool_of,
+    problems_of_slices,
     sample_slices,
     together,
     toned,
@@ -81,6 +85,63 @@ def test_the_pool_keeps_scans_apart_and_slices_in_order():
     assert [float(each.mean()) for each in stacks[0]] == [0.0, 1.0, 2.0]
     with pytest.raises(ChannelMismatch, match="T1"):
         pool_of([replace(scans[0], channels=("T1",))], AS_STORED, ("image",))
+
+
+def ignored_in_every_slice():
+    labelled = volume()
+    known = torch.ones_like(labelled.truth.labels, dtype=torch.bool)
+    known[0] = False
+    return replace(labelled, known=known)
+
+
+@pytest.mark.parametrize(
+    ("labelled", "pool"),
+    [
+        (volume(), False),
+        (only(3, volume()), True),
+        (only(0, volume(1)), False),
+        (ignored_in_every_slice(), False),
+        (volume(annotated=frozenset({"left"})), False),
+    ],
+    ids=["annotated throughout", "one slice", "a picture", "an ignore value in every slice", "one structure"],
+)
+def test_a_pool_is_slices_of_which_nothing_is_known(labelled, pool):
+    task = LowShotTask(NAMES, [labelled])
+    assert has_pool(task) == pool
+    assert has_pool(replace(task, unlabelled=[volume(1).scan]))
+    slices, stacks = annotated_and_pool(task, AS_STORED, needs_pool=pool)
+    assert len(slices.image) + sum(map(len, stacks)) == labelled.scan.voxels.shape[3]
+    assert bool(stacks) == pool
+    if not pool:
+        with pytest.raises(EmptySupport, match="case: no slice without labels is left"):
+            annotated_and_pool(task, AS_STORED, needs_pool=True)
+
+
+def test_one_stack_for_each_scan_with_slices_without_labels():
+    task = LowShotTask(NAMES, [volume(2), only(1, volume(4))], unlabelled=[volume(3).scan])
+    slices, stacks = annotated_and_pool(task, AS_STORED, needs_pool=True)
+    assert (len(slices.image), [len(stack) for stack in stacks]) == (3, [3, 3])
+
+
+def test_structures_that_the_preparation_loses_are_told():
+    labelled = volume()
+    labelled.truth.labels.zero_()[5, 5] = 1
+    with pytest.raises(EmptySupport, match=r"case: no annotated structure is left .*2×2 pixels"):
+        annotated_and_pool(LowShotTask(NAMES, [labelled]), Preparation(resize=(2, 2, None)), needs_pool=False)
+
+
+def along(axis, index, labelled):
+    known = torch.zeros_like(labelled.truth.labels, dtype=torch.bool)
+    known.select(axis, index)[:] = True
+    return replace(labelled, known=known)
+
+
+def test_an_annotated_slice_along_another_axis_is_a_problem():
+    for axis in (0, 1):
+        (problem,) = problems_of_slices([volume(), along(axis, 3, volume())])
+        assert problem.startswith(f"case: the annotated slice lies along axis {axis}, and slices along axis 2")
+    fine = [along(2, 3, volume()), volume(1), along(2, 0, volume(1)), along(0, 3, volume(1)), ignored_in_every_slice()]
+    assert problems_of_slices(fine) == []
 
 
 def exemplars(count=6):

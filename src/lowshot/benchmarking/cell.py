@@ -69,7 +69,9 @@ class Cell:
     def prepared(self, model: Model, query: LabelledScan) -> Prepared:
         """A query as the cell's model sees it: cut to the new structure's slices where its row is granted them."""
         whole = prepare(model, query.scan)
-        return cut(whole, granted_range(query, self.fold.new)) if self.system.granted else whole
+        if not self.system.granted:
+            return whole
+        return cut(whole, granted_range(query, self.fold.new, self.protocol.granted_above))
 
 
 def cells_to_picture(asked: Sequence[Cell], systems: Sequence[str], option: str) -> list[Cell]:

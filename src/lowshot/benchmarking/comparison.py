@@ -24,16 +24,25 @@ Pair = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class Tested:
-    """Wilcoxon's signed-rank test of one system, both sides."""
+class Corrected:
+    """P of one test of one system, both sides, and what corrections for the number of systems make of it."""
 
-    pairs: int
     raw: float
     holm: float
-    """Corrected for the number of systems; so is the next."""
     bonferroni: float
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Paired tests of one system."""
+
+    pairs: int
+    wilcoxon: Corrected
+    """The signed-rank test."""
+    t: Corrected
     smallest: float
-    """What Holm's correction leaves of the smallest p that so many pairs allow, whatever the scores are."""
+    """What Holm's correction leaves of the smallest p of Wilcoxon's test that so many pairs allow, whatever the scores
+    are."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +56,6 @@ class Comparison:
     over_pairs: Tested
     over_scans: Tested
     """Over the mean of each scan's differences, as structures of one scan are not independent of each other."""
-    t: float
-    """P of the paired t-test over pairs, as Holm corrects it."""
 
     @property
     def pairs(self) -> int:
@@ -58,18 +65,17 @@ class Comparison:
     @property
     def p(self) -> float:
         """Of Wilcoxon's test over pairs, as Holm corrects it."""
-        return self.over_pairs.holm
+        return self.over_pairs.wilcoxon.holm
 
 
 def compare(records: Sequence[Record], reference: str) -> dict[str, Comparison]:
-    """Every system against the reference."""
+    """Every system against the reference; all of one kind (``lowshot.benchmarking.kinds``)."""
     found = differences(records, reference)
     over_pairs = _tested([list(each.values()) for each in found.values()])
     over_scans = _tested([_of_scans(each) for each in found.values()])
-    t = holm([paired_t(list(each.values())) for each in found.values()])
     return {
-        name: Comparison(_mean(list(each.values())), _interval(each), pairs, scans, p)
-        for (name, each), pairs, scans, p in zip(found.items(), over_pairs, over_scans, t, strict=True)
+        name: Comparison(_mean(list(each.values())), _interval(each), pairs, scans)
+        for (name, each), pairs, scans in zip(found.items(), over_pairs, over_scans, strict=True)
     }
 
 
@@ -113,10 +119,12 @@ def _mean(values: Sequence[float]) -> float:
 
 def _tested(samples: Sequence[Sequence[float]]) -> list[Tested]:
     """Each sample of differences, corrected for their number."""
-    raw = [wilcoxon(sample) for sample in samples]
+    signed_rank, t = (_corrected([test(sample) for sample in samples]) for test in (wilcoxon, paired_t))
     # Holm's correction of each p only rises with any of them, so that of the smallest ones is a bound.
     smallest = holm([smallest_wilcoxon_p(len(sample)) for sample in samples])
-    return [
-        Tested(len(sample), *each)
-        for sample, *each in zip(samples, raw, holm(raw), bonferroni(raw), smallest, strict=True)
-    ]
+    tested = zip(map(len, samples), signed_rank, t, smallest, strict=True)
+    return [Tested(*each) for each in tested]
+
+
+def _corrected(raw: Sequence[float]) -> list[Corrected]:
+    return [Corrected(*each) for each in zip(raw, holm(raw), bonferroni(raw), strict=True)]

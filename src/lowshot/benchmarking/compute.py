@@ -56,6 +56,8 @@ def request_of(cell: Cell, cases: Cases, how: Machine) -> Record:
         "model_of": system.model_of,
         "as_long_as": system.as_long_as,
         "granted": system.granted,
+        "granted_above": cell.protocol.granted_above if system.granted else 0,
+        "scored": cell.protocol.scored,
     }
     return {
         "protocol": cell.protocol.name,
@@ -162,7 +164,8 @@ def _scored(fitted: Fitted, cell: Cell, cases: Cases, case: str, folder: Path, h
     remove_leftovers(prediction)
     write_segmentation(result.segmentation, prediction, query.scan.source)
     expected = {name: None if quality is None else quality.expected_dice for name, quality in result.quality.items()}
-    scores = [_row(score) for score in evaluate_case(result.segmentation, query, case, expected).scores]
+    every, only = evaluate_case(result.segmentation, query, case, expected).scores, cell.protocol.scored
+    scores = [_row(score) for score in every if not only or score.structure in only]
     folds = {} if result.folded is None else {"folded": result.folded}
     made = {"commit": commit_of_the_code(), "machine": fitting.machine_of(run), "threads": how.threads}
     write_json(path, {"case": case, **cost, **folds, "segmented": made, "scores": scores})

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from lowshot.benchmarking.cell import Record
 from lowshot.benchmarking.comparison_table import comparison_table
-from lowshot.benchmarking.overview import overview_table
+from lowshot.benchmarking.kinds import kinds
+from lowshot.benchmarking.overview import overview_table, setting_tables
 from lowshot.benchmarking.results import by_budget, by_device, of_the_present, read_results
 from lowshot.benchmarking.tables import (
     cost_table,
@@ -20,6 +21,8 @@ from lowshot.protocols.protocol import Protocol
 from lowshot.protocols.registry import PROTOCOLS, protocol
 from lowshot.reporting.tables import Table, to_markdown
 
+DIRTY = "-dirty"
+"""How git marks the commit of code that was changed since."""
 HEAD = """# Results
 
 Made by `make results` from the files in `docs/results/`, which `lowshot bench` wrote; CI refuses a page that is older
@@ -35,12 +38,15 @@ pairs of scan and structure, and over the means of scans: the latter would tell 
 count training steps alone. They, and the median of the seconds that a scan takes, depend on what else the machine did.
 Missing: predictions of cells of the protocol that are not finished.
 
+Overviews: folds of one setting (as many annotated scans, or the same new organ) are averaged, of the rows that have all
+of them. Rows in granted slices and rows of whole volumes are never compared with each other.
+
 Differences stand in one table over all folds. 95 % interval, of them and of means over scans: percentiles of 9,999
 bootstrap resamples of scans, each with all of its structures, as these are not independent of each other. For the same
 reason the tests over pairs of scan and structure promise too much, and one over the means of scans stands beside them.
 Smallest p possible: what the correction leaves of 2 / 2ⁿ, the least that n pairs, or n scans, allow Wilcoxon's test;
 where it is above 0.05, the test cannot tell the systems apart, whatever they do. None of it covers the choice of the
-annotated scan.
+annotated scan. `lowshot bench` writes both tests, Wilcoxon's and the paired t-test, with both corrections into files.
 """
 
 
@@ -66,16 +72,22 @@ def contents(shown: Sequence[tuple[Protocol, Sequence[Record]]]) -> list[str]:
 
 
 def protocol_tables(protocol: Protocol, records: Sequence[Record]) -> list[Table]:
-    """All tables of one protocol."""
+    """All tables of one protocol: those of scores for each kind of its rows, time and memory of all."""
+    scores = [table for part, own in kinds(protocol, records) for table in _score_tables(part, own)]
+    return [*scores, cost_table(protocol, records)]
+
+
+def _score_tables(protocol: Protocol, records: Sequence[Record]) -> list[Table]:
+    """Of rows of one kind."""
     folds = [fold.name for fold in protocol.folds if any(r["fold"]["name"] == fold.name for r in records)]
     main = [main_table(protocol, records, fold) for fold in folds]
     scans = [scan_table(protocol, records, fold) for fold in folds]
     several = [fold for fold in folds if not protocol.fold(fold).new]
     structures = [structure_table(protocol, records, fold) for fold in several]
-    overview = [overview_table(protocol, records, folds)] if len(folds) > 1 else []
+    overview = [overview_table(protocol, records)] if len(folds) > 1 else []
     differences = comparison_table(protocol, records)
     compared = [] if differences is None else [differences]
-    return [*overview, *main, *compared, *scans, *structures, cost_table(protocol, records)]
+    return [*overview, *setting_tables(protocol, records), *main, *compared, *scans, *structures]
 
 
 def section(protocol: Protocol, records: Sequence[Record]) -> str:
@@ -92,7 +104,15 @@ def section(protocol: Protocol, records: Sequence[Record]) -> str:
 def command(protocol: Protocol, records: Sequence[Record]) -> str:
     """What makes the tables again."""
     data = "" if protocol.study else " --data DATA"
-    return f"lowshot bench {protocol.name}{data}{_words_of_the_budget(protocol, records)} -o FOLDER"
+    preset = "".join(f" --preset {each}" for each in _asked_presets(protocol, records) if each != protocol.preset)
+    return f"lowshot bench {protocol.name}{data}{preset}{_words_of_the_budget(protocol, records)} -o FOLDER"
+
+
+def _asked_presets(protocol: Protocol, records: Sequence[Record]) -> list[str]:
+    """What was asked for, which is one, without the form that the images need; rows with their own do not tell."""
+    own = {name for name, system in protocol.systems.items() if system.preset is not None}
+    form = f"-{protocol.variant}" if protocol.variant else ""
+    return sorted({record["preset"].removesuffix(form) for record in records if record["system"] not in own})
 
 
 def what_differs(protocol: Protocol, records: Sequence[Record]) -> list[str]:
@@ -151,10 +171,29 @@ def origin(records: Sequence[Record]) -> str:
     segmented = [(record, case["segmented"]) for record in records for case in record["cases"] if "segmented" in case]
     machines = {_machine(record, record["provenance"]["machine"]) for record in records}
     machines |= {_machine(record, made["machine"]) for record, made in segmented}
-    commits = {str(record["training"]["commit"]) for record in records} | {str(made["commit"]) for _, made in segmented}
+    commits = {commit for record in records for commit in _commits(record)}
     dates = sorted(record["provenance"]["date"][:10] for record in records)
     when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
-    return f"Computed {when} on {'; '.join(sorted(machines))}; commits {', '.join(sorted(commits))}."
+    made = f"Computed {when} on {'; '.join(sorted(machines))}; commits {', '.join(sorted(commits))}."
+    return made + _uncommitted(records)
+
+
+def _uncommitted(records: Sequence[Record]) -> str:
+    """A sentence where code that no commit has, computed cells."""
+    changed = [record for record in records if any(commit.endswith(DIRTY) for commit in _commits(record))]
+    if not changed:
+        return ""
+    whose = ", ".join(sorted({record["system"] for record in changed}))
+    return (
+        f" Where a commit ends in {DIRTY}, the code had changes that are in no commit: {len(changed)} of "
+        f"{len(records)} cells ({whose})."
+    )
+
+
+def _commits(record: Record) -> set[str]:
+    """Those that trained and segmented a cell, where that is known."""
+    segmented = {str(case["segmented"]["commit"]) for case in record["cases"] if "segmented" in case}
+    return {str(record["training"]["commit"])} | segmented
 
 
 def _machine(record: Record, machine: Record) -> str:

@@ -15,7 +15,7 @@ from lowshot.benchmarking.cell import Record, slug
 from lowshot.benchmarking.results import Row, by_device, rows
 from lowshot.benchmarking.tables import present
 from lowshot.evaluation.statistics import Summary
-from lowshot.protocols.protocol import Fold, Protocol
+from lowshot.protocols.protocol import Protocol
 from lowshot.reporting.box_plots import dice_boxes
 from lowshot.reporting.dice_over import Reached, dice_over
 from lowshot.reporting.tables_page import Picture
@@ -91,7 +91,7 @@ def _over_minutes(protocol: Protocol, title: str, part: Sequence[Record]) -> Pic
 
 def _over_shots(protocol: Protocol, records: Sequence[Record]) -> Iterator[Picture]:
     """Where folds differ in how many scans are annotated."""
-    shots = {fold.name: _shots(fold) for fold in protocol.folds}
+    shots = {fold.name: fold.shots for fold in protocol.folds}
     if len({shots[record["fold"]["name"]] for record in records}) < 2:
         return
     systems = []
@@ -100,10 +100,6 @@ def _over_shots(protocol: Protocol, records: Sequence[Record]) -> Iterator[Pictu
         systems.append((name, [_reached(part, float(count)) for count, part in parts.items() if part]))
     figure = dice_over(systems, "annotated scans", whole=True)
     yield as_picture("dice over shots.svg", "Dice over the number of annotated scans", BARS, figure)
-
-
-def _shots(fold: Fold) -> int:
-    return len(fold.support) if fold.drawn is None else fold.drawn
 
 
 def _reached(own: Sequence[Record], cost: float) -> Reached:

@@ -36,4 +36,6 @@ def _own(heading: str, headings: Sequence[str]) -> int | None:
 
 
 def _prints(table: Table) -> bool:
-    return any(column.heading.startswith(PUBLISHED) for column in table.columns)
+    """Whether it has published figures, in a column or in a line of their own."""
+    words = (*(column.heading for column in table.columns), *(str(row[0]) for row in table.rows))
+    return any(each.startswith(PUBLISHED) for each in words)

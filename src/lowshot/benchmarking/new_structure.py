@@ -53,15 +53,22 @@ def slices_of(labelled: LabelledScan, structure: str) -> Bool[Tensor, " k"]:
     return (labelled.truth.labels == labelled.truth.names.index(structure)).flatten(0, 1).any(dim=0)
 
 
-def granted_range(labelled: LabelledScan, structure: str) -> slice:
+def granted_range(labelled: LabelledScan, structure: str, above: int = 0) -> slice:
     """From the first to the last slice that shows the structure, which nobody knows who has a scan to segment.
+
+    Args:
+        labelled: the scan with its truth.
+        structure: the new one.
+        above: pixels of it that a slice has more of, to count.
 
     Raises:
         InputError: none does.
     """
-    shown = slices_of(labelled, structure).nonzero().flatten()
+    pixels = (labelled.truth.labels == labelled.truth.names.index(structure)).flatten(0, 1).sum(dim=0)
+    shown = (pixels > above).nonzero().flatten()
     if not len(shown):
-        raise InputError(f"{labelled.scan.name}: shows no {structure}, so there is no range of slices to grant")
+        enough = f" in more than {above} pixels of a slice" if above else ""
+        raise InputError(f"{labelled.scan.name}: shows no {structure}{enough}, so there is no range of slices to grant")
     return slice(int(shown[0]), int(shown[-1]) + 1)
 
 

@@ -1,40 +1,115 @@
-"""All folds of a benchmark in one table: what each system reaches on each of them, and on average."""
+"""A benchmark over its folds: Dice on each of them, and mean and deviation over those of one setting."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
 from lowshot.benchmarking.cell import Record
-from lowshot.benchmarking.results import rows
-from lowshot.benchmarking.tables import as_part, is_as_compared, present
+from lowshot.benchmarking.measures import MEASURES
+from lowshot.benchmarking.tables import (
+    mean_over_seeds,
+    measure_columns,
+    present,
+    published_columns,
+    published_figure,
+    published_text,
+)
 from lowshot.evaluation.statistics import Summary
-from lowshot.protocols.protocol import Protocol, System
-from lowshot.protocols.published import OVER_STRUCTURES, published
-from lowshot.reporting.tables import Cell, Column, Table
+from lowshot.protocols.protocol import Fold, Measure, Protocol
+from lowshot.reporting.tables import Cell, Column, Table, mean_and_spread
 
 
-def overview_table(protocol: Protocol, records: Sequence[Record], folds: Sequence[str]) -> Table:
-    """Mean Dice over scans, structures and seeds; the mean over folds only of systems that have all of them.
+def overview_table(protocol: Protocol, records: Sequence[Record]) -> Table:
+    """Mean Dice over scans, structures and seeds on every fold of the protocol."""
+    columns = (Column("system", numeric=False), *(Column(fold.name) for fold in protocol.folds))
+    lines: list[tuple[Cell, ...]] = [
+        (name, *(mean_over_seeds(_on(fold, own), "dice") for fold in protocol.folds))
+        for name, own in _by_system(protocol, records).items()
+    ]
+    return Table(columns, tuple(lines), f"{protocol.name}: Dice on each fold, mean over seeds")
 
-    Where each fold has another new structure, what is printed as the mean over structures stands beside our mean.
+
+def setting_tables(protocol: Protocol, records: Sequence[Record]) -> Iterator[Table]:
+    """For each setting of several folds what papers print of it: mean and deviation over them.
+
+    Where every fold has a new structure, the means over structures come first, without a deviation. In each table are
+    the systems that have all of its folds; none where no system has.
     """
-    columns = (Column("system", numeric=False), *map(Column, folds), Column("mean"), Column("published mean"))
-    lines = []
-    for name, system in present(protocol, records).items():
-        own = [record for record in records if record["system"] == name]
-        each = [_mean([record for record in own if record["fold"]["name"] == fold]) for fold in folds]
-        lines.append((name, *each, sum(each) / len(each), _printed(protocol, system, own)))
-    table = Table(columns, tuple(lines), f"{protocol.name}: Dice on each fold, mean over seeds")
-    return table.without_empty("published mean")
+    groups = settings_of(protocol.folds)
+    if len(groups) > 1 and all(fold.new for fold in protocol.folds):
+        folds = "" if len(protocol.folds) == len(groups) else ", each the mean over its folds"
+        title = f"overview: mean over {len(groups)} structures{folds}"
+        yield from _table(protocol, records, groups, title)
+    for group in groups:
+        if len(group) > 1:
+            title = f"overview of {_name(group)}: mean ± deviation over {len(group)} folds, each the mean over seeds"
+            yield from _table(protocol, records, [group], title)
 
 
-def _mean(records: Sequence[Record]) -> float:
-    return Summary.of([row.dice for row in rows(records)]).mean
+def settings_of(folds: Sequence[Fold]) -> list[list[Fold]]:
+    """Folds of one setting together, in their order: the same new structure, or as many scans that teach.
+
+    As many are annotated, in the pool, and segmented; but where every scan is segmented once, folds are the parts of a
+    cross-validation, whose sizes may differ by the one scan that is left.
+    """
+    queries = [case for fold in folds for case in fold.queries]
+    once = len(set(queries)) == len(queries)
+    found: dict[tuple[object, ...], list[Fold]] = defaultdict(list)
+    for fold in folds:
+        sizes = () if fold.new or once else (fold.shots, len(fold.unlabelled), len(fold.queries))
+        found[fold.new, *sizes].append(fold)
+    return list(found.values())
 
 
-def _printed(protocol: Protocol, system: System, records: Sequence[Record]) -> Cell:
-    """Of a system whose preset is the compared one, in a protocol whose every fold has a new structure."""
-    where = system.published.get("")
-    fits = all(fold.new for fold in protocol.folds) and all(is_as_compared(protocol, record) for record in records)
-    if where is None or not fits:
-        return None
-    figure = published(protocol, where, "dice", OVER_STRUCTURES)
-    return None if figure is None else as_part(figure, figure.mean)
+def _name(group: Sequence[Fold]) -> str:
+    if group[0].new:
+        return group[0].new
+    shots, pool = {fold.shots for fold in group}, len(group[0].unlabelled)
+    annotated = f"{min(shots)} annotated" if len(shots) == 1 else f"{min(shots)} to {max(shots)} annotated"
+    return f"{annotated}, {pool} unlabelled" if pool else annotated
+
+
+def _table(
+    protocol: Protocol, records: Sequence[Record], groups: Sequence[Sequence[Fold]], title: str
+) -> Iterator[Table]:
+    folds = [fold for group in groups for fold in group]
+    complete = {
+        name: [record for fold in folds for record in _on(fold, own)]
+        for name, own in _by_system(protocol, records).items()
+        if all(_on(fold, own) for fold in folds)
+    }
+    shown = [record for own in complete.values() for record in own]
+    ours, theirs = measure_columns(protocol, shown), published_columns(protocol)
+    lines = [
+        (
+            name,
+            *(_reached(groups, own, measure) for measure in protocol.measures),
+            *(_printed(protocol, name, folds, own, measure) for measure in protocol.measures),
+        )
+        for name, own in complete.items()
+    ]
+    if lines:
+        table = Table((Column("system", numeric=False), *ours, *theirs), tuple(lines), f"{protocol.name}, {title}")
+        yield table.without_empty(*(column.heading for column in theirs))
+
+
+def _reached(groups: Sequence[Sequence[Fold]], own: Sequence[Record], measure: Measure) -> Cell:
+    """Of one setting mean and deviation over its folds; of several the mean over their means."""
+    each = [Summary.of([mean_over_seeds(_on(fold, own), measure) for fold in group]) for group in groups]
+    if len(each) == 1:
+        return mean_and_spread(each[0].mean, each[0].std, MEASURES[measure].digits)
+    return Summary.of([setting.mean for setting in each]).mean
+
+
+def _printed(protocol: Protocol, name: str, folds: Sequence[Fold], own: Sequence[Record], measure: Measure) -> Cell:
+    """What is printed for the row, where it is the same for all of these folds."""
+    system = present(protocol, own)[name]
+    figures = {published_figure(protocol, system, own, fold.name, measure) for fold in folds}
+    return published_text(figures.pop(), measure) if len(figures) == 1 else None
+
+
+def _by_system(protocol: Protocol, records: Sequence[Record]) -> Mapping[str, list[Record]]:
+    return {name: [r for r in records if r["system"] == name] for name in present(protocol, records)}
+
+
+def _on(fold: Fold, records: Sequence[Record]) -> list[Record]:
+    return [record for record in records if record["fold"]["name"] == fold.name]

@@ -1,4 +1,4 @@
-"""What stands beside the tables of a benchmark: spread over scans, figures, ``tables.tex``, and all as one page."""
+"""What stands beside the tables of a benchmark: tests, spread over scans, figures, LaTeX, and all as one page."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,8 +6,10 @@ from pathlib import Path
 from lowshot.atomic import atomic_path
 from lowshot.benchmarking.cases import Cases
 from lowshot.benchmarking.cell import Record
+from lowshot.benchmarking.comparison_table import significance_table
 from lowshot.benchmarking.document import command, origin, what_differs
 from lowshot.benchmarking.figures import chart_pictures
+from lowshot.benchmarking.kinds import kinds
 from lowshot.benchmarking.latex import latex_tables
 from lowshot.benchmarking.query_pictures import picture_queries
 from lowshot.benchmarking.spread_table import spread_table
@@ -28,12 +30,11 @@ def write_report(
     """
     if not records:
         return {}
-    folds = [fold.name for fold in protocol.folds if any(r["fold"]["name"] == fold.name for r in records)]
-    spread = [spread_table(protocol, records, fold) for fold in folds]
-    for table in spread:
+    tests, spread = _tests(protocol, records), _spread(protocol, records)
+    for table in (*tests, *spread):
         write_csv(table, root)
     differs = what_differs(protocol, records)
-    _write(root / "tables.tex", latex_tables(tables, differs).encode())
+    _write(root / "tables.tex", latex_tables([*tables, *tests], differs).encode())
     pictures = [*chart_pictures(protocol, records, root), *picture_queries(protocol, records, cases, root, progress)]
     for picture in pictures:
         _write(root / "figures" / picture.name, picture.data)
@@ -42,13 +43,27 @@ def write_report(
         summary=f"{protocol.summary}.",
         command=command(protocol, records),
         remarks=differs,
-        tables=[*tables, *spread],
+        tables=[*tables, *tests, *spread],
         pictures=pictures,
         origin=origin(records),
     )
     _write(root / "tables.html", page.encode())
     files = {"page": root / "tables.html", "LaTeX": root / "tables.tex", "figures": root / "figures"}
     return {what: str(path) for what, path in files.items()}
+
+
+def _tests(protocol: Protocol, records: Sequence[Record]) -> list[Table]:
+    found = (significance_table(part, own) for part, own in kinds(protocol, records))
+    return [table for table in found if table is not None]
+
+
+def _spread(protocol: Protocol, records: Sequence[Record]) -> list[Table]:
+    return [
+        spread_table(part, own, fold.name)
+        for part, own in kinds(protocol, records)
+        for fold in protocol.folds
+        if any(record["fold"]["name"] == fold.name for record in own)
+    ]
 
 
 def _write(path: Path, content: bytes) -> None:

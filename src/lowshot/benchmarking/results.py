@@ -99,8 +99,10 @@ def _is_present(protocol: Protocol, record: Record, preset: str) -> bool:
     except SettingsError:
         return False
     chosen = (record.get("options", {}), record.get("model_of"), record.get("as_long_as"), record.get("granted", False))
+    chosen += (record.get("granted_above", 0), record.get("scored", []))
     made = (record["method"], record["preset"], record["fold"], *chosen)
     wanted = (as_json(system.options), system.model_of, system.as_long_as, system.granted)
+    wanted += (protocol.granted_above if system.granted else 0, list(protocol.scored))
     return made == (system.method, preset, plain_fold(fold), *wanted)
 
 

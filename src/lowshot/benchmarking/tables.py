@@ -12,7 +12,7 @@ from lowshot.benchmarking.measures import MEASURES
 from lowshot.benchmarking.results import by_device, rows
 from lowshot.evaluation.statistics import Interval, Summary, interval_over_scans, rank_correlation
 from lowshot.imaging.names import sideless
-from lowshot.protocols.protocol import Measure, Protocol, System
+from lowshot.protocols.protocol import Measure, Protocol, Published, System
 from lowshot.protocols.published import OVER_STRUCTURES, Figure, published
 from lowshot.reporting.tables import Cell, Column, Table, mean_and_spread
 
@@ -23,12 +23,10 @@ def main_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Tabl
     """The protocol's measures of every system on one fold, the published figures beside them."""
     here = _of_fold(records, fold)
     against = compare(here, protocol.reference)
-    shown = [MEASURES[measure] for measure in protocol.measures]
+    ours, theirs = measure_columns(protocol, here), published_columns(protocol)
     columns = (
         *(Column("system", numeric=False), Column("seeds", 0), Column("steps", 0), Column("minutes", 1)),
-        *(Column(f"{each.heading} ({_unit(here)})" if each.of_unit else each.heading) for each in shown),
-        *(Column(f"Dice − {protocol.reference}"), Column("p (Holm)")),
-        *(Column(f"published {each.heading}") for each in shown),
+        *(*ours, Column(f"Dice − {protocol.reference}"), Column("p (Holm)"), *theirs),
         *(Column("expected ~ true Dice", 2), Column("expected ~ true, scans", 2)),
         *(Column("not found", 0), Column("left out", 0)),
     )
@@ -41,8 +39,20 @@ def main_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Tabl
     pool = ", transductive (the pool holds the queries)" if protocol.fold(fold).transductive else ""
     title = f"{protocol.name}, {fold}{pool}: mean ± deviation over seeds{tested}"
     return Table(columns, tuple(lines), title).without_empty(
-        *(column.heading for column in columns[4 + len(shown) : -2])
+        *(column.heading for column in columns[4 + len(ours) : -2])
     )
+
+
+def measure_columns(protocol: Protocol, records: Sequence[Record]) -> list[Column]:
+    """One for each of the protocol's measures, with the unit of these records."""
+    shown = [MEASURES[measure] for measure in protocol.measures]
+    unit = _unit(records)
+    return [Column(f"{each.heading} ({unit})" if each.of_unit else each.heading, digits=each.digits) for each in shown]
+
+
+def published_columns(protocol: Protocol) -> list[Column]:
+    """One for each of the protocol's measures, as papers print it."""
+    return [Column(f"published {MEASURES[measure].heading}") for measure in protocol.measures]
 
 
 def scan_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Table:
@@ -71,7 +81,7 @@ def _scan_row(protocol: Protocol, system: System, name: str, records: Sequence[R
         scores[row.case].append(row.dice)
     means = [Summary.of(each).mean for each in scores.values()]
     scans, interval = Summary.of(means), interval_over_scans(means, list(scores))
-    theirs = _published(protocol, system, records, fold, "dice")
+    theirs = published_figure(protocol, system, records, fold, "dice")
     printed: tuple[Cell, ...] = (None, None, None)
     if theirs is not None and theirs.min is not None:  # else its spread is over something else
         printed = (_printed(theirs, 3), as_part(theirs, theirs.min), as_part(theirs, theirs.max))
@@ -84,17 +94,23 @@ def _scan_row(protocol: Protocol, system: System, name: str, records: Sequence[R
 
 
 def structure_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Table:
-    """Mean Dice of every structure, over queries and seeds: one column for each system."""
+    """Mean Dice of every structure, over queries and seeds: one column for each system.
+
+    What papers print for a structure has a line below ours.
+    """
     here = _of_fold(records, fold)
-    systems = list(present(protocol, here))
+    systems = present(protocol, here)
     scores: dict[tuple[str, str], list[float]] = defaultdict(list)
     merged = sideless(row.structure for row in rows(here)) if protocol.merge_sides else {}
     for row in rows(here):
         scores[merged.get(row.structure, row.structure), row.system].append(row.dice)
     structures = list(dict.fromkeys(structure for structure, _ in scores))
-    lines: list[tuple[Cell, ...]] = [
-        (structure, *(Summary.of(scores[structure, system]).mean for system in systems)) for structure in structures
-    ]
+    lines: list[tuple[Cell, ...]] = []
+    for structure in structures:
+        lines.append((structure, *(Summary.of(scores[structure, system]).mean for system in systems)))
+        printed = [_published_dice(protocol, system, here, name, fold, structure) for name, system in systems.items()]
+        if any(each is not None for each in printed):
+            lines.append((f"published {structure}", *printed))
     columns = (Column("structure", numeric=False), *(Column(system) for system in systems))
     return Table(columns, tuple(lines), f"{protocol.name}, {fold}: Dice per structure")
 
@@ -133,9 +149,12 @@ def _main_row(
 ) -> tuple[Cell, ...]:
     return (
         *(name, len(records), _steps(records), _minutes(records)),
-        *(_over_records(records, measure) for measure in protocol.measures),
+        *(_over_seeds(records, measure) for measure in protocol.measures),
         *((None, None) if against is None else (f"{against.difference:+.3f}", shown_p(against.p))),
-        *(_published_cell(protocol, system, records, fold, measure) for measure in protocol.measures),
+        *(
+            published_text(published_figure(protocol, system, records, fold, measure), measure)
+            for measure in protocol.measures
+        ),
         rank_correlation(*zip(*((row.expected_dice, row.dice) for row in rows(records)), strict=True)),
         _mean([_correlation_of_scans(record) for record in records]),
         sum(score["empty"] == "prediction" for score in _scores(records)),
@@ -143,33 +162,62 @@ def _main_row(
     )
 
 
-def _over_records(records: Sequence[Record], measure: Measure) -> Cell:
-    """Of each seed the mean over all (case, structure) pairs where it is defined; of these, mean and deviation."""
-    each = Summary.of([Summary.of([getattr(row, measure) for row in rows([record])]).mean for record in records])
+def _over_seeds(records: Sequence[Record], measure: Measure) -> Cell:
+    """Mean and deviation."""
+    each = _of_seeds(records, measure)
     return mean_and_spread(each.mean, each.std, MEASURES[measure].digits)
 
 
-def _published_cell(protocol: Protocol, system: System, records: Sequence[Record], fold: str, measure: Measure) -> Cell:
-    theirs, shown = _published(protocol, system, records, fold, measure), MEASURES[measure]
+def mean_over_seeds(records: Sequence[Record], measure: Measure) -> float:
+    """Of cells of one fold; NaN for none."""
+    return _of_seeds(records, measure).mean
+
+
+def _of_seeds(records: Sequence[Record], measure: Measure) -> Summary:
+    """Of each seed the mean over all (case, structure) pairs where it is defined."""
+    return Summary.of([Summary.of([getattr(row, measure) for row in rows([record])]).mean for record in records])
+
+
+def published_text(theirs: Figure | None, measure: Measure) -> str | None:
+    """A published mean and spread as tables show it, a distance with its unit."""
+    shown = MEASURES[measure]
     if theirs is None:
         return None
     return _printed(theirs, shown.digits) + (f" {theirs.unit}" if shown.of_unit else "")
 
 
-def _published(
+def _published_dice(
+    protocol: Protocol, system: System, records: Sequence[Record], name: str, fold: str, structure: str
+) -> float | None:
+    """What the paper prints for one structure of a row."""
+    where = _where(protocol, system, [record for record in records if record["system"] == name], fold)
+    found = None if where is None else _first_printed(protocol, where, "dice", [structure])
+    return None if found is None else as_part(found, found.mean)
+
+
+def published_figure(
     protocol: Protocol, system: System, records: Sequence[Record], fold: str, measure: Measure
 ) -> Figure | None:
     """What the paper prints for this row, where ours is as it was chosen for the comparison.
 
     Where there is but one structure that is what is printed for it, or else the mean over structures.
     """
-    where = system.published.get(fold) or system.published.get("")
-    if where is None or not all(is_as_compared(protocol, record) for record in records):
+    where = _where(protocol, system, records, fold)
+    if where is None:
         return None
     structures = {score["structure"] for score in _scores(records)}
     looked_for = [*(structures if len(structures) == 1 else ()), OVER_STRUCTURES]
-    names = ((metric, structure) for structure in looked_for for metric in MEASURES[measure].printed_as)
+    return _first_printed(protocol, where, measure, looked_for)
+
+
+def _first_printed(protocol: Protocol, where: Published, measure: Measure, structures: Sequence[str]) -> Figure | None:
+    names = ((metric, structure) for structure in structures for metric in MEASURES[measure].printed_as)
     return next(filter(None, (published(protocol, where, *each) for each in names)), None)
+
+
+def _where(protocol: Protocol, system: System, records: Sequence[Record], fold: str) -> Published | None:
+    where = system.published.get(fold) or system.published.get("")
+    return where if all(is_as_compared(protocol, record) for record in records) else None
 
 
 def is_as_compared(protocol: Protocol, record: Record) -> bool:

@@ -122,7 +122,7 @@ def bench(
     terminal.result(
         {"protocol": name, "cells": len(records), "failed": failed, "files": files},
         *shown,
-        *(f"not as published: {sentence}" for sentence in asked.differs if asked.paper),
+        *(f"{'not as published' if asked.paper else 'note'}: {sentence}" for sentence in asked.differs),
         *(f"{what}: {path}" for what, path in files.items()),
     )
     if failed:

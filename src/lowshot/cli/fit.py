@@ -162,7 +162,7 @@ def _show(path: Path | None, task: "LowShotTask", terminal: Terminal, **how: Any
     from lowshot.reporting.samples import write_samples
 
     batch = fitting.samples(task, **how)
-    write_samples(path, batch.image, batch.labels, task.names)
+    write_samples(path, batch.image, batch.labels, task.names, batch.known)
     terminal.progress.note(f"samples: {path}")
 
 

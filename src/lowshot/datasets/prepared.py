@@ -24,7 +24,6 @@ from lowshot.datasets.reader import CaseFiles, Found, read_case
 from lowshot.datasets.recipe import Recipe
 from lowshot.errors import InputError
 from lowshot.imaging.files import write_segmentation, write_volume
-from lowshot.imaging.foreground import body_box, foreground
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
@@ -85,8 +84,6 @@ def prepare(labelled: LabelledScan, recipe: Recipe) -> LabelledScan:
     labelled = _moved(labelled, Preparation(None, recipe.spacing_mm, crop, "none", recipe.resize))
     if recipe.size is None:
         return labelled
-    if recipe.around_body:
-        labelled = _box(labelled, _around_body(labelled.scan, recipe.size))
     x, y, z = recipe.size
     return _moved(labelled, Preparation(None, None, (x, y, labelled.scan.voxels.shape[3] if z is None else z), "none"))
 
@@ -113,20 +110,6 @@ def _box(labelled: LabelledScan, box: tuple[slice, slice, slice]) -> LabelledSca
     cut = Scan(scan.name, scan.voxels[(slice(None), *box)], affine, scan.channels, scan.spacing_known)
     known = None if labelled.known is None else labelled.known[box]
     return LabelledScan(cut, Segmentation(truth.labels[box], truth.names, affine), known)
-
-
-def _around_body(scan: Scan, size: tuple[int, int, int | None]) -> tuple[slice, slice, slice]:
-    """Of each axis so many voxels around the middle of the body; all, where there are fewer."""
-    body, box = body_box(foreground(scan.voxels[0].numpy())), []
-    for axis, wanted in enumerate(size):
-        length = scan.voxels.shape[axis + 1]
-        if wanted is None or length <= wanted:
-            box.append(slice(0, length))
-            continue
-        first = (body[axis].start + body[axis].stop - wanted) // 2
-        first = min(max(first, 0), length - wanted)
-        box.append(slice(first, first + wanted))
-    return box[0], box[1], box[2]
 
 
 def _write(labelled: LabelledScan, case: str, folder: Path) -> Mapping[str, str]:

@@ -24,15 +24,12 @@ class Recipe:
     has."""
     size: tuple[int, int, int | None] | None = None
     """Voxels around the centre that are kept, padded with the lowest value where there are fewer; None: all slices."""
-    around_body: bool = False
-    """Whether that is the centre of what is no air, instead of the grid's."""
 
 
 RAW = Recipe()
 ALPNET_CHAOS = Recipe(cut_top=0.005, spacing_mm=(1.25, 1.25, 7.7), size=(256, 256, None))  # code (SSL-ALPNet)
 ALPNET_SYNAPSE = Recipe(clip=(-125.0, 275.0), border=32, resize=(256, 256, None))  # code (SSL-ALPNet)
 ALPNET_CARDIAC = Recipe(cut_top=0.005, spacing_mm=(1.25, 1.25, 7.99), size=(256, 256, None))  # code; the cut: ours
-LT_NET = Recipe(size=(160, 160, 128), around_body=True)  # paper
 MRE_NET_BRAINS = Recipe(size=(216, 216, None))  # paper
 # paper, which prints height, width and depth; the crop is ours, in place of a table of boxes
 MRE_NET_BTCV = Recipe(clip=(-210.0, 290.0), crop_to_body=True, resize=(396, 324, 72))

@@ -100,8 +100,9 @@ ACDC = Dataset(
     modality="MR of the heart",
     licence="CC BY-NC-SA 4.0",
     source="humanheart-project.creatis.insa-lyon.fr; training, 100 patients, two frames each",
-    images={"cine": rf"patient\d+/(?P<case>patient\d+_frame\d+){NIFTI}"},
-    labels=rf"patient\d+/(?P<case>patient\d+_frame\d+)_gt{NIFTI}",
+    # patients 101 to 150 are the challenge's test, which newer copies hold beside the training
+    images={"cine": rf"patient\d+/(?P<case>patient(0\d\d|100)_frame\d+){NIFTI}"},
+    labels=rf"patient\d+/(?P<case>patient(0\d\d|100)_frame\d+)_gt{NIFTI}",
     structures={1: "right ventricle", 2: "myocardium", 3: "left ventricle"},
     cases=200,
 )

@@ -3,7 +3,7 @@
 ``lowshot doctor`` prints it for files; ``lowshot fit`` asks the same before it trains. One scan is looked at at a time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,6 +47,19 @@ def check(subject: Scan | LabelledScan) -> list[Finding]:
     else:
         findings = list(_image(subject))
     return sorted(findings, key=lambda finding: ("error", "warning", "note").index(finding.severity))
+
+
+def check_together(support: Sequence[LabelledScan]) -> list[Finding]:
+    """Findings about annotated scans that are none about each: one may lack what another shows."""
+    if not support or any(labelled.known is not None for labelled in support):  # without background they are refused
+        return []
+    names = support[0].truth.names.names
+    seen = {int(index) for labelled in support for index in torch.unique(labelled.truth.labels)}
+    if len(seen) > 1 or not 0 < (only := seen.pop()) < len(names):
+        return []
+    scans = _listed([labelled.scan.name for labelled in support])
+    message = f"{scans}: every voxel is {names[only]} and none background, so there is nothing to tell it from"
+    return [Finding("error", f"{message}; is the background's value right?")]
 
 
 def _image(scan: Scan) -> Iterator[Finding]:

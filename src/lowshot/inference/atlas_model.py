@@ -19,6 +19,7 @@ from lowshot.imaging.preparation import MOST_VOXELS, Preparation, Prepared
 from lowshot.imaging.scan import LabelledScan
 from lowshot.inference.header import Header
 from lowshot.nn.geometry import Triple
+from lowshot.progress import Progress
 from lowshot.registration.affine import Picture
 from lowshot.registration.correspondence import Correspondence
 from lowshot.registration.labels import shares
@@ -35,6 +36,8 @@ SLAB_BYTES = 290
 
 SMALLEST_VOXEL_MM3, FARTHEST_MM = 1e-18, 1e9
 """What a stored affine may say: beyond, it is damaged."""
+MOST_UNKNOWN = 0.1
+"""Of what is marked in an atlas, unknown or a structure: so much unknown tissue may be carried over as background."""
 MOST_LETTERS = 1_000
 """Of an atlas's name."""
 
@@ -81,7 +84,7 @@ class AtlasModel(ABC):
         return max(likeness(query, atlas.picture, each) for atlas, each in zip(self.atlases, found, strict=True))
 
     def regions(self, prepared: Prepared, run: Run, options: Any) -> Iterator[Region]:
-        """The shares that structures have of the atlases' votes."""
+        """The shares that structures have of the atlases' votes: weighted means of interpolated shares, not counts."""
         return self.copied(prepared, self.correspondences(prepared, run, options))
 
     def copied(self, prepared: Prepared, found: Sequence[Correspondence]) -> Iterator[Region]:
@@ -134,8 +137,8 @@ def atlas_problems(task: LowShotTask, most: int) -> list[str]:
         wanted = "one annotated scan" if most == 1 else f"one to {most} annotated scans"
         found.append(f"needs {wanted}, got {len(task.support)}")
     for labelled in task.support:
-        partly = labelled.known is not None and not bool(labelled.known.all())
-        if partly or not set(labelled.annotated or task.names.foreground) >= set(task.names.foreground):
+        looked_for = set(labelled.annotated or task.names.foreground)
+        if _unknown_share(labelled) > MOST_UNKNOWN or not looked_for >= set(task.names.foreground):
             found.append(
                 f"{labelled.scan.name} is annotated only in part, and what is not known cannot be copied; mre-net "
                 "learns from such scans"
@@ -143,16 +146,30 @@ def atlas_problems(task: LowShotTask, most: int) -> list[str]:
     return found
 
 
-def prepare_atlases(support: Sequence[LabelledScan], preparation: Preparation) -> tuple[Atlas, ...]:
-    """The annotated scans on their own prepared grids.
+def _unknown_share(labelled: LabelledScan) -> float:
+    """How much of what is marked, unknown or a structure, is unknown."""
+    if labelled.known is None:
+        return 0.0
+    unknown = int((~labelled.known).sum())
+    return unknown / max(1, unknown + int((labelled.known & (labelled.truth.labels > 0)).sum()))
+
+
+def prepare_atlases(support: Sequence[LabelledScan], preparation: Preparation, progress: Progress) -> tuple[Atlas, ...]:
+    """The annotated scans on their own prepared grids; what is unknown of them is background, which is told.
 
     Raises:
         EmptySupport: no structure is annotated in any of them.
     """
     atlases = []
     for labelled in support:
-        prepared = preparation.apply(labelled.scan)
-        labels = preparation.apply_labels(labelled.truth.labels, prepared).to(torch.int16)
+        prepared, unknown = preparation.apply(labelled.scan), _unknown_share(labelled)
+        if unknown:
+            progress.warn(
+                f"{labelled.scan.name}: what is unknown of it, {unknown:.1%} of what is marked, is carried over as "
+                "background"
+            )
+        truth = labelled.truth.labels if labelled.known is None else labelled.truth.labels * labelled.known
+        labels = preparation.apply_labels(truth, prepared).to(torch.int16)
         atlases.append(Atlas(Picture.of(prepared.name, prepared.voxels, prepared.grid), labels))
     if not any(bool((atlas.labels > 0).any()) for atlas in atlases):
         names = ", ".join(labelled.scan.name for labelled in support)

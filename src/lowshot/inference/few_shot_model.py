@@ -75,11 +75,19 @@ class FewShotLearner:
     def __post_init__(self) -> None:
         self.network.eval()
 
-    def adapt(self, support: Sequence[LabelledScan], names: Names, run: Run) -> "FewShotModel":
+    def adapt(
+        self, support: Sequence[LabelledScan], names: Names, run: Run, *, some_lacking: bool = False
+    ) -> "FewShotModel":
         """Keep the annotated scans as examples; nothing is trained.
 
+        Args:
+            support: annotated scans.
+            names: of all structures.
+            run: tells what will not be looked for.
+            some_lacking: whether structures may be shown in none of them; these are never found.
+
         Raises:
-            EmptySupport: a structure is not shown in any of them.
+            EmptySupport: a structure is not shown in any of them; or none is.
             ChannelMismatch: other channels than those of the base.
             GridMismatch: some scans know their voxel size and some do not.
         """
@@ -94,7 +102,9 @@ class FewShotLearner:
         examples = [Examples.of(labelled, self.knowledge.preparation) for labelled in support]
         unseen = [k for k in range(1, len(names)) if not any(bool(each.shown(k).any()) for each in examples)]
         missing = [names.names[k] for k in unseen]
-        if missing:
+        if missing and some_lacking and len(missing) < len(names.foreground):
+            run.progress.warn(f"the annotated scans show no {', no '.join(missing)}, which will not be looked for")
+        elif missing:
             scans = ", ".join(labelled.scan.name for labelled in support)
             raise EmptySupport(
                 f"{scans}: shows no {', no '.join(missing)}, so there is no example of it; annotate it, or take it out "
@@ -130,14 +140,15 @@ class FewShotModel:
         """A few slices at a time, each structure by its own examples; background has the logit 0 among theirs."""
         run.place(self.learner.network)
         image = slices_of(prepared.voxels)
-        paired = [Paired.of(each, range(1, len(self.names)), image, prepared.grid, options) for each in self.examples]
+        there = [k for k in range(1, len(self.names)) if any(bool(each.shown(k).any()) for each in self.examples)]
+        paired = [Paired.of(each, there, image, prepared.grid, options) for each in self.examples]
         everywhere, laid = slice(None), all(each.matrix is not None for each in paired)
         for first in range(0, len(image), options.slices_at_once):
             places = torch.arange(first, min(first + options.slices_at_once, len(image)))
             some = run.tensor(image[places])
             logits = torch.full((len(self.names), len(some), *image.shape[2:]), ABSENT, device=run.device)
             logits[0] = 0
-            for k in range(1, len(self.names)):
+            for k in there:
                 for here in together(paired, k, places):
                     examples = shots(paired, k, places[here])
                     logits[k, here] = self._logits(some[here], examples, run)
@@ -229,9 +240,11 @@ def _with_examples(learner: FewShotLearner, names: Names, examples: Sequence[Exa
     return (EmbeddingFewShotModel if embeds else FewShotModel)(learner, names, examples)
 
 
-def adapted(learner: FewShotLearner, task: LowShotTask, run: Run) -> FewShotLearner | FewShotModel:
+def adapted(
+    learner: FewShotLearner, task: LowShotTask, run: Run, *, some_lacking: bool = False
+) -> FewShotLearner | FewShotModel:
     """What ``fit`` returns: the learner, or its model where the task has an annotated scan already."""
-    return learner.adapt(task.support, task.names, run) if task.support else learner
+    return learner.adapt(task.support, task.names, run, some_lacking=some_lacking) if task.support else learner
 
 
 def restore(network: Callable[[int], nn.Module], state: State) -> FewShotLearner | FewShotModel:

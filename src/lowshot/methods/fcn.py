@@ -4,7 +4,6 @@ Its paper (Table XII) takes FCN, with tuned settings, from another paper that wa
 the published one (``lowshot.nn.fcn``), the size of images MRE-Net's, and the training ours.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +29,7 @@ from lowshot.training.run import Run
 from lowshot.training.schedules import constant, cosine
 from lowshot.transforms.levels import AUGMENTATION, Level
 from lowshot.transforms.patches import PatchSampling, Volume, sample_patches
-from lowshot.transforms.slices import Slices, refuse_plane
+from lowshot.transforms.slices import Slices, problems_of_slices, refuse_plane
 from lowshot.transforms.support import prepare_support
 
 POSITIVE = ("size", "width", "batch", "steps", "learning_rate")
@@ -63,22 +62,24 @@ class FCN:
     schedule: Literal["constant", "cosine"] = "constant"  # paper of FCN
     steps: int = 3000  # ours: MRE-Net's
     learning_rate: float = 1e-3  # ours
-    momentum: float = 0.9  # paper of FCN
+    momentum: float = 0.9  # paper of FCN; SGD's, as the next: Adam uses neither
     weight_decay: float = 5e-4  # paper of FCN
 
     Options: ClassVar[type] = SliceOptions
 
     def __post_init__(self) -> None:
         self._preparation()
-        refuse_out_of_range(self, positive=POSITIVE, shares=SHARES)
-        if not 0 <= self.weight_decay < math.inf:
-            raise SettingsError(f"weight_decay: expected a number from 0 on, got {self.weight_decay}")
+        refuse_out_of_range(self, positive=POSITIVE, not_negative=("weight_decay",), shares=SHARES)
+        changed = [name for name in ("momentum", "weight_decay") if getattr(self, name) != getattr(FCN, name)]
+        if self.optimiser == "adam" and changed:  # as they are by default they stand in settings of finished trainings
+            raise SettingsError(f"{', '.join(changed)}: belongs to SGD; leave it out, or set optimiser=sgd")
         refuse_plane(self.size, MULTIPLE)
         refuse_width(self.width, self.weights, "VGG-16")
 
     def problems(self, task: LowShotTask) -> list[str]:
         """Needs a support; weights from ImageNet need a grey image, or three channels."""
         wanted = [] if task.support else ["FCN learns from annotated images or slices; give at least one"]
+        wanted += problems_of_slices(task.support)
         return [*wanted, *problems_of_weights(self.weights, "VGG-16", len(task.channels))]
 
     def fit(self, task: LowShotTask, run: Run) -> SliceModel:

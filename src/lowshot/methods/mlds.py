@@ -32,7 +32,18 @@ from lowshot.training.run import Run
 from lowshot.training.schedules import polynomial
 from lowshot.training.teacher import MeanTeacher
 from lowshot.transforms.levels import AUGMENTATION, Augmentation, Level
-from lowshot.transforms.slices import Slices, annotated_slices, moved, pool_of, together, toned, unlabelled, varied
+from lowshot.transforms.slices import (
+    Slices,
+    annotated_and_pool,
+    has_pool,
+    inside,
+    placed,
+    places,
+    problems_of_slices,
+    toned,
+    unlabelled,
+    varied,
+)
 
 POSITIVE = ("size", "widths", "exemplars", "pool", "steps", "learning_rate")
 GROWING = 0.3
@@ -79,20 +90,16 @@ class MLDS:
 
     def problems(self, task: LowShotTask) -> list[str]:
         """Needs annotated slices, and others."""
-        found = []
         if not task.support:
-            found.append("learns from annotated slices; give at least one")
-        elif not len(task.unlabelled) and all(each.known is None for each in task.support):
-            found.append("learns from slices without labels, too: give scans with --unlabelled")
-        return found
+            return ["learns from annotated slices; give at least one"]
+        if across := problems_of_slices(task.support):
+            return across
+        return [] if has_pool(task) else ["learns from slices without labels, too: give scans with --unlabelled"]
 
     def fit(self, task: LowShotTask, run: Run) -> SliceModel:
         """Train on exemplars by their labels, and on the pool by a teacher's."""
         preparation = self._preparation()
-        annotated = [annotated_slices(each, preparation) for each in task.support]
-        exemplars = together(slices for slices, _ in annotated)
-        stacks = [rest for _, rest in annotated if len(rest)]
-        stacks += pool_of(task.unlabelled, preparation, task.channels)
+        exemplars, stacks = annotated_and_pool(task, preparation, needs_pool=True)
         with run.seeded("weights"):
             student = run.place(DeeplySupervised(len(task.channels), len(task.names), self.widths))
         teacher = MeanTeacher(student, self.teacher_momentum)
@@ -124,7 +131,8 @@ class MLDS:
         maps = student(torch.cat([exemplars.image, pool.image]))
         parts = [each.split([len(exemplars.image), len(pool.image)]) for each in maps]
         own = self._over_sizes([each[0] for each in parts], exemplars.labels, exemplars.known)
-        theirs = self._over_sizes([each[1] for each in parts], labels.to(pool.labels), sure >= self.confidence)
+        learned = pool.known & (sure >= self.confidence)
+        theirs = self._over_sizes([each[1] for each in parts], labels.to(pool.labels), learned)
         return {"exemplars": own, "pool": self.pool_loss * min(1.0, done / GROWING) * theirs}
 
     def _over_sizes(self, maps: Sequence[Tensor], labels: Tensor, known: Tensor) -> Tensor:
@@ -154,6 +162,7 @@ class Batch(NamedTuple):
 
     exemplars: Slices
     pool: Slices
+    """Without labels; known is what lies within the borders, as a teacher's labels of what is mirrored are not used."""
     plain_pool: Float[Tensor, "n c i j"]
     """As the teacher sees them: moved alike, grey values as they were."""
 
@@ -169,7 +178,9 @@ def draw(
 ) -> Batch:
     """A batch as a function of the step."""
     own = varied(exemplars.drawn(counts[0], generator), augmentation, generator)
-    others = moved(pool.drawn(counts[1], generator), augmentation.spatial, generator)
+    drawn = pool.drawn(counts[1], generator)
+    there = places(drawn.image, augmentation.spatial, generator)
+    others = placed(drawn, there)._replace(known=inside(there, drawn.image))
     strong = run.tensor(toned(others.image, augmentation.intensity, generator))
     return Batch(own._replace(image=run.tensor(own.image)), others._replace(image=strong), run.tensor(others.image))
 

@@ -2,8 +2,9 @@
 
 No training: ``fit`` keeps the atlases, and the work is done scan by scan. With one atlas it is plain one-shot
 registration. With several it stands where MABMIS (Jia et al., NeuroImage 2012) stands in LT-Net's Table 4; the
-registration is ours (``lowshot.registration``), the votes are plain majority and Artaechevarria's locally weighted vote
-(IEEE TMI 2009), not MABMIS's tree of groupwise registrations.
+registration is ours (``lowshot.registration``), the votes are a plain one and Artaechevarria's locally weighted one
+(IEEE TMI 2009), not MABMIS's tree of groupwise registrations. A vote is the share of a structure that interpolation
+finds, so that the plain one, "majority", is the mean of the atlases' shares and does not count labels.
 """
 
 import math
@@ -35,7 +36,8 @@ class MultiAtlas:
     """Settings; all defaults are ours."""
 
     vote: Vote = "local"
-    """"local": an atlas counts for more where it came to look like the scan; "majority": all count alike."""
+    """"local": an atlas counts for more where it came to look like the scan; "majority": all count alike, and the mean
+    of their interpolated shares decides."""
     intensity: str = "percentiles"
     most_voxels: int = MOST_VOXELS
     """Of the grid on which fields are found; where the atlas has more, that grid is coarser."""
@@ -60,7 +62,8 @@ class MultiAtlas:
     def fit(self, task: LowShotTask, run: Run) -> "VotingAtlases":
         """Prepares the atlases; nothing is trained."""
         preparation = Preparation("RAS", None, "foreground", self.intensity)
-        return VotingAtlases(task.names, task.channels, preparation, prepare_atlases(task.support, preparation), self)
+        atlases = prepare_atlases(task.support, preparation, run.progress)
+        return VotingAtlases(task.names, task.channels, preparation, atlases, self)
 
     def restore(self, state: State) -> "VotingAtlases":
         """The atlases as they were stored."""

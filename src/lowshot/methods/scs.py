@@ -36,6 +36,7 @@ from lowshot.settings import refuse_out_of_range
 from lowshot.task import LowShotTask
 from lowshot.training.run import Run
 from lowshot.transforms.patches import Volume
+from lowshot.transforms.slices import problems_of_slices
 from lowshot.transforms.support import prepare_support
 
 POSITIVE = (
@@ -102,7 +103,9 @@ class SCS:
 
     def problems(self, task: LowShotTask) -> list[str]:
         """Needs a support."""
-        return [] if task.support else ["SCS learns from annotated images or slices; give at least one"]
+        if not task.support:
+            return ["SCS learns from annotated images or slices; give at least one"]
+        return problems_of_slices(task.support)
 
     def fit(self, task: LowShotTask, run: Run) -> "SuperpixelModel":
         """Find words in the annotated images, then learn to tell superpixels by them."""

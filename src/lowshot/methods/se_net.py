@@ -105,7 +105,7 @@ class SENet:
         goal = Goal(partial(self._loss, network), network, optimiser_of(self, network), self._schedule)
         train([goal], self._draw(Shown(base, self.least_share, same_scan=alone), run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
-        return adapted(FewShotLearner(network, knowledge), task, run)
+        return adapted(FewShotLearner(network, knowledge), task, run, some_lacking=alone)
 
     def restore(self, state: State) -> FewShotLearner | FewShotModel:
         """The network's architecture follows from the settings."""

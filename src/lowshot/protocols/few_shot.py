@@ -28,7 +28,7 @@ def _granted(method: str, printed: str = "", **changes: Any) -> System:
     return System(method=method, settings=changes, options=chunks, granted=True, published=published)
 
 
-def _both(rows: Mapping[str, System]) -> dict[str, System]:
+def and_whole(rows: Mapping[str, System]) -> dict[str, System]:
     """Each row, and the same model on whole volumes, where nothing published stands beside it."""
     whole = {
         f"{name} whole volume": replace(row, options={}, granted=False, published={}, model_of=name)
@@ -76,7 +76,7 @@ MR = Protocol(
         for name, base, others in (("A", FIRST, SECOND), ("B", SECOND, FIRST))
         for organ in ORGANS
     ),
-    systems=_both(COMPARED | FURTHER),
+    systems=and_whole(COMPARED | FURTHER),
     reference="apscl",
     layout=Layout(names="labels.txt"),
     steps=800,
@@ -99,7 +99,7 @@ MR_HIDDEN = replace(
     folds=tuple(
         replace(fold, hidden=UPPER if fold.new in UPPER else KIDNEYS) for fold in MR.folds if fold.name.endswith("A")
     ),
-    systems=_both({name: COMPARED[name] for name in ("copied mask", "ssl-alpnet", "adnet")}),
+    systems=and_whole({name: COMPARED[name] for name in ("copied mask", "ssl-alpnet", "adnet")}),
     reference="ssl-alpnet",
     differs=(
         *MR.differs[:2],

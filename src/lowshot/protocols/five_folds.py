@@ -12,7 +12,7 @@ from typing import Literal
 
 from lowshot.datasets.recipe import ALPNET_CARDIAC, ALPNET_CHAOS, ALPNET_SYNAPSE
 from lowshot.phantoms.study import Study
-from lowshot.protocols.few_shot import COMPARED, FURTHER, GCN_DE_MODULES, KIDNEYS, ORGANS, UPPER
+from lowshot.protocols.few_shot import COMPARED, FURTHER, GCN_DE_MODULES, KIDNEYS, ORGANS, UPPER, and_whole
 from lowshot.protocols.protocol import Distributed, Fold, Layout, Protocol, Published, System
 
 Support = Literal["next", "last", "first", "in block"]
@@ -20,6 +20,10 @@ FOLDS = 5
 HEART = ("right ventricle", "left ventricle", "myocardium")
 CHUNKS = {"ssl-alpnet": 3, "gcn-de": 8, "se-net": 12}
 """K in the released code of each (se-net: as RP-Net gives it); the others as SSL-ALPNet."""
+MIDDLE, ONE_CHUNK = "adnet whole volume from the middle slice", {"pairing": "chunks", "chunks": 1}
+"""ADNet's second way to be evaluated: the middle one of the support's slices is the example for a whole volume."""
+GCN_DE_PIXELS = 10
+"""That a slice has more of, to be among the structure's (GCN-DE's code)."""
 TABLE_II = ("oslsm", "co-fcn", "panet", "sg-one", "se-net", "gcn-de")
 
 
@@ -52,18 +56,22 @@ def five_folds(
 
 
 def _rows() -> Mapping[str, System]:
-    """Granted ranges, each with the number of chunks of its own protocol."""
-    return {
+    """Granted ranges, each with the number of chunks of its own protocol; whole volumes beside them."""
+    granted = {
         name: replace(row, options={**row.options, "chunks": CHUNKS.get(row.method, 3)})
         for name, row in (COMPARED | FURTHER).items()
     }
+    return and_whole(granted) | {MIDDLE: System(method="adnet", options=ONE_CHUNK, model_of="adnet")}
 
 
 RANGE = (
     "granted range: the query is cut to the organ's slices; K = 3 chunks as SSL-ALPNet does, 8 for GCN-DE as in its "
-    "code, 12 for SE-Net as RP-Net gives it"
+    "code, 12 for SE-Net as RP-Net gives it; rows with 'whole volume' segment the scan as it is with the same model"
 )
 SCRATCH = "no pretrained backbone unless one is given as a setting (weights=FILE)"
+PER_SCAN = "z-scores are of each scan; SSL-ALPNet's code takes mean and deviation of the training set for CT"
+VARIANTS = {"btcv": "synapse", "ms-cmrseg": "heart"}
+"""Presets of some methods for the images of a data set."""
 SUPPORTS = {
     "next": "support: the scan after the block, as SSL-ALPNet",
     "last": "support: the last scan of block and next scan, as the ADNet family",
@@ -84,11 +92,11 @@ def _protocol(name: str, what: str, distributed: Distributed, support: Support, 
         layout=Layout(),
         study=study,
         preset="paper",
-        variant="synapse" if distributed.dataset == "btcv" else "",
+        variant=VARIANTS.get(distributed.dataset, ""),
         measures=("dice", "hd95", "volume_elsewhere"),
         paper="apscl",
         dataset={"chaos-mr": "chaos-t2", "btcv": "synapse"}.get(distributed.dataset, distributed.dataset),
-        differs=(RANGE, SUPPORTS[support], SCRATCH),
+        differs=(RANGE, SUPPORTS[support], SCRATCH, *((PER_SCAN,) if distributed.dataset == "btcv" else ())),
     )
 
 
@@ -109,52 +117,63 @@ CHAOS_LAST = _chaos("chaos-five-folds-last", support="last")
 CHAOS_FIRST = _chaos("chaos-five-folds-first", support="first")
 
 
-def _synapse(name: str, setting: Literal[1, 2]) -> Protocol:
-    arrange = partial(five_folds, organs=ORGANS, setting=setting)
+def _synapse(name: str, support: Support = "next", setting: Literal[1, 2] = 1) -> Protocol:
+    arrange = partial(five_folds, organs=ORGANS, support=support, setting=setting)
     distributed = Distributed(dataset="btcv", recipe=ALPNET_SYNAPSE, arrange=arrange, structures=ORGANS)
-    return _protocol(name, "Synapse", distributed, "next", setting, _CT)
+    return _protocol(name, "Synapse", distributed, support, setting, _CT)
 
 
-SYNAPSE = _synapse("synapse-five-folds", 1)
-SYNAPSE_HIDDEN = _synapse("synapse-five-folds-hidden", 2)
-CARDIAC = _protocol(
-    "cardiac-five-folds",
-    "MS-CMRSeg",
-    Distributed(dataset="ms-cmrseg", recipe=ALPNET_CARDIAC, arrange=partial(five_folds, organs=HEART)),
-    "next",
-    1,
-    _HEART,
-)
+SYNAPSE = _synapse("synapse-five-folds")
+SYNAPSE_HIDDEN = _synapse("synapse-five-folds-hidden", setting=2)
+SYNAPSE_LAST = _synapse("synapse-five-folds-last", support="last")
+SYNAPSE_FIRST = _synapse("synapse-five-folds-first", support="first")
+
+
+def _cardiac(name: str, support: Support = "next") -> Protocol:
+    """Setting 1 alone: every slice of a heart shows more than the new structure."""
+    arrange = partial(five_folds, organs=HEART, support=support)
+    distributed = Distributed(dataset="ms-cmrseg", recipe=ALPNET_CARDIAC, arrange=arrange)
+    return _protocol(name, "MS-CMRSeg", distributed, support, 1, _HEART)
+
+
+CARDIAC = _cardiac("cardiac-five-folds")
+CARDIAC_LAST = _cardiac("cardiac-five-folds-last", support="last")
+CARDIAC_FIRST = _cardiac("cardiac-five-folds-first", support="first")
 
 
 def _gcn_de_rows() -> Mapping[str, System]:
-    """Table I's modules and table II's systems."""
+    """Table I's modules and table II's systems, in granted ranges and on whole volumes."""
     printed = {
         "gcn-de without both": (GCN_DE_MODULES.systems["neither"], "I", "gcn-de[]"),
         "gcn-de without embedding": (GCN_DE_MODULES.systems["correlation"], "I", "gcn"),
         **{name: (row, "II", name) for name, row in (COMPARED | FURTHER).items() if name in TABLE_II},
     }
-    return {
+    granted = {
         name: replace(
             row, seeds=(0,), options={**row.options, "chunks": 8}, published={"": Published(table, published)}
         )
         for name, (row, table, published) in printed.items()
     }
+    return and_whole(granted)
 
 
 def _gcn_de(name: str, what: str, distributed: Distributed, study: Study) -> Protocol:
+    ct = distributed.dataset == "btcv"
     return replace(
         _protocol(name, what, distributed, "in block", 1, replace(study, subjects=2 * FOLDS)),
         summary=f"GCN-DE's tables I and II on {what}: five folds, every organ new in turn, K = 8 chunks",
         systems=_gcn_de_rows(),
         reference="gcn-de",
+        granted_above=GCN_DE_PIXELS,
         paper="gcn-de",
         differs=(
-            "granted range: the query is cut to the organ's slices, K = 8 chunks; " + SUPPORTS["in block"],
+            f"granted range: the query is cut to slices with more than {GCN_DE_PIXELS} pixels of the organ, K = 8 "
+            "chunks; rows with 'whole volume' segment the scan as it is with the same model; " + SUPPORTS["in block"],
             "scans are resampled as for SSL-ALPNet; the paper does not describe it",
             "Dice of volumes at the last step; the paper's code averages over slices and keeps the best epoch",
             "the new organ is never trained on; the public code's sampler trains on spleen and kidneys even then",
             SCRATCH,
+            *(("grey values of CT: the paper's window for gcn-de alone, z-scores of each scan for the others",) * ct),
         ),
     )
 

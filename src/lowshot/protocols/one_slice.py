@@ -88,7 +88,7 @@ SYNAPSE = replace(
             ("elnet", "2", "elnet"),
         )
     },
-    study=Study(anatomy="abdomen-ct", shape=(160, 144, 16), subjects=6, variation=0.3, structures=ORGANS),
+    study=Study(anatomy="abdomen-ct", shape=(64, 56, 48), subjects=6, variation=0.3, structures=ORGANS),
     variant="synapse",
     dataset="synapse",
     differs=("one exemplar for each of five seeds, of a slice that shows all eight organs",),

@@ -47,6 +47,11 @@ class Fold:
         return replace(self, support=(case,), queries=queries, unlabelled=pool, closest=False)
 
     @property
+    def shots(self) -> int:
+        """How many annotated scans a cell learns from."""
+        return len(self.support) if self.drawn is None else self.drawn
+
+    @property
     def transductive(self) -> bool:
         """Whether a system may see the very scans (not their labels) that it will segment."""
         return bool(set(self.unlabelled) & set(self.queries))
@@ -132,11 +137,16 @@ class Protocol:
     """A phantom study that stands in where no data is given; None: real scans are needed."""
     preset: str = "compact"
     variant: str = ""
-    """Which form of a preset its images need: "btcv" makes "paper" "paper-btcv", of methods that have that."""
+    """Which form of a preset its images or its table need: "btcv" makes "paper" "paper-btcv", of methods that have
+    that."""
     steps: int | None = None
     """Of every training, so that rows are compared at equal steps; None: the method's own."""
     minutes: float | None = None
     """Of every fit instead, where steps of different methods cost too differently to be compared."""
+    scored: tuple[str, ...] = ()
+    """The structures that are scored, where more are learned; none: all."""
+    granted_above: int = 0
+    """Pixels of the new structure that a slice has more of, to be in a range that is granted."""
     merge_sides: bool = False
     """Whether left and right twins are one row of the table of structures."""
     measures: tuple[Measure, ...] = ("dice", "hd95")

@@ -111,7 +111,7 @@ def align(fixed: Picture, moving: Picture) -> Affine:
     if shared < LEAST_SHARED:
         raise InputError(
             f"{fixed.name}: only {shared:.0%} of it can be laid upon {moving.name}; expected scans of the same part "
-            "of the body"
+            f"of the body, of which {moving.name} shows at least {LEAST_SHARED:.0%}: is its field of view too small?"
         )
     return search.worlds()[0].numpy()
 

@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from lowshot.errors import ChannelMismatch, EmptySupport, SettingsError
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import LabelledScan, Scan
+from lowshot.task import LowShotTask
 from lowshot.transforms.intensity import IntensityRanges, transform_intensity
 from lowshot.transforms.levels import Augmentation
 from lowshot.transforms.spatial import SpatialRanges, apply_spatial, draw_spatial, pixel_mm
@@ -50,11 +51,68 @@ class Slices(NamedTuple):
         """The same on another device."""
         return Slices(*(part.to(device) for part in self))
 
+    def shows_structures(self) -> Bool[Tensor, " n"]:
+        """Which of them show any, where that is known."""
+        return (self.known & (self.labels > 0)).flatten(1).any(dim=1)
+
 
 def together(batches: Iterable[Slices]) -> Slices:
     """One batch after the other."""
     image, labels, known = (torch.cat(columns) for columns in zip(*batches, strict=True))
     return Slices(image, labels, known)
+
+
+def problems_of_slices(support: Sequence[LabelledScan]) -> list[str]:
+    """Why what looks at slices along the third axis cannot learn from annotated scans."""
+    axes = {labelled.scan.name: _axis_of_the_only_slice(labelled.known) for labelled in support}
+    return [
+        f"{name}: the annotated slice lies along axis {axis}, and slices along axis 2, which are what is looked at, "
+        "show a line of it each; annotate one along axis 2, or take a method that looks at volumes (mre-net)"
+        for name, axis in axes.items()
+        if axis != 2
+    ]
+
+
+def _axis_of_the_only_slice(known: Bool[Tensor, "i j k"] | None) -> int:
+    """Along which axis the only slice lies of which anything is known; 2 where there are more."""
+    if known is None:
+        return 2
+    counts = [int(known.movedim(axis, 0).flatten(1).any(dim=1).sum()) for axis in range(3)]
+    across = [axis for axis in (0, 1) if counts[axis] == 1 < known.shape[axis]]
+    return across[0] if across and counts[2] > 1 else 2
+
+
+def has_pool(task: LowShotTask) -> bool:
+    """Whether there are slices without labels: in scans without any, or in those where only others are annotated."""
+    if len(task.unlabelled):
+        return True
+    known = [known_voxels(labelled) for labelled in task.support]
+    return not all(each is None or bool(each.flatten(0, 1).any(dim=0).all()) for each in known)
+
+
+def annotated_and_pool(
+    task: LowShotTask, preparation: Preparation, *, needs_pool: bool
+) -> tuple[Slices, list[Float[Tensor, "n c i j"]]]:
+    """All annotated slices, and the images of those without labels, one tensor for each scan that has some.
+
+    Raises:
+        EmptySupport: no structure is left by the preparation, or no slice without labels where there must be one.
+        ChannelMismatch: a scan has other channels than the annotated ones.
+    """
+    annotated = [annotated_slices(each, preparation) for each in task.support]
+    slices = together(each for each, _ in annotated)
+    stacks = [rest for _, rest in annotated if len(rest)]
+    stacks += pool_of(task.unlabelled, preparation, task.channels)
+    names = ", ".join(labelled.scan.name for labelled in task.support)
+    if not bool(slices.shows_structures().any()):
+        i, j = slices.image.shape[2:]
+        raise EmptySupport(
+            f"{names}: no annotated structure is left to learn from (crop: {preparation.crop}; {i}×{j} pixels); "
+            "check the label map, the ignore value and the crop"
+        )
+    if needs_pool and not stacks:
+        raise EmptySupport(f"{names}: no slice without labels is left (crop: {preparation.crop}); give some scans")
+    return slices, stacks
 
 
 def annotated_slices(labelled: LabelledScan, preparation: Preparation) -> tuple[Slices, Float[Tensor, "m c i j"]]:

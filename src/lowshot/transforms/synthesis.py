@@ -71,7 +71,7 @@ def backgrounds_of(
     """
     if free is None:
         free = [[0, len(stack) - 1] if len(stack) > 2 else [] for stack in stacks]
-    empty = exemplars.known.flatten(1).all(dim=1) & ~_shows_structures(exemplars)
+    empty = exemplars.known.flatten(1).all(dim=1) & ~exemplars.shows_structures()
     chosen = [stack[list(indices)] for stack, indices in zip(stacks, free, strict=True)]
     return torch.cat([*chosen, exemplars.image[empty].to(stacks[0] if stacks else exemplars.image)])
 
@@ -90,7 +90,7 @@ def synthesise(
     Raises:
         EmptySupport: no exemplar shows a structure.
     """
-    showing = _shows_structures(exemplars).nonzero().flatten()
+    showing = exemplars.shows_structures().nonzero().flatten()
     if not len(showing):
         raise EmptySupport("none of the annotated slices shows a structure, so there is nothing to cut out")
     shown = exemplars.of(showing[torch.randint(len(showing), (count,), generator=generator)])
@@ -102,10 +102,6 @@ def synthesise(
     for layer in _layers(cut, (labels.shape[1], labels.shape[2]), synthesis, generator):
         _paste(layer, cut, image, labels)
     return Slices(image, labels, torch.ones_like(shown.known))
-
-
-def _shows_structures(slices: Slices) -> Bool[Tensor, " n"]:
-    return (slices.known & (slices.labels > 0)).flatten(1).any(dim=1)
 
 
 # Backgrounds

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import pytest
 import torch
 from torch import nn
 
@@ -81,6 +82,24 @@ def test_a_structure_of_exemplars_and_of_what_is_cut_out_changes_its_size():
     changed = (batch.slices.labels != exemplars(1).labels).flatten(1).any(dim=1)
     for part in changed.split(60):
         assert float(part.float().mean()) > 0.4  # a little larger is no other pixel
+
+
+@pytest.mark.parametrize("changes", [{"swellings": 1}, {"looks": 1.0}, {}])
+def test_of_many_annotated_slices_only_those_that_show_something_are_cut_out(changes):
+    every = exemplars(20)
+    every.labels[1:] = 0
+    wanted = replace(drawing(), synthetic=1, **changes)
+    for step in range(20):
+        made = synthetic(replace(sources(), exemplars=every), wanted, at(step))
+        assert (made.labels > 0).any()
+
+
+def test_what_vanishes_as_it_shrinks_is_cut_out_as_it_was(monkeypatch):
+    def vanished(slices, generator):
+        return slices._replace(labels=torch.zeros_like(slices.labels))
+
+    monkeypatch.setattr("lowshot.methods.elnet.batches.swollen", vanished)
+    assert (synthetic(sources(), replace(drawing(), swellings=1), at(0)).labels > 0).any()
 
 
 def test_finished_synthetic_slices_vary_when_asked():

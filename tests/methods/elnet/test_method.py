@@ -146,6 +146,21 @@ def test_an_empty_pool_is_refused_unless_the_scan_itself_has_more_slices():
     assert method(pseudo_loss=0.0).problems(LowShotTask(NAMES, [subject(0)])) == []
 
 
+def test_an_ignore_value_in_every_slice_makes_no_pool():
+    labelled = subject(0)
+    known = torch.ones_like(labelled.truth.labels, dtype=torch.bool)
+    known[0] = False
+    assert "--unlabelled" in method().problems(LowShotTask(NAMES, [replace(labelled, known=known)]))[0]
+
+
+def test_an_annotated_slice_along_another_axis_is_one_clear_message():
+    labelled = subject(0)
+    known = torch.zeros_like(labelled.truth.labels, dtype=torch.bool)
+    known[9] = True
+    (problem,) = method().problems(LowShotTask(NAMES, [replace(labelled, known=known)]))
+    assert "the annotated slice lies along axis 0" in problem
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

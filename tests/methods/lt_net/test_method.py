@@ -8,11 +8,13 @@ from contract import tiny
 from contract.studies import NAMES, TASKS, partly_known, subject
 from lowshot import catalogue
 from lowshot.errors import ChannelMismatch, SettingsError
+from lowshot.imaging.scan import LabelledScan
 from lowshot.inference.predict import prepare
 from lowshot.losses.similarity import local_ncc
 from lowshot.methods.lt_net.batches import atlas_pair, one_hot
 from lowshot.methods.lt_net.method import LTNet
 from lowshot.methods.lt_net.model import RefineOptions
+from lowshot.phantoms import brain_mr
 from lowshot.registration.affine import Picture
 from lowshot.registration.fields import warp
 from lowshot.registration.pairwise import laid_upon
@@ -106,6 +108,24 @@ def test_structures_are_drawn_for_each_step():
     assert len({each.sum().item() for each in drawn}) > 1
     every = atlas_pair(pool[0], labels, pool, (1.0, 1.0, 1.0), None, 0, torch.Generator()).labels
     assert torch.equal(every[0], labels)
+
+
+def test_the_crop_is_the_same_however_the_atlas_is_stored():
+    """Left to right, back to front, foot to head, around the centroid: not along the axes of the file."""
+    chosen, head = method("voxelmorph", shape=(16, 24, 8)), brain_mr.subject(1, (24, 30, 24))
+    coronal = LabelledScan(
+        replace(head.scan, voxels=head.scan.voxels.permute(0, 1, 3, 2), affine=head.scan.affine[:, [0, 2, 1, 3]]),
+        replace(head.truth, labels=head.truth.labels.permute(0, 2, 1), affine=head.truth.affine[:, [0, 2, 1, 3]]),
+    )
+    assert coronal.scan.grid.shape == (24, 24, 30)
+    pool = [brain_mr.subject(2, (24, 30, 24)).scan]
+    plain, turned = (
+        chosen.fit(LowShotTask(each.truth.names, [each], unlabelled=pool), run(1)) for each in (head, coronal)
+    )
+    assert plain.grid.shape == turned.grid.shape == (16, 24, 8)
+    np.testing.assert_allclose(plain.grid.affine, turned.grid.affine, atol=1e-6)
+    np.testing.assert_allclose(plain.grid.affine[:3, :3], np.diag(plain.grid.spacing), atol=1e-6)
+    np.testing.assert_allclose(plain.grid.corners().mean(0), plain.atlases[0].picture.centre(), atol=1e-6)
 
 
 def test_one_hot_maps_hold_each_structure_once():

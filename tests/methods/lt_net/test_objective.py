@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from lowshot.losses.overlap import soft_dice
 from lowshot.methods.lt_net.objective import Generators, Pair, Weights, critic_loss, generator_loss
 
 SPACING = (2.0, 2.0, 4.0)
@@ -100,13 +101,73 @@ def test_there_and_back_is_nowhere_for_parts_of_voxels_too():
         torch.testing.assert_close(found[name], still[name], atol=1e-4, rtol=1e-4)
 
 
+# Pictures warped twice, as in the paper
+
+
+def moving(forward, backward, batch, **weights):
+    return terms(forward, backward, batch, adversarial=0.0, similarity=0.0, smoothness=0.0, **weights)
+
+
+def test_over_whole_voxels_both_forms_of_the_cycles_are_one():
+    composed, twice = (moving((2, 0, 0), (-1, 0, 0), pair(shift=-2), composed=form) for form in (True, False))
+    assert composed.keys() == twice.keys()
+    for name, term in composed.items():
+        torch.testing.assert_close(term, twice[name], atol=1e-5, rtol=1e-4)
+
+
+def test_of_small_smooth_fields_both_forms_of_the_cycles_are_nearly_one():
+    i = torch.linspace(0, 2 * torch.pi, SHAPE[0]).view(1, 1, -1, 1, 1)
+    smooth = (1 - i.cos()).expand(1, 1, *SHAPE) / 2
+
+    class Waving(nn.Module):
+        def forward(self, moving, fixed):
+            return 0.1 * torch.cat([i.sin().expand(1, 1, *SHAPE), torch.zeros(1, 2, *SHAPE)], dim=1)
+
+    batch = Pair(smooth, smooth, smooth, SPACING)
+    composed, twice = (
+        generator_loss(Generators(Waving(), Waving()), None, Weights(adversarial=0.0, composed=form), 9, batch, 0.0)
+        for form in (True, False)
+    )
+    assert float(composed["image_cycle"]) > 0.1
+    for name in ("image_cycle", "anatomy_cycle", "anatomy_difference"):
+        torch.testing.assert_close(composed[name], twice[name], atol=1e-3, rtol=0.02)
+
+
+def test_warped_there_and_back_by_half_a_voxel_a_picture_is_blurred():
+    """Half a voxel there and half a voxel back, each linearly interpolated: a quarter of either neighbour."""
+    found = moving((0.5, 0, 0), (-0.5, 0, 0), pair(), composed=False)
+
+    def blurred(picture):
+        return (picture.roll(1, dims=2) + 2 * picture + picture.roll(-1, dims=2)) / 4
+
+    x, x_s = textured(), labels()
+    torch.testing.assert_close(found["image_cycle"], 10 * (blurred(x) - x).abs().mean(), atol=1e-5, rtol=1e-3)
+    torch.testing.assert_close(found["anatomy_cycle"], 3 * soft_dice(x_s, blurred(x_s)), atol=1e-5, rtol=1e-3)
+    assert found["transformation_cycle"] == pytest.approx(3 * (1e-3**2) ** 0.45, rel=1e-3)
+
+
+def test_the_length_of_what_is_left_may_be_penalised():
+    """2 voxels of 2 mm along i and 1 along j: 4 and 2 mm, the root of 20 together."""
+    only = {"image_cycle": 0.0, "anatomy_cycle": 0.0, "anatomy_difference": 0.0}
+    found = moving((2, 0, 0), (0, 1, 0), pair(with_labels=False), penalise_length=True, **only)
+    assert float(found["transformation_cycle"]) == pytest.approx(3 * (20 + 1e-6) ** 0.45, rel=1e-4)
+
+
+def test_a_length_of_zero_has_a_gradient():
+    generators = Generators(Constant(0, 0, 0), Constant(0, 0, 0))
+    chosen = Weights(adversarial=0.0, similarity=0.0, penalise_length=True)
+    sum(generator_loss(generators, None, chosen, 9, pair(), 0.0).values()).backward()
+    assert all(each.voxels.grad.isfinite().all() for each in generators.children())
+
+
+@pytest.mark.parametrize("composed", [True, False])
 @pytest.mark.parametrize(("done", "share"), [(0.0, 0.0), (0.1, 0.125), (0.4, 0.5), (0.9, 0.5)])
-def test_a_share_of_the_cycles_gradient_reaches_the_way_there(done, share):
+def test_a_share_of_the_cycles_gradient_reaches_the_way_there(done, share, composed):
     """What is minimised does not change, nor what the way back feels."""
     found = []
     for changes in ({"cycle_pull": 0.5, "cycle_warmup": 0.4}, {}):
         generators = Generators(Constant(2.3, 0, 0), Constant(-1.6, 0, 0))
-        chosen = Weights(adversarial=0.0, similarity=0.0, **changes)
+        chosen = Weights(adversarial=0.0, similarity=0.0, composed=composed, **changes)
         loss = sum(generator_loss(generators, None, chosen, 9, pair(shift=-2), done).values())
         loss.backward()
         found.append((loss.detach(), *(each.voxels.grad for each in generators.children())))

@@ -91,7 +91,7 @@ class Ants:
             run.progress.warn("nothing is trained here: steps and minutes make no difference")
         preparation = self._preparation()
         header = SeededHeader(task.names, task.channels, preparation, run.seed)
-        return self._model(header, prepare_atlases(task.support, preparation))
+        return self._model(header, prepare_atlases(task.support, preparation, run.progress))
 
     def restore(self, state: State) -> RegisteredAtlases:
         """The atlases of the state, to be registered as the settings say."""

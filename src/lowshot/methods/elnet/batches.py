@@ -1,7 +1,7 @@
 """What ELNet learns from: exemplars, synthetic slices, and the pool with the labels that a network gave it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -80,8 +80,12 @@ def varied_exemplars(sources: Sources, drawing: Drawing, generator: Generator) -
 
 def synthetic(sources: Sources, drawing: Drawing, generator: Generator) -> Slices:
     """Slices made from the exemplars, as many as are in a batch."""
-    changed = drawing.looks or drawing.swellings
-    cut = _exemplars(sources, drawing.synthetic, drawing, generator) if changed else sources.exemplars
+    shown = sources.exemplars.of(sources.exemplars.shows_structures().nonzero().flatten())
+    cut = shown
+    if drawing.looks or drawing.swellings:
+        cut = _exemplars(replace(sources, exemplars=shown), drawing.synthetic, drawing, generator)
+    if not bool(cut.shows_structures().any()):  # of a structure of two pixels a smaller one may have none
+        cut = shown
     made = synthesise(cut, sources.backgrounds, drawing.synthesis, drawing.synthetic, generator)
     return varied(made, drawing.synthetic_augmentation, generator)
 

@@ -41,7 +41,7 @@ from lowshot.training.run import Run
 from lowshot.training.schedules import polynomial
 from lowshot.training.teacher import MeanTeacher
 from lowshot.transforms.levels import AUGMENTATION, Level
-from lowshot.transforms.slices import Slices, annotated_slices, pool_of, together, unlabelled
+from lowshot.transforms.slices import Slices, annotated_and_pool, has_pool, problems_of_slices, unlabelled
 from lowshot.transforms.support import annotated_structures
 from lowshot.transforms.synthesis import SPATIAL, Synthesis, backgrounds_of
 
@@ -153,19 +153,21 @@ class ELNet:
 
     def problems(self, task: LowShotTask) -> list[str]:
         """Needs every structure in the annotated slices and, for the second stage, a pool."""
-        found = []
         if not task.support:
-            found.append("ELNet learns from an annotated slice; give at least one")
+            return ["ELNet learns from an annotated slice; give at least one"]
+        if across := problems_of_slices(task.support):
+            return across
+        found = []
         seen = annotated_structures(task.support, task.names)
         missing = [name for name in task.names.foreground if name not in seen]
-        if task.support and missing and not self.allow_missing:
+        if missing and not self.allow_missing:
             found.append(
                 f"nothing annotated shows {', '.join(missing)}, so that could never be found; annotate a slice that "
                 "does, or go on without (--allow-missing)"
             )
-        if task.support and task.names.names[0] not in seen:
+        if task.names.names[0] not in seen:
             found.append("nothing annotated is background, so there is nothing to tell structures from")
-        if self.two_stages and not len(task.unlabelled) and not any(each.known is not None for each in task.support):
+        if self.two_stages and not has_pool(task):
             found.append(
                 "learns from slices without labels, too: give scans with --unlabelled, such as those to be segmented "
                 "(or switch the second stage off: --set pseudo_loss=0)"
@@ -191,10 +193,7 @@ class ELNet:
 
     def _sources(self, task: LowShotTask, run: Run) -> tuple[Sources, Float[Tensor, "n c i j"]]:
         """What the first stage draws from, and the pool."""
-        annotated = [annotated_slices(each, self._preparation()) for each in task.support]
-        exemplars = together(slices for slices, _ in annotated)
-        stacks = [rest for _, rest in annotated if len(rest)]
-        stacks += pool_of(task.unlabelled, self._preparation(), task.channels)
+        exemplars, stacks = annotated_and_pool(task, self._preparation(), needs_pool=self.two_stages)
         backgrounds = backgrounds_of(stacks, exemplars)
         following = following_slices([len(stack) for stack in stacks])
         pool = torch.cat([exemplars.image[:0], *stacks])

@@ -40,12 +40,15 @@ TERMS = (
     *("similarity", "smoothness", "adversarial", "image_cycle"),
     *("transformation_cycle", "anatomy_cycle", "anatomy_difference"),
 )
+CLOSING = ("cycle_pull", "cycle_warmup", "composed", "penalise_length")
 MOST_LEVELS, MOST_VOXELS = 8, 1024**3
 
 
 @dataclass(frozen=True, kw_only=True)
 class LTNet:
-    """Defaults are the published settings for CANDI; each says where it comes from (paper, code, ours)."""
+    """Defaults are the published settings for CANDI, but for ``composed``; each says where it comes from: paper, code
+    or ours.
+    """
 
     # What the networks see
     intensity: str = "percentiles"  # ours: 0.5 to 99.5 %, the paper is silent
@@ -68,6 +71,8 @@ class LTNet:
     anatomy_difference: float = 3.0  # paper
     cycle_pull: float = 1.0  # ours: how much of the last four's gradient reaches the forward generator
     cycle_warmup: float = 0.0  # ours: part of the training over which that grows from nothing
+    composed: bool = True  # ours; the presets ``paper`` say False: what was warped is warped again
+    penalise_length: bool = False  # ours: in L_trans each component is penalised; Eq. 8 does not say
     window: int = 9  # paper
     labels_per_step: int | None = None  # ours: structures drawn for each step; None is all
 
@@ -104,7 +109,10 @@ class LTNet:
         """Needs one atlas, annotated everywhere, and a pool of scans without labels."""
         found = atlas_problems(task, most=1)
         if not len(task.unlabelled):
-            found.append("learns from scans without labels; give some with --unlabelled, such as those to be segmented")
+            found.append(
+                "learns from scans without labels; give some with --unlabelled: such as those to be segmented "
+                "(transductive: it has then seen them), or others of their kind"
+            )
         if any(1 in labelled.scan.grid.shape for labelled in task.support):
             found.append("works on volumes; a picture has one slice")
         return found
@@ -112,7 +120,7 @@ class LTNet:
     def fit(self, task: LowShotTask, run: Run) -> AtlasTransfer:
         """Train both generators, and a critic against them, on pairs of the atlas and a scan of the pool."""
         preparation = self._preparation()
-        (atlas,) = prepare_atlases(task.support, preparation)
+        (atlas,) = prepare_atlases(task.support, preparation, run.progress)
         with run.seeded("weights"):
             forward, backward, critic = self._networks(len(task.channels))
         least = 1 if critic is None else critic.smallest
@@ -145,7 +153,7 @@ class LTNet:
 
     @property
     def _weights(self) -> Weights:
-        return Weights(**{name: getattr(self, name) for name in (*TERMS, "cycle_pull", "cycle_warmup")})
+        return Weights(**{name: getattr(self, name) for name in (*TERMS, *CLOSING)})
 
     @property
     def _multiple(self) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -30,7 +31,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Weights:
-    """Of the terms; 0 switches one off. The paper's by default."""
+    """Of the terms; 0 switches one off. The paper's by default. And how cycles are closed."""
 
     similarity: float = 1.0
     smoothness: float = 3.0
@@ -43,6 +44,11 @@ class Weights:
     """How much of the four cycle terms' gradient reaches the forward generator (ours); the way back has all of it."""
     cycle_warmup: float = 0.0
     """Part of the training over which that grows from nothing (ours)."""
+    composed: bool = True
+    """Whether the fields there and back are composed, so that pictures are interpolated once (ours); else the warped
+    picture is warped again, as in the paper."""
+    penalise_length: bool = False
+    """Whether L_trans penalises the length of what is left of a displacement, else each of its components."""
 
     def pull(self, done: float) -> float:
         """Of the cycles' gradient on the way there, after this part of the training.
@@ -103,18 +109,22 @@ def held(values: Tensor, pull: float) -> Tensor:
 def _cycles(pair: Pair, dp_F: Tensor, dp_B: Tensor, weights: Weights) -> dict[str, Tensor]:
     """There and back every picture, every place and every structure is the same.
 
-    x̄ is x at t + Δp_B(t) + Δp_F(t + Δp_B(t)): as in the paper, but fields are composed and x is interpolated once.
-    Interpolated twice, what a field and its inverse leave behind is blurred, and cycles are least where nothing moves.
+    x̄ is x at t + Δp_B(t) + Δp_F(t + Δp_B(t)). The paper's ȳ ∘ Δp_B interpolates it twice: what a field and its inverse
+    leave behind is blurred, and cycles are least where nothing moves. Composed, fields lead there in one step.
     """
     x, spacing = pair.atlas, pair.spacing
-    there_and_back, terms = compose(dp_F, dp_B, spacing), {}
+    back, terms = compose(dp_F, dp_B, spacing) if weights.composed else dp_B, {}
     if weights.image_cycle:
-        terms["image_cycle"] = weights.image_cycle * (warp(x, there_and_back, spacing) - x).abs().mean()
+        x_back = warp(x if weights.composed else warp(x, dp_F, spacing), back, spacing)
+        terms["image_cycle"] = weights.image_cycle * (x_back - x).abs().mean()
     if weights.transformation_cycle:
         # Eq. 8: from the target to the atlas and back, Δp_F(t) + Δp_B(t + Δp_F(t)).
-        terms["transformation_cycle"] = weights.transformation_cycle * charbonnier(compose(dp_B, dp_F, spacing)).mean()
+        left = compose(dp_B, dp_F, spacing)
+        if weights.penalise_length:
+            left = torch.linalg.vector_norm(left.float(), dim=1)
+        terms["transformation_cycle"] = weights.transformation_cycle * charbonnier(left).mean()
     if pair.labels is not None:
-        terms |= _anatomy(pair.labels, dp_F, there_and_back, weights, spacing)
+        terms |= _anatomy(pair.labels, dp_F, back, weights, spacing)
     return terms
 
 
@@ -127,11 +137,11 @@ def critic_loss(critic: nn.Module, pair: Pair, done: float) -> Mapping[str, Tens
 
 
 def _anatomy(
-    x_s: Float[Tensor, "1 l i j k"], dp_F: Tensor, there_and_back: Tensor, weights: Weights, spacing: Spacing
+    x_s: Float[Tensor, "1 l i j k"], dp_F: Tensor, back: Tensor, weights: Weights, spacing: Spacing
 ) -> dict[str, Tensor]:
     """L_anat: there and back every structure is the same. L_diff: either way the same part of it changes."""
     y_bar_s = warp(x_s, dp_F, spacing)
-    x_back_s = warp(x_s, there_and_back, spacing)
+    x_back_s = warp(x_s if weights.composed else y_bar_s, back, spacing)
     terms = {}
     if weights.anatomy_cycle:
         terms["anatomy_cycle"] = weights.anatomy_cycle * soft_dice(x_s, x_back_s)

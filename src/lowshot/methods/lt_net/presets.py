@@ -21,9 +21,11 @@ COMPACT_REVERSIBLE = {
     "labels_per_step": 8,
 }
 
-LT_NET = {"paper": {}, "compact": COMPACT | COMPACT_REVERSIBLE}
+PAPER = {"composed": False}  # the one default that is ours
+
+LT_NET = {"paper": PAPER, "compact": COMPACT | COMPACT_REVERSIBLE}
 VOXELMORPH = {
-    "paper": {"smoothness": 1.0},  # its public code's weight for local correlation
-    "paper-ablation": {},  # LT-Net's weight, so that one thing changes per row
+    "paper": PAPER | {"smoothness": 1.0},  # its public code's weight for local correlation
+    "paper-ablation": PAPER,  # LT-Net's weight, so that one thing changes per row
     "compact": COMPACT,
 }
