@@ -98,12 +98,17 @@ def _is_present(protocol: Protocol, record: Record, preset: str) -> bool:
             return False
     except SettingsError:
         return False
-    chosen = (record.get("options", {}), record.get("model_of"), record.get("as_long_as"), record.get("granted", False))
-    chosen += (record.get("granted_above", 0), record.get("scored", []))
-    made = (record["method"], record["preset"], record["fold"], *chosen)
-    wanted = (as_json(system.options), system.model_of, system.as_long_as, system.granted)
-    wanted += (protocol.granted_above if system.granted else 0, list(protocol.scored))
-    return made == (system.method, preset, plain_fold(fold), *wanted)
+    above = protocol.granted_above if system.granted else 0
+    made = (record["method"], record["preset"], record["fold"], record.get("options", {}))
+    wanted = (system.method, preset, plain_fold(fold), as_json(system.options))
+    optional: dict[str, tuple[Any, Any]] = {
+        "model_of": (None, system.model_of),
+        "as_long_as": (None, system.as_long_as),
+        "granted": (False, system.granted),
+        "granted_above": (0, above),
+        "scored": ([], list(protocol.scored)),
+    }
+    return made == wanted and all(record.get(name, empty) == now for name, (empty, now) in optional.items())
 
 
 def all_settings(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
