@@ -14,7 +14,7 @@ from lowshot import catalogue
 from lowshot.atomic import atomic_path, remove_leftovers
 from lowshot.benchmarking.cell import RECORD, Record, as_json, read_json
 from lowshot.errors import SettingsError, UnreadableFile
-from lowshot.protocols.protocol import Fold, Protocol
+from lowshot.protocols.protocol import Fold, Protocol, System
 from lowshot.settings import build
 
 SCORES = ("structure", "dice", "hd95", "hd95_unit", "volume_prediction", "volume_truth", "volume_unit", "empty")
@@ -89,8 +89,10 @@ def _is_present(protocol: Protocol, record: Record, preset: str) -> bool:
         fold = protocol.fold(record["fold"]["name"])
         system = protocol.chosen((record["system"],))[record["system"]]
         preset = protocol.preset_of(system, preset)
+        if (record["method"], record["preset"], record["fold"]) != (system.method, preset, plain_fold(fold)):
+            return False
         settings = catalogue.settings(system.method, preset, system.settings)
-        if all_settings(record["method"], record["settings"]) != all_settings(system.method, settings):
+        if all_settings(system.method, record["settings"]) != all_settings(system.method, settings):
             return False
         known = catalogue.create(system.method, settings).Options
         used = record.get("segmented_with", system.options)  # older cells do not tell
@@ -98,17 +100,19 @@ def _is_present(protocol: Protocol, record: Record, preset: str) -> bool:
             return False
     except SettingsError:
         return False
-    above = protocol.granted_above if system.granted else 0
-    made = (record["method"], record["preset"], record["fold"], record.get("options", {}))
-    wanted = (system.method, preset, plain_fold(fold), as_json(system.options))
-    optional: dict[str, tuple[Any, Any]] = {
+    return all(record.get(name, empty) == now for name, (empty, now) in _optional(protocol, system).items())
+
+
+def _optional(protocol: Protocol, system: System) -> dict[str, tuple[Any, Any]]:
+    """What stands in a record only where it is not empty: what counts as empty, and what is asked for today."""
+    return {
+        "options": ({}, as_json(system.options)),
         "model_of": (None, system.model_of),
         "as_long_as": (None, system.as_long_as),
         "granted": (False, system.granted),
-        "granted_above": (0, above),
+        "granted_above": (0, protocol.granted_above if system.granted else 0),
         "scored": ([], list(protocol.scored)),
     }
-    return made == wanted and all(record.get(name, empty) == now for name, (empty, now) in optional.items())
 
 
 def all_settings(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
