@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from lowshot.imaging.grid import Grid
 from lowshot.registration.affine import Picture, align
 from lowshot.registration.deformable import Level, Refinement
 from lowshot.registration.fields import folded_share
@@ -26,6 +27,16 @@ def test_equal_pictures_are_trusted_most_and_stay_where_they_are():
     found = deformed(own, own, np.eye(4), own.grid, QUICK)
     assert float(found.field_mm.abs().max()) < min(own.grid.spacing) / 2
     assert float(found.alike.max()) == pytest.approx(1 / LEAST_DIFFERENCE**2, rel=0.05)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_where_a_field_of_view_ends_nothing_is_drawn_out_of_it(axis):
+    """One body, of which the query shows two thirds: the field has nothing to do, beyond the query least of all."""
+    whole, shape = picture(grid((20, 24, 18))), [20, 24, 18]
+    shape[axis] = shape[axis] * 2 // 3
+    query = picture(Grid(tuple(shape), whole.grid.affine))
+    found = deformed(query, whole, np.eye(4), whole.grid, Refinement((Level(2, 40), Level(1, 20))))
+    assert float(found.field_mm.abs().max()) < min(whole.grid.spacing) / 5
 
 
 def weights(query, atlas, shift_mm=0.0):

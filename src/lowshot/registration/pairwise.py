@@ -1,8 +1,9 @@
 """Two scans laid upon each other as wholes, and then point by point."""
 
 import numpy as np
+import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lowshot.imaging.grid import Affine, Grid
@@ -36,13 +37,19 @@ def deformed(
 ) -> Correspondence:
     """From an affine alignment on, the field that makes the atlas look like the query, with hardly a fold.
 
-    Both go on beyond their boxes as at their faces: where a field of view ends there is no edge that a field could be
-    drawn to.
+    Where a field of view ends there is no edge that a field could be drawn to: the atlas goes on beyond its box as at
+    its faces, and beyond the query's, of which nothing is known there, the atlas itself is what is looked for. (A scalp
+    that touched a face and went on as a column beyond it would draw the atlas's after it, and the brain with it.)
     """
-    fixed = laid_upon(query, world, grid, outside="border")
     moving = onto_grid(atlas.voxels, atlas.grid, grid, outside="border")
+    fixed = laid_upon(query, world, grid, outside="border").where(_in_view(query, world, grid), moving)
     field = unfolded(refinement(fixed, moving, grid.spacing, start_mm), grid.spacing, TOLERATED_FOLDS)
     return Correspondence(world, grid, field, _alike(fixed, moving, field, grid))
+
+
+def _in_view(query: Picture, world: Affine, grid: Grid) -> Bool[Tensor, "1 i j k"]:
+    """Where the grid's voxels lie in the query's box."""
+    return onto_grid(torch.ones_like(query.voxels[:1]), query.grid, grid, np.linalg.inv(world)) > 0.5
 
 
 def _alike(fixed: Tensor, moving: Tensor, field: Tensor, grid: Grid) -> Float[Tensor, "i j k"]:
