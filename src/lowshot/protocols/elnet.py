@@ -144,5 +144,8 @@ PHANTOM_CARDIAC = replace(
     layout=Layout(),
     steps=200,
     minutes=None,
-    differs=("nothing published stands beside this",),
+    differs=(
+        "nothing published stands beside this",
+        "200 steps in all are too few for two stages: it shows that every row runs, not which is better",
+    ),
 )
