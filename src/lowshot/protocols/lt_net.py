@@ -85,8 +85,8 @@ EQUAL_MINUTES = replace(
     minutes=4.0,
     differs=(
         *ONE_SHOT.differs,
-        "minutes: four became steps once, by a few steps that were timed on a busy machine, so that the first seeds took "
-        "2.4 to 4.6; further seeds take as many steps",
+        "minutes: four became steps once, by a few steps that were timed on a busy machine, so that the first seeds "
+        "took 2.4 to 4.6; further seeds take as many steps",
     ),
 )
 
