@@ -15,7 +15,7 @@ from lowshot import catalogue, fitting
 from lowshot.atomic import remove_leftovers
 from lowshot.benchmarking.cases import Cases
 from lowshot.benchmarking.cell import MODEL, RECORD, Cell, Record, as_json, begin, read_json, write_json
-from lowshot.benchmarking.results import all_settings, plain_fold
+from lowshot.benchmarking.results import all_settings, chosen, plain_fold
 from lowshot.errors import SettingsError
 from lowshot.evaluation.evaluate import evaluate_case
 from lowshot.evaluation.scores import Score
@@ -50,15 +50,6 @@ def request_of(cell: Cell, cases: Cases, how: Machine) -> Record:
     """What must be the same for a cell to go on, or to count as finished."""
     preset = cell.protocol.preset_of(cell.system, how.preset)
     settings = catalogue.settings(cell.system.method, preset, cell.system.settings)
-    system = cell.system
-    chosen = {
-        "options": dict(system.options),
-        "model_of": system.model_of,
-        "as_long_as": system.as_long_as,
-        "granted": system.granted,
-        "granted_above": cell.protocol.granted_above if system.granted else 0,
-        "scored": cell.protocol.scored,
-    }
     return {
         "protocol": cell.protocol.name,
         "system": cell.name,
@@ -71,7 +62,7 @@ def request_of(cell: Cell, cases: Cases, how: Machine) -> Record:
         "minutes": how.minutes,
         "device": how.device,
         "precision": how.precision,
-        **{name: value for name, value in chosen.items() if value},  # absent where empty, as in older cells
+        **chosen(cell.protocol, cell.system),
         "names": cases.digest_of_names,
         "data": cases.digests([*cell.fold.support, *cell.fold.base, *cell.fold.queries])
         | cases.digests(cell.fold.unlabelled, labels=False),
@@ -154,11 +145,11 @@ def _scored(fitted: Fitted, cell: Cell, cases: Cases, case: str, folder: Path, h
     path = folder / "cases" / f"{case}.json"
     if path.exists():
         return read_json(path)
-    query, model, chosen = cases.query(case, cell.fold.new), fitted.segmenter(), options_of(fitted, cell.system.options)
+    query, model, options = cases.query(case, cell.fold.new), fitted.segmenter(), options_of(fitted, cell.system.options)
     forget_highest_resident()
     start = time.perf_counter()
     run = Run(device=how.device, precision=how.precision_for(fitted), threads=how.threads)
-    result = predict_prepared(model, query.scan, cell.prepared(model, query), run, chosen)
+    result = predict_prepared(model, query.scan, cell.prepared(model, query), run, options)
     cost = {"seconds": time.perf_counter() - start, "peak_bytes": highest_resident_bytes()}
     prediction = folder / "predictions" / f"{case}.nii.gz"
     remove_leftovers(prediction)

@@ -21,6 +21,8 @@ SCORES = ("structure", "dice", "hd95", "hd95_unit", "volume_prediction", "volume
 RATIOS = ("true_positive_ratio", "false_positive_ratio", "radial_error", "volume_elsewhere")
 """Scores that older records do not have."""
 COLUMNS = ("protocol", "system", "fold", "seed", "case", "seconds", "peak_bytes", *SCORES, "expected_dice", *RATIOS)
+CHOSEN = ("options", "model_of", "as_long_as", "granted", "granted_above", "scored")
+"""Of a request, what older cells and most rows do not have."""
 Budget = tuple[int | None, float | None]
 """Steps and minutes that were asked for; the one or the other."""
 
@@ -100,19 +102,16 @@ def _is_present(protocol: Protocol, record: Record, preset: str) -> bool:
             return False
     except SettingsError:
         return False
-    return all(record.get(name, empty) == now for name, (empty, now) in _optional(protocol, system).items())
+    return {name: record[name] for name in CHOSEN if record.get(name)} == chosen(protocol, system)
 
 
-def _optional(protocol: Protocol, system: System) -> dict[str, tuple[Any, Any]]:
-    """What stands in a record only where it is not empty: what counts as empty, and what is asked for today."""
-    return {
-        "options": ({}, as_json(system.options)),
-        "model_of": (None, system.model_of),
-        "as_long_as": (None, system.as_long_as),
-        "granted": (False, system.granted),
-        "granted_above": (0, protocol.granted_above if system.granted else 0),
-        "scored": ([], list(protocol.scored)),
-    }
+def chosen(protocol: Protocol, system: System) -> dict[str, Any]:
+    """What a cell's request says of its row besides method and settings, as JSON has it; absent where empty."""
+    values = (
+        *(system.options, system.model_of, system.as_long_as, system.granted),
+        *(protocol.granted_above if system.granted else 0, protocol.scored),
+    )
+    return as_json({name: value for name, value in zip(CHOSEN, values, strict=True) if value})
 
 
 def all_settings(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
