@@ -145,7 +145,8 @@ def _scored(fitted: Fitted, cell: Cell, cases: Cases, case: str, folder: Path, h
     path = folder / "cases" / f"{case}.json"
     if path.exists():
         return read_json(path)
-    query, model, options = cases.query(case, cell.fold.new), fitted.segmenter(), options_of(fitted, cell.system.options)
+    query, model = cases.query(case, cell.fold.new), fitted.segmenter()
+    options = options_of(fitted, cell.system.options)
     forget_highest_resident()
     start = time.perf_counter()
     run = Run(device=how.device, precision=how.precision_for(fitted), threads=how.threads)
