@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from ball_files import NAMES, TINY, labelled, write_ball_files
+from imaging.dicom_series import series
 from lowshot.contract import Quality
 from lowshot.errors import BadVoxels, OutputError, SettingsError, UnreadableFile
 from lowshot.fitting import fit
+from lowshot.imaging.label_maps import read_labels
 from lowshot.inputs.scan_files import ScanFiles, one_scan
 from lowshot.inputs.words import scan_files
 from lowshot.progress import Lines
@@ -81,6 +83,32 @@ def test_a_defect_of_ours_does_not_stop_the_others_either(fitted, folder, monkey
     assert str(first.error).startswith("s0: not enough memory")
     assert str(second.error) == "s1: ZeroDivisionError: division by zero"
     assert isinstance(third, Segmented)
+
+
+def as_series(folder, *cases):
+    """DICOM series of these names."""
+    for case in cases:
+        series(folder / "series" / case)
+    return scan_files([folder / "series"])
+
+
+@pytest.mark.parametrize("suffix", [".seg.dcm", ".rtstruct.dcm"])
+def test_a_series_gets_a_result_in_dicom(fitted, folder, suffix):
+    scans = as_series(folder, "p1", "p2")
+    done = batch(fitted, folder, scans, suffix=suffix)
+    assert [each.path.name for each in done] == [f"p1{suffix}", f"p2{suffix}"]
+    scan = scans[0].read()
+    found, _ = read_labels(done[0].path, NAMES, like=scan)
+    told = json.loads((folder / "out" / "p1.json").read_text())["structures"]
+    sizes = found.labels.flatten().bincount(minlength=len(NAMES)).tolist()
+    assert [told[name]["voxels"] for name in NAMES.foreground] == sizes[1:]
+    assert Outputs(folder / "out").is_there(scans[0])
+
+
+def test_no_scan_is_read_where_its_result_cannot_be_dicom(fitted, folder, monkeypatch):
+    monkeypatch.setattr(ScanFiles, "read", lambda *_: pytest.fail("a scan was read"))
+    with pytest.raises(OutputError, match=r"comes from .*s0\.nii\.gz; choose another --format"):
+        batch(fitted, folder, scan_files([folder / "images"]), suffix=".seg.dcm")
 
 
 def test_a_place_where_nothing_can_be_written_is_refused_before_any_scan_is_read(fitted, folder, monkeypatch):

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from lowshot.evaluation.scores import Evaluation, Pair
     from lowshot.fitting import fit
     from lowshot.imaging.check import check
-    from lowshot.imaging.files import read_labelled, read_labels, read_scan, write_segmentation, write_volume
+    from lowshot.imaging.files import read_scan, write_segmentation, write_volume
+    from lowshot.imaging.label_maps import read_labelled, read_labels
     from lowshot.imaging.laterality import mirror_pairs
     from lowshot.imaging.names import Names
     from lowshot.imaging.names_file import read_names
@@ -76,7 +77,8 @@ _HOME = {
     "lowshot.evaluation.scores": ("Evaluation", "Pair"),
     "lowshot.fitting": ("fit",),
     "lowshot.imaging.check": ("check",),
-    "lowshot.imaging.files": ("read_labelled", "read_labels", "read_scan", "write_segmentation", "write_volume"),
+    "lowshot.imaging.files": ("read_scan", "write_segmentation", "write_volume"),
+    "lowshot.imaging.label_maps": ("read_labelled", "read_labels"),
     "lowshot.imaging.laterality": ("mirror_pairs",),
     "lowshot.imaging.names": ("Names",),
     "lowshot.imaging.names_file": ("read_names",),

@@ -14,7 +14,7 @@ from lowshot import catalogue
 from lowshot.atomic import atomic_path, remove_leftovers
 from lowshot.contract import Adapted, Learner, Method, Model, State
 from lowshot.errors import LowshotError, MissingExtra, ModelFileError, printable
-from lowshot.imaging.files import FORMATS
+from lowshot.imaging.files import LABEL_SUFFIXES
 from lowshot.imaging.names import is_legible
 from lowshot.training.folder import finish
 
@@ -25,7 +25,6 @@ MOST_HEADER_VALUES = 1_000_000
 """A header is read into memory, where each of its values takes many times its bytes. Real ones have a few thousand."""
 _MOST_LEVELS = 20
 """Of tables inside of tables in what is said about a model; real ones have four."""
-_IMAGES = tuple(suffix for each in FORMATS.values() for suffix in each.suffixes)
 _ENDS = re.compile(rb'"data_offsets"\s*:\s*\[\s*\d{1,18}\s*,\s*(\d{1,18})\s*\]')
 """In the header of a safetensors file: where a tensor ends, counted in bytes from the end of the header."""
 _DAMAGE = (
@@ -122,7 +121,7 @@ def load(path: Path | str) -> Fitted:
         ModelFileError: no such file, not a model of lowshot's, damaged.
     """
     path = Path(path)
-    if path.is_dir() or path.name.lower().endswith(_IMAGES):
+    if path.is_dir() or path.name.lower().endswith(LABEL_SUFFIXES):
         what = "a folder" if path.is_dir() else "an image"
         raise ModelFileError(
             f"{path}: expected a lowshot model (.safetensors), got {what}; the model comes first, then scans"

@@ -14,7 +14,8 @@ from lowshot.atomic import appearing_together, remove_leftovers, require_writabl
 from lowshot.contract import Quality
 from lowshot.errors import LowshotError, OutputError, SettingsError, printable
 from lowshot.evaluation.sidecar import Sidecar, read_sidecar, sidecar_path, write_sidecar
-from lowshot.imaging.files import FORMATS, write_segmentation, write_volume
+from lowshot.imaging import dicom_objects
+from lowshot.imaging.files import LABELS_WRITTEN, write_segmentation, write_volume
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import Scan
 from lowshot.inference.footprint import available_bytes, gigabytes, memory_needed, resident_bytes
@@ -25,7 +26,6 @@ from lowshot.options import ONLY_SPEED
 from lowshot.segmenting import options_of
 from lowshot.training.run import Run
 
-WRITTEN = tuple(suffix for each in FORMATS.values() for suffix in each.written)
 DEFAULT_SUFFIX = ".nii.gz"
 """Where the source's own format cannot be written (DICOM, MGZ, TIFF)."""
 
@@ -42,7 +42,7 @@ class Outputs:
     def path(self, scan: ScanFiles) -> Path:
         """The label map of a scan."""
         file = scan.all_paths[0].name.lower()
-        own = next((suffix for suffix in WRITTEN if file.endswith(suffix)), DEFAULT_SUFFIX)
+        own = next((suffix for suffix in LABELS_WRITTEN if file.endswith(suffix)), DEFAULT_SUFFIX)
         return self.folder / f"{scan.name}{self.suffix or own}"
 
     def is_there(self, scan: ScanFiles) -> bool:
@@ -51,7 +51,7 @@ class Outputs:
         A JSON file alone is none: a process that is killed while a result appears may leave that.
         """
         scans = {path.resolve() for path in scan.all_paths}
-        label_maps = (self.folder / f"{scan.name}{suffix}" for suffix in WRITTEN)
+        label_maps = (self.folder / f"{scan.name}{suffix}" for suffix in LABELS_WRITTEN)
         in_any_format = any(path.exists() and path.resolve() not in scans for path in label_maps)
         return self.path(scan).exists() or (in_any_format and _is_ours(self.path(scan)))
 
@@ -64,8 +64,12 @@ class Outputs:
 
         Raises:
             OutputError: so it is.
+            MissingExtra: results are to be DICOM segmentations, without highdicom.
         """
         require_writable_folder(self.folder)
+        if self.suffix in dicom_objects.WRITTEN:
+            for scan in scans:
+                dicom_objects.require_writable(self.path(scan), scan.all_paths[0])
         inputs = {path.resolve() for scan in scans for path in scan.all_paths}
         for path in map(self.path, scans):
             if path.resolve() in inputs:

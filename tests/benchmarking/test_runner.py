@@ -17,7 +17,8 @@ from lowshot.benchmarking.results import read_results
 from lowshot.benchmarking.runner import cells
 from lowshot.benchmarking.tables import main_table
 from lowshot.errors import InputError, OutputError
-from lowshot.imaging.files import read_labels, write_segmentation
+from lowshot.imaging.files import write_segmentation
+from lowshot.imaging.label_maps import read_labels
 from lowshot.imaging.scan import Segmentation
 from lowshot.progress import Silent
 from lowshot.protocols.protocol import Fold, System

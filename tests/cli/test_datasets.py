@@ -2,7 +2,7 @@ from ball_files import write_ball_files
 from datasets.test_reader import exported
 from lowshot.datasets.export import export_nnunet
 from lowshot.datasets.table import DATASETS
-from lowshot.imaging.files import read_labelled
+from lowshot.imaging.label_maps import read_labelled
 from lowshot.imaging.names_file import read_names
 
 

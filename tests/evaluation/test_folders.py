@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from lowshot.errors import UnknownLabel
+from imaging.dicom_series import NAMES as DICOM_NAMES
+from imaging.dicom_series import segmentation, series
+from lowshot.errors import InputError, UnknownLabel
 from lowshot.evaluation.folders import evaluate_folders
 from lowshot.imaging.files import write_segmentation, write_volume
 from lowshot.imaging.names import Names
@@ -205,3 +207,39 @@ def test_pictures_without_spacing_count_pixels(tmp_path):
     [score] = evaluate_folders(tmp_path / "predictions", tmp_path / "truth", names=lesion).scores
     assert (score.dice, score.hd95, score.hd95_unit) == (0.75, 1, "voxels")
     assert (score.volume_truth, score.volume_unit) == (16, "voxels")
+
+
+@pytest.fixture
+def in_dicom(tmp_path):
+    """Two series, their true contours, and predictions as a DICOM segmentation and as NIfTI."""
+    for case in ("a", "b"):
+        scan = series(tmp_path / "scans" / case)
+        truth = segmentation(scan)
+        write_segmentation(truth, tmp_path / "truth" / f"{case}.rtstruct.dcm", scan.source)
+        write_segmentation(truth, tmp_path / "seg" / f"{case}.seg.dcm", scan.source)
+        write_segmentation(truth, tmp_path / "nifti" / f"{case}.nii.gz")
+    return tmp_path
+
+
+def test_structures_of_dicom_are_told_by_name(in_dicom):
+    """Contours have no values. Nobody drew a tumour, so that it is in no table."""
+    scans = in_dicom / "scans"
+    for predictions in ("seg", "truth"):
+        scores = dice_of(evaluate_folders(in_dicom / predictions, in_dicom / "truth", images=scans))
+        assert {(case, name): dice for (case, name), dice in scores.items() if name != "tumour"} == {
+            (case, name): 1 for case in "ab" for name in ("liver", "left kidney")
+        }
+    values = DICOM_NAMES.values[1:]
+    for case in ("a", "b"):
+        tell_values(in_dicom / "nifti", **{case: dict(zip(DICOM_NAMES.foreground, values, strict=True))})
+    assert dice_of(evaluate_folders(in_dicom / "nifti", in_dicom / "truth"))["a", "liver"] == 1
+
+
+def test_names_and_values_do_not_meet_by_chance(in_dicom):
+    with pytest.raises(UnknownLabel, match="say what the values mean"):
+        evaluate_folders(in_dicom / "nifti", in_dicom / "truth")
+
+
+def test_contours_on_both_sides_need_the_scans(in_dicom):
+    with pytest.raises(InputError, match=r"give that \(--images\)"):
+        evaluate_folders(in_dicom / "truth", in_dicom / "truth")

@@ -68,7 +68,8 @@ def read(path: Path) -> tuple[int, ...]:
     import numpy as np
     import torch
 
-    from lowshot.imaging.files import read_labels, read_scan, write_segmentation
+    from lowshot.imaging.files import read_scan, write_segmentation
+    from lowshot.imaging.label_maps import read_labels
     from lowshot.imaging.names import Names
     from lowshot.imaging.scan import Segmentation
 

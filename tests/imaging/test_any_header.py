@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from lowshot.errors import InputError
-from lowshot.imaging.files import read_labels, read_scan, write_segmentation
+from lowshot.imaging.files import read_scan, write_segmentation
+from lowshot.imaging.label_maps import read_labels
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import Segmentation
 

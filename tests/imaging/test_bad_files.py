@@ -11,7 +11,8 @@ import torch
 
 from imaging.stored_images import OBLIQUE, VOLUMES, image_array, save_nifti, with_forms
 from lowshot.errors import BadVoxels, UnreadableFile, printable
-from lowshot.imaging.files import read_labels, read_scan, write_segmentation, write_volume
+from lowshot.imaging.files import read_scan, write_segmentation, write_volume
+from lowshot.imaging.label_maps import read_labels
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import Segmentation
 from lowshot.imaging.stored import reading

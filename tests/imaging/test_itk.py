@@ -9,7 +9,8 @@ from PIL import Image
 from imaging.mutants import with_checksums
 from imaging.stored_images import OBLIQUE, SHAPE, image_array, save_nifti, segmentation
 from lowshot.errors import BadVoxels, GridMismatch, OutputError, UnreadableFile
-from lowshot.imaging.files import read_labelled, read_labels, read_scan, write_segmentation
+from lowshot.imaging.files import read_scan, write_segmentation
+from lowshot.imaging.label_maps import read_labelled, read_labels
 
 
 def test_nrrd_keys_are_kept(tmp_path):

@@ -7,7 +7,8 @@ import torch
 
 from imaging.stored_images import OBLIQUE, SHAPE, SHIFTED, VOLUMES, image_array, save_nifti, segmentation
 from lowshot.errors import BadVoxels, GridMismatch, InputError, UnknownLabel
-from lowshot.imaging.files import read_labelled, read_labels, write_segmentation
+from lowshot.imaging.files import write_segmentation
+from lowshot.imaging.label_maps import read_labelled, read_labels
 from lowshot.imaging.names import Names
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lowshot.errors import UnknownLabel
-from lowshot.imaging.names import Names, lateral_pairs
+from lowshot.imaging.names import Names, lateral_pairs, merged
 
 
 @given(values=st.lists(st.integers(-(2**40), 2**40), min_size=1, max_size=40, unique=True), seed=st.integers(0, 99))
@@ -89,3 +89,15 @@ def test_sides_are_paired(left, right):
 @pytest.mark.parametrize("name", ["liver", "colon", "aorta", "bladder", "lateral ventricle", "rib"])
 def test_other_names_are_not(name):
     assert lateral_pairs(Names.of({1: name, 2: "left kidney", 3: "right lung"})) == ()
+
+
+def test_tables_are_merged_by_name():
+    one, other = Names.of({1: "liver", 6: "spleen"}), Names.of({6: "spleen", 2: "kidney"})
+    assert merged([one, other]) == Names.of({1: "liver", 6: "spleen", 2: "kidney"})
+    unnamed = [Names.from_values([3, 9]), Names.from_values([3, 7])]
+    assert merged(unnamed) == Names.from_values([3, 7, 9])
+
+
+def test_names_that_claim_one_value_are_numbered_anew():
+    one, other = Names.of({1: "liver", 2: "spleen"}), Names.of({1: "kidney", 2: "liver"})
+    assert merged([one, other]) == Names.of({1: "liver", 2: "spleen", 3: "kidney"})

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from imaging.stored_images import OBLIQUE, SHAPE, SHEARED, SHIFTED, image_array, save_nifti, segmentation, with_forms
-from lowshot.imaging.files import read_labelled, read_scan, write_segmentation
+from lowshot.imaging.files import read_scan, write_segmentation
+from lowshot.imaging.label_maps import read_labelled
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from lowshot.errors import InputError, SettingsError
-from lowshot.imaging.files import read_labelled
+from lowshot.imaging.label_maps import read_labelled
 from lowshot.imaging.preparation import Preparation, nearest_in_plane, nearest_ras
 from lowshot.imaging.scan import Scan
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from lowshot.imaging.files import read_labelled
+from lowshot.imaging.label_maps import read_labelled
 from lowshot.phantoms.study import Study
 from lowshot.phantoms.study_folder import write_study
 

@@ -14,7 +14,8 @@ from lowshot.benchmarking.distributed import arranged
 from lowshot.datasets.prepared import UNKNOWN
 from lowshot.datasets.recipe import RAW
 from lowshot.datasets.table import DATASETS
-from lowshot.imaging.files import read_labels, write_segmentation
+from lowshot.imaging.files import write_segmentation
+from lowshot.imaging.label_maps import read_labels
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import Segmentation
 from lowshot.progress import Silent

@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from lowshot.benchmarking.new_structure import only, without, without_slices_of
 from lowshot.errors import InputError
-from lowshot.imaging.files import read_labels
+from lowshot.imaging.label_maps import read_labels
 from lowshot.imaging.names import Names
 from lowshot.imaging.names_file import read_names
 from lowshot.imaging.scan import LabelledScan

@@ -10,7 +10,7 @@ from lowshot.benchmarking.figures import as_picture, by_system, cell_folder
 from lowshot.benchmarking.results import rows
 from lowshot.errors import InputError
 from lowshot.evaluation.statistics import Summary
-from lowshot.imaging.files import read_labels
+from lowshot.imaging.label_maps import read_labels
 from lowshot.progress import Progress
 from lowshot.protocols.protocol import Protocol
 from lowshot.reporting.query_pictures import SegmentedSlice, query_pictures

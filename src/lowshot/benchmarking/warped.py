@@ -15,7 +15,7 @@ from lowshot.benchmarking.cell import MODEL, Cell, finished, read_json
 from lowshot.benchmarking.compute import Machine
 from lowshot.contract import Deforms
 from lowshot.errors import SettingsError
-from lowshot.imaging.files import read_labels
+from lowshot.imaging.label_maps import read_labels
 from lowshot.imaging.scan import LabelledScan
 from lowshot.inference.predict import prepare
 from lowshot.model_file import load

@@ -57,12 +57,12 @@ def doctor(
 def _rows(words: Sequence[str], labels: Path | None, terminal: Terminal) -> "list[Row]":
     """Scans, each with the label map of the same name where there is one."""
     from lowshot.evaluation.pairing import match_files
-    from lowshot.inputs.words import image_files, rows
+    from lowshot.inputs.words import label_files, rows
 
     found = rows(words)
     if labels is None:
         return found
-    files = image_files(labels) if labels.is_dir() else [labels]
+    files = label_files(labels) if labels.is_dir() else [labels]
     scans = [row.scan.all_paths[0] for row in found]
     label_map = dict(zip(scans, files, strict=True)) if len(scans) == len(files) == 1 else match_files(scans, files)
     unused = [path.name for path in files if path not in label_map.values()]

@@ -41,6 +41,8 @@ class Format(StrEnum):
     nrrd = "nrrd"
     metaimage = "mha"
     png = "png"
+    seg = "seg.dcm"
+    rtstruct = "rtstruct.dcm"
 
 
 Model = Annotated[Path, typer.Argument(help="Model file, as 'lowshot fit' writes it.")]

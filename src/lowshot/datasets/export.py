@@ -14,6 +14,7 @@ from lowshot.atomic import atomic_path
 from lowshot.datasets.dataset import Dataset
 from lowshot.errors import SettingsError
 from lowshot.imaging.files import write_segmentation, write_volume
+from lowshot.imaging.grid import LPS_TO_RAS
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
 
@@ -170,7 +171,7 @@ def _write_dicom(scan: Scan, columns_first: npt.NDArray[np.float32], k: int, pat
     from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
 
     ct = dataset.modality.startswith("CT")
-    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ scan.affine
+    lps = LPS_TO_RAS @ scan.affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     stored = np.clip(np.rint(columns_first.T) + (CT_OFFSET if ct else 0), 0, 2**16 - 1).astype(np.uint16)
     study = f"1.2.826.0.1.3680043.10.1.{sum(scan.name.encode())}"
@@ -180,7 +181,7 @@ def _write_dicom(scan: Scan, columns_first: npt.NDArray[np.float32], k: int, pat
     image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     image.SOPClassUID = CTImageStorage if ct else MRImageStorage
     image.SOPInstanceUID = f"{study}.{k + 1}"
-    image.StudyInstanceUID, image.SeriesInstanceUID = study, f"{study}.0"
+    image.StudyInstanceUID, image.SeriesInstanceUID, image.FrameOfReferenceUID = study, f"{study}.0", f"{study}.0.1"
     image.PatientID, image.Modality, image.SeriesNumber, image.InstanceNumber = (
         scan.name,
         "CT" if ct else "MR",

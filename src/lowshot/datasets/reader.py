@@ -14,7 +14,8 @@ import torch
 from lowshot.datasets.dataset import Dataset
 from lowshot.errors import GridMismatch, InputError, UnknownLabel
 from lowshot.imaging import dicom
-from lowshot.imaging.files import read_labels, read_scan, scan_format
+from lowshot.imaging.files import read_scan, scan_format
+from lowshot.imaging.label_maps import read_labels
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
 

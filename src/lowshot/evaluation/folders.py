@@ -14,8 +14,8 @@ from lowshot.evaluation.evaluate import evaluate
 from lowshot.evaluation.pairing import PairedFiles, Pairing, bare_name, pair_files
 from lowshot.evaluation.scores import Evaluation, Pair
 from lowshot.evaluation.sidecar import Sidecar, read_sidecar
-from lowshot.imaging.files import read_labelled, read_labels
-from lowshot.imaging.names import Names
+from lowshot.imaging.label_maps import names_within, read_labelled, read_labels
+from lowshot.imaging.names import Names, merged
 from lowshot.imaging.scan import LabelledScan
 from lowshot.progress import Progress
 
@@ -69,11 +69,20 @@ class FilePairs:
             name=files.case,
         )
         if files.image is None:
-            return _blackened(read(files.truth)), ()
+            return _blackened(read(_in_its_place(files))), ()
         try:
             return read(files.image), ()
         except InputError as error:
-            return _blackened(read(files.truth)), (f"the image is not shown: {error}",)
+            return _blackened(read(_in_its_place(files))), (f"the image is not shown: {error}",)
+
+
+def _in_its_place(files: PairedFiles) -> Path:
+    """A file on the grid of the image, where that is not given: the truth, unless that has no voxels of its own."""
+    if names_within(files.truth) is None:
+        return files.truth
+    if files.prediction is None or names_within(files.prediction) is not None:
+        raise InputError(f"{files.truth}: to be scored it needs the image that it was drawn on; give that (--images)")
+    return files.prediction
 
 
 def _blackened(labelled: LabelledScan) -> LabelledScan:
@@ -102,7 +111,8 @@ def evaluate_folders(
         truth: a folder of label maps with the same names, or one.
         images: a folder with the scans, for the pictures of the report.
         names: what the label values mean; without it each value found in any file is a structure, named as the JSON
-            files beside the predictions say if all say the same, else "label 5".
+            files beside the predictions say if all say the same, else "label 5". DICOM segmentations and structure sets
+            have names of their own.
         ignore_value: a value of the truth that marks unknown voxels; in a prediction it is background.
         annotated_slice: index (from 0) along the third axis, or (axis, index), of the only slice that was annotated in
             each truth; nothing else is scored.
@@ -116,7 +126,7 @@ def evaluate_folders(
     pairing = pair_files(Path(predictions), Path(truth), paths["images"])
     sidecars = [read_sidecar(files.prediction) for files in pairing.files if files.prediction]
     scored, examples = _without_examples(pairing.files, sidecars)
-    known = names or _named(_values_as_names(scored, ignore_value), sidecars)
+    known = names or _names_in_dicom(scored, sidecars) or _named(_values_as_names(scored, ignore_value), sidecars)
     pairs = FilePairs(scored, known, ignore_value, annotated_slice)
     evaluation = evaluate(pairs, variants=variants, progress=progress)
     settings: dict[str, Any] = {key: str(path) for key, path in paths.items() if path is not None}
@@ -160,6 +170,30 @@ def _values_as_names(files: Sequence[PairedFiles], ignore_value: int | None) -> 
             "a structure the same value in both, or names to the values (--names) if they are other structures"
         )
     return Names.from_values(true | predicted)
+
+
+def _names_in_dicom(files: Sequence[PairedFiles], sidecars: Sequence[Sidecar]) -> Names | None:
+    """Names that DICOM files have, with the values that others use for them; None where all label maps have values.
+
+    Raises:
+        UnknownLabel: values and names meet, and nothing says which are the same.
+    """
+    paths = [path for each in files for path in (each.truth, each.prediction) if path is not None]
+    tables = []
+    for path in paths:
+        with suppress(InputError):  # told when it is scored
+            tables.append(names_within(path))
+    named = [table for table in tables if table is not None]
+    if not named:
+        return None
+    told = [sidecar.values for sidecar in sidecars]
+    if told and told[0] and all(each == told[0] for each in told):
+        return Names.of({value: name for name, value in told[0].items()})
+    if len(named) < len(tables):
+        raise UnknownLabel(
+            "some of these label maps have names (DICOM), others have values; say what the values mean (--names)"
+        )
+    return merged(named)
 
 
 def _named(values: Names, sidecars: Sequence[Sidecar]) -> Names:

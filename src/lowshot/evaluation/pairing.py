@@ -7,10 +7,9 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from lowshot.errors import InputError, UnreadableFile
-from lowshot.imaging.files import FORMATS, scan_name
+from lowshot.imaging.files import IMAGE_SUFFIXES, LABEL_SUFFIXES, scan_name
 from lowshot.imaging.stored import require_file
 
-_SUFFIXES = tuple(suffix for each in FORMATS.values() for suffix in each.suffixes)
 _DECORATION = re.compile(
     r"(?<![a-z])(segmentations?|segm?|labels?|lbl|masks?|ground ?truth|truth|gt|manual|annotations?|predictions?|pred"
     r"|images?|img|scans?)(?![a-z])|\b0000$"
@@ -57,8 +56,8 @@ def pair_files(predictions: Path, truth: Path, images: Path | None = None) -> Pa
         UnreadableFile: a folder or file does not exist, or holds no label map.
         InputError: nothing fits, or one name fits several files.
     """
-    predicted, true = _label_maps(predictions), _label_maps(truth)
-    pictures = _label_maps(images) if images else []
+    predicted, true = _files(predictions, LABEL_SUFFIXES), _files(truth, LABEL_SUFFIXES)
+    pictures = _pictures(images) if images else []
     if predictions.is_file() and truth.is_file():
         image = images if images and images.is_file() else match_files(true, pictures).get(truth)
         return Pairing((PairedFiles(scan_name(truth), predictions, truth, image),))
@@ -105,16 +104,22 @@ def _grouped(key: Callable[[Path], str], paths: Sequence[Path]) -> dict[str, lis
     return groups
 
 
-def _label_maps(where: Path) -> list[Path]:
-    """The files of a folder that may be label maps, in the order of their names; or the one file."""
+def _files(where: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """The files of a folder that may be label maps or images, in the order of their names; or the one file."""
     if where.is_file():
         return [where]
     require_file(where)
-    found = sorted(path for path in where.iterdir() if path.name.lower().endswith(_SUFFIXES))
+    found = sorted(path for path in where.iterdir() if path.name.lower().endswith(suffixes))
     visible = [path for path in found if not path.name.startswith(".")]
     if not visible:
-        raise UnreadableFile(f"{where}: there is no label map in this folder ({', '.join(_SUFFIXES)})")
+        raise UnreadableFile(f"{where}: there is no label map in this folder ({', '.join(suffixes)})")
     return visible
+
+
+def _pictures(where: Path) -> list[Path]:
+    """The images of a folder, or its folders of DICOM series; or the one image."""
+    folders = [each for each in sorted(where.iterdir()) if each.is_dir()] if where.is_dir() else []
+    return [each for each in folders if not each.name.startswith(".")] or _files(where, IMAGE_SUFFIXES)
 
 
 def _nothing_fits(predictions: Path, truth: Path, predicted: Sequence[Path], true: Sequence[Path]) -> str:

@@ -16,19 +16,18 @@ import numpy as np
 import numpy.typing as npt
 
 from lowshot.errors import UnreadableFile
-from lowshot.imaging.grid import Affine
+from lowshot.imaging.grid import LPS_TO_RAS, Affine
 from lowshot.imaging.stored import Stored, reading, require_file, require_geometry, require_size
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _POSITION_TOLERANCE = 0.1
 """How far, in slice distances, a slice may lie off the regular line."""
 _DIRECTION_TOLERANCE = 1e-3
 _MEASURED = ("CT", "PT")
 """Modalities whose rescaled numbers are a measurement (HU, Bq/ml), however bright they are to be shown."""
-_SUFFIXES = (".dcm", ".dicom", ".ima")
+SUFFIXES = (".dcm", ".dicom", ".ima")
 _UNIT_TOLERANCE = 0.01
 """How far directions may be from perpendicular unit vectors."""
 _NEEDED = [
@@ -107,7 +106,7 @@ def split_series(path: Path) -> tuple[Path, str | None]:
 def read(path: Path) -> Stored:
     """The series as one volume: slices sorted along their normal, rescaled to the units of the modality (HU for CT).
 
-    A tilted gantry becomes a sheared affine, as it is. No header is kept: no result is written as DICOM.
+    A tilted gantry becomes a sheared affine, as it is. No header is kept: results refer to the files themselves.
 
     Raises:
         UnreadableFile: no series or several, slices missing, uneven, repeated or of different sizes, several images in
@@ -148,7 +147,7 @@ def _all_series(folder: Path) -> dict[str, list[Slice]]:
             if not is_dicom(file):
                 others.append(file)
                 continue
-            header = _dataset(file, stop_before_pixels=True, specific_tags=list(_NEEDED))
+            header = read_dataset(file, stop_before_pixels=True, specific_tags=list(_NEEDED))
             if "Rows" in header and "SeriesInstanceUID" in header:  # a DICOMDIR or a report has none
                 found[str(header.SeriesInstanceUID)].append(Slice.of(file, header))
     if not found:
@@ -159,8 +158,11 @@ def _all_series(folder: Path) -> dict[str, list[Slice]]:
     return found
 
 
-def _dataset(file: Path, **how: Any) -> "Dataset":
-    """Mapped, because of a file pydicom would ask for as many bytes as a damaged element claims to have, up to 4 GB."""
+def read_dataset(file: Path, **how: Any) -> "Dataset":
+    """One file.
+
+    Mapped, because of a file pydicom would ask for as many bytes as a damaged element claims to have, up to 4 GB.
+    """
     import pydicom
 
     with file.open("rb") as content, mmap.mmap(content.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
@@ -171,7 +173,7 @@ def _refuse_by_name(others: Sequence[Path], images: Sequence[Path]) -> None:
     """A slice that is passed over because its first bytes are damaged would be missed by nobody at either end."""
     usual = {_without_numbers(file.name) for file in images}
     for file in others:
-        if file.suffix.lower() in _SUFFIXES or _without_numbers(file.name) in usual:
+        if file.suffix.lower() in SUFFIXES or _without_numbers(file.name) in usual:
             raise UnreadableFile(f"{file}: named as a DICOM file, it is none; copy or export it again, or remove it")
 
 
@@ -236,7 +238,7 @@ def _geometry(folder: Path, slices: Sequence[Slice]) -> tuple[Affine, bool]:
     first = slices[0]
     down, across = (1.0, 1.0) if first.spacing is None else first.spacing
     if first.position is None or first.directions is None or first.spacing is None:
-        return _LPS_TO_RAS @ np.diag([across, down, 1.0, 1.0]), first.spacing is not None
+        return LPS_TO_RAS @ np.diag([across, down, 1.0, 1.0]), first.spacing is not None
     along_row, along_column = first.directions
     normal = np.cross(along_row, along_column)
     positions = np.array([each.position for each in slices])
@@ -244,7 +246,7 @@ def _geometry(folder: Path, slices: Sequence[Slice]) -> tuple[Affine, bool]:
     lps[:3, 0], lps[:3, 1] = along_row * across, along_column * down
     lps[:3, 2] = normal * first.thickness_mm if len(slices) == 1 else _slice_step(folder, positions, normal)
     lps[:3, 3] = first.position
-    return np.asarray(_LPS_TO_RAS @ lps, dtype=np.float64), True
+    return np.asarray(LPS_TO_RAS @ lps, dtype=np.float64), True
 
 
 def _slice_step(folder: Path, positions: Vector, normal: Vector) -> Vector:
@@ -274,7 +276,7 @@ def _pixels(file: Path) -> npt.NDArray[np.float32]:
     from pydicom.uid import RLELossless
 
     with reading(file, "DICOM"):
-        dataset = _dataset(file)
+        dataset = read_dataset(file)
         syntax = dataset.file_meta.TransferSyntaxUID
         if syntax == RLELossless or not syntax.is_encapsulated:  # the others say their size once more inside
             claimed = dataset.Rows * dataset.Columns * dataset.SamplesPerPixel * dataset.BitsAllocated // 8

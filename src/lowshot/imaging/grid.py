@@ -8,6 +8,9 @@ import numpy.typing as npt
 
 Affine = npt.NDArray[np.float64]
 
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""From the millimetres of DICOM and ITK (to the left, to the back) to ours, and back."""
+
 
 @dataclass(frozen=True, eq=False)
 class Grid:
@@ -50,6 +53,12 @@ class Grid:
         if self.shape != other.shape:
             return float("inf")
         return float(np.linalg.norm(self.corners() - other.corners(), axis=1).max())
+
+    def apart(self, other: "Grid") -> str:
+        """The same in words, for messages."""
+        if self.shape != other.shape:
+            return "shapes differ"
+        return f"{self.distance_mm(other):.3g} mm apart at the corners"
 
     def same_as(self, other: "Grid", tolerance: float = 0.1) -> bool:
         """Whether the grids agree at every corner to ``tolerance`` times the smallest spacing."""

@@ -12,14 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lowshot.errors import OutputError, UnreadableFile
-from lowshot.imaging.grid import Affine
+from lowshot.imaging.grid import LPS_TO_RAS, Affine
 from lowshot.imaging.itk_header import VoxelFiles, voxel_files
 from lowshot.imaging.quiet import no_output
 from lowshot.imaging.scan import Source
 from lowshot.imaging.stored import Stored, reading, require_geometry, require_size
 from lowshot.imaging.tiff_header import voxel_bytes
 
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _PICTURES = ("PNG", "TIFF")
 
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -45,7 +44,7 @@ def read_picture(path: Path) -> Stored:
     image, array = _read(path, what)
     return Stored(
         array,
-        _LPS_TO_RAS.copy(),
+        LPS_TO_RAS.copy(),
         colour=image.GetNumberOfComponentsPerPixel() > 1,
         spacing_known=False,
         palette_indices=_palette_indices(path) if what == "PNG" else None,
@@ -58,7 +57,7 @@ def write(array: npt.NDArray[Any], affine: Affine, path: Path, source: Source | 
     import SimpleITK
 
     image = SimpleITK.GetImageFromArray(array.swapaxes(0, 2), isVector=array.ndim == 4)
-    lps = _LPS_TO_RAS @ affine
+    lps = LPS_TO_RAS @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     image.SetSpacing(spacing.tolist())
     image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
@@ -159,7 +158,7 @@ def _affine(image: Any) -> Affine:
     lps = np.eye(4)
     lps[:spatial, :spatial] = directions * np.array(image.GetSpacing()[:spatial])
     lps[:spatial, 3] = image.GetOrigin()[:spatial]
-    return np.asarray(_LPS_TO_RAS @ lps, dtype=np.float64)
+    return np.asarray(LPS_TO_RAS @ lps, dtype=np.float64)
 
 
 def _write(image: Any, path: Path) -> None:

@@ -105,6 +105,17 @@ class Names:
         return np.asarray(np.asarray(self.values, dtype=np.int64)[indices], dtype=np.int64)
 
 
+def merged(tables: Iterable[Names]) -> Names:
+    """One table of all names in these, each with the value that it has; all numbered anew if two have one value."""
+    values: dict[str, int] = {}
+    for table in tables:
+        for name, value in zip(table.foreground, table.values[1:], strict=True):
+            values.setdefault(name, value)
+    if len(set(values.values())) < len(values):
+        values = {name: number for number, name in enumerate(values, start=1)}
+    return Names.of({value: name for name, value in values.items()})
+
+
 _LEFT = re.compile(r"(?<![a-z])(left|lh|l)(?![a-z])")
 _RIGHT = re.compile(r"(?<![a-z])(right|rh|r)(?![a-z])")
 

@@ -19,7 +19,7 @@ from lowshot.imaging.names_file import read_names
 from lowshot.imaging.stored import require_file
 from lowshot.inputs.scan_files import ScanFiles
 from lowshot.inputs.table import Row, read_table
-from lowshot.inputs.words import image_files, scan_files
+from lowshot.inputs.words import label_files, scan_files
 
 NAMES_FILES = ("names.txt", "labels.txt")
 DATASET = "dataset.json"
@@ -80,7 +80,7 @@ def _pairs(folder: Path) -> list[Row]:
             f"{folder}: expected images/ and labels/ with files of the same names, or nnU-Net's {DATASET}, imagesTr/ "
             f"and labelsTr/, found {_some(present) or 'nothing'}; arrange it so, or list the files in a CSV"
         )
-    scans, label_maps = scan_files([images]), image_files(labels)
+    scans, label_maps = scan_files([images]), label_files(labels)
     if not label_maps:
         raise InputError(f"{labels}: expected label maps in this folder, found none; put them there")
     found = match_files([scan.all_paths[0] for scan in scans], label_maps)

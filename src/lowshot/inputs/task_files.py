@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar, overload
 
+import numpy as np
 import torch
 
 from lowshot.errors import EmptySupport
-from lowshot.imaging.files import read_labelled
+from lowshot.imaging.label_maps import read_labelled
 from lowshot.imaging.laterality import Mirror, mirror_pairs
-from lowshot.imaging.names import Names
+from lowshot.imaging.names import Names, merged
 from lowshot.imaging.scan import LabelledScan, Segmentation
 from lowshot.inputs.base_files import NO_BASE, BaseFiles
 from lowshot.inputs.scan_files import NOTHING_DECLARED, Declared, ScanFiles
@@ -114,14 +115,15 @@ def read_labelled_row(
 
 
 def _with_same_names(support: Sequence[LabelledScan]) -> list[LabelledScan]:
-    """Scans whose names came from the values found in each get one table for all of them."""
+    """Scans whose names came from what was found in each get one table for all of them."""
     tables = [labelled.truth.names for labelled in support]
     if all(table == tables[0] for table in tables):
         return list(support)
-    names = Names.from_values({value for table in tables for value in table.values})
+    names = merged(tables)
     return [replace(labelled, truth=_renamed(labelled.truth, names)) for labelled in support]
 
 
 def _renamed(truth: Segmentation, names: Names) -> Segmentation:
-    values = truth.names.decode(truth.labels.numpy())
-    return replace(truth, labels=torch.from_numpy(names.encode(values)), names=names)
+    """The same structures by the indices of another table."""
+    table = np.array([names.names.index(name) for name in truth.names.names], dtype=np.int16)
+    return replace(truth, labels=torch.from_numpy(table[truth.labels.numpy()]), names=names)

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lowshot.errors import InputError, UnreadableFile
-from lowshot.imaging.files import FORMATS, Paths
+from lowshot.imaging.files import IMAGE_SUFFIXES, LABEL_SUFFIXES, Paths
 from lowshot.inputs.scan_files import ScanFiles, one_scan
 from lowshot.inputs.table import Row, read_table
 
 _PATTERN = re.compile(r"[*?\[]")
-_SUFFIXES = tuple(suffix for each in FORMATS.values() for suffix in each.suffixes)
 
 
 def scan_files(words: Iterable[str | Path]) -> list[ScanFiles]:
@@ -41,8 +40,17 @@ def rows(words: Iterable[str | Path]) -> list[Row]:
 
 def image_files(folder: Path) -> list[Path]:
     """The files of a folder that are images by their suffix, in the order of their names."""
+    return _files(folder, IMAGE_SUFFIXES)
+
+
+def label_files(folder: Path) -> list[Path]:
+    """The same of label maps, which may be DICOM files, too: each holds all of its case."""
+    return _files(folder, LABEL_SUFFIXES)
+
+
+def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     entries = sorted(each for each in folder.iterdir() if not each.name.startswith("."))
-    return [each for each in entries if each.is_file() and each.name.lower().endswith(_SUFFIXES)]
+    return [each for each in entries if each.is_file() and each.name.lower().endswith(suffixes)]
 
 
 def _meant_by(word: str) -> list[Row]:
@@ -97,7 +105,7 @@ def _refuse_dicom_among(images: Sequence[Path], folder: Path) -> None:
 
 def _matching(pattern: str) -> list[ScanFiles]:
     paths = [Path(each) for each in sorted(glob.glob(os.path.expanduser(pattern), recursive=True))]
-    images = [path for path in paths if path.is_dir() or path.name.lower().endswith(_SUFFIXES)]
+    images = [path for path in paths if path.is_dir() or path.name.lower().endswith(IMAGE_SUFFIXES)]
     if not images:
         matched = f"only {paths[0].name}, which is no image" if paths else "nothing"
         raise UnreadableFile(f"{pattern}: expected scans, this pattern matches {matched}")
