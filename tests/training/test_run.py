@@ -117,6 +117,17 @@ def test_another_version_of_pytorch_is_said(tmp_path):
     assert "not be the same bit for bit" in warnings.messages[0]
 
 
+@pytest.mark.parametrize("emulated", [True, False])
+def test_emulated_bfloat16_is_told(tmp_path, monkeypatch, emulated):
+    """A plan may come from another machine, or from the user."""
+    monkeypatch.setattr("lowshot.training.run.is_emulated", lambda device: emulated)
+    for how in ({"plan": PLAN}, {"precision": "bfloat16"}, {"precision": "float32"}):
+        warnings = Warnings()
+        _ = Run(device="cpu", progress=warnings, **how).plan
+        told = any("only emulates bfloat16" in message for message in warnings.messages)
+        assert told == (emulated and how != {"precision": "float32"})
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"stages": {"a": {}}}'])
 def test_a_damaged_plan_is_named(tmp_path, text):
     (tmp_path / "plan.json").write_text(text)

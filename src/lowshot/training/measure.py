@@ -18,7 +18,7 @@ from lowshot.training.plan import MemoryFormat, Precision
 WORTH_ROUNDING = 1.2  # bfloat16 has to be this much faster before its rounding is accepted
 WORTH_COPYING = 1.3  # and so has contiguous memory: whole networks, with their voxel-wise heads, gain more by the other
 PATIENCE_SECONDS = 2.0  # for all ways together
-HOPELESS = 8.0  # times slower than the fastest in the first round: not tried again (bfloat16 that is only emulated)
+SMALL, EMULATED = 32, 4.0  # pixels of a small step, and how much longer it takes where bfloat16 is only emulated
 
 
 @dataclass(frozen=True)
@@ -36,23 +36,35 @@ def fastest(
     precision: Precision | Literal["auto"],
     memory_format: MemoryFormat | Literal["auto"],
 ) -> Choice:
-    """Choose what is left to choose, in about two seconds; once per process and device."""
-    precisions: list[Precision] = ["float32", "bfloat16"] if precision == "auto" else [precision]
+    """Choose what is left to choose, in about two seconds; once per process and device.
+
+    Where bfloat16 is only emulated it is not tried: a single step would take longer than all others.
+    """
+    both: list[Precision] = ["float32"] if is_emulated(device) else ["float32", "bfloat16"]
+    precisions: list[Precision] = both if precision == "auto" else [precision]
     formats: list[MemoryFormat] = ["contiguous", "channels_last"] if memory_format == "auto" else [memory_format]
     if len(precisions) == len(formats) == 1:
         return Choice(precisions[0], formats[0])
     ways = [(p, f) for p in precisions for f in formats]
     with torch.random.fork_rng([device.index] if device.type == "cuda" else []), _undisturbed(device) as clock:
         steps = [stepper(device, *way) for way in ways]
-        if device.type != "cpu":
-            for step in steps:
-                step()  # an accelerator loads libraries and kernels, which is not to count against any way
         times = best_times(steps, clock)
     seconds = dict(zip(ways, times, strict=True))
     handicap = {"bfloat16": WORTH_ROUNDING, "contiguous": WORTH_COPYING}
     cost = {(p, f): seconds[p, f] * handicap.get(p, 1.0) * handicap.get(f, 1.0) for p, f in ways}
     best = min(cost, key=lambda way: cost[way])
     return Choice(*best, {f"{p} {f}": round(1000 * seconds[p, f], 2) for p, f in ways})
+
+
+@cache
+def is_emulated(device: torch.device) -> bool:
+    """Whether a processor has no instructions for bfloat16, so that a training in it takes ten times as long."""
+    if device.type != "cpu":
+        return False
+    with torch.random.fork_rng([]), _undisturbed(device) as clock:
+        steps = [stepper(device, precision, "contiguous", SMALL) for precision in ("float32", "bfloat16")]
+        exact, rounded = best_times(steps, clock)
+    return rounded > EMULATED * exact
 
 
 @contextmanager
@@ -82,18 +94,19 @@ def best_times(steps: Sequence[Callable[[], None]], clock: Callable[[], float]) 
         return clock() - before
 
     start = clock()
-    first = [timed(step) for step in steps]  # warms up, so it only counts for those that are far behind
-    times = [math.inf if own < HOPELESS * min(first) else own for own in first]
-    tried = [n for n, own in enumerate(times) if own == math.inf]
+    for step in steps:
+        step()  # warms up; an accelerator loads libraries and kernels
+    times = [math.inf] * len(steps)
     for _ in range(7):
-        for n in tried:
-            times[n] = min(times[n], timed(steps[n]))
+        times = [min(best, timed(step)) for best, step in zip(times, steps, strict=True)]
         if clock() - start > PATIENCE_SECONDS:
             break
     return times
 
 
-def stepper(device: torch.device, precision: Precision, memory_format: MemoryFormat) -> Callable[[], None]:
+def stepper(
+    device: torch.device, precision: Precision, memory_format: MemoryFormat, size: int = 64
+) -> Callable[[], None]:
     """A forward and backward pass through two small networks, one in 2-D and one in 3-D with a voxel-wise head."""
     scale = 1 if device.type == "cpu" else 4
     flat = block(nn.Conv2d, nn.BatchNorm2d).to(device)
@@ -101,9 +114,9 @@ def stepper(device: torch.device, precision: Precision, memory_format: MemoryFor
     head = nn.Linear(16, 32).to(device)
     for network in (flat, solid):
         arrange_weights(network, memory_format)
-    image = arrange(torch.randn(4 * scale, 16, 64, 64, device=device), memory_format)
+    image = arrange(torch.randn(4 * scale, 16, size, size, device=device), memory_format)
     # Two samples: through a single small one PyTorch takes its slow way in float32, which no training does.
-    volume = arrange(torch.randn(2 * scale, 16, 12, 32, 32, device=device), memory_format)
+    volume = arrange(torch.randn(2 * scale, 16, 12, size // 2, size // 2, device=device), memory_format)
 
     def step() -> None:
         bfloat16 = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")

@@ -20,7 +20,7 @@ from lowshot.errors import SettingsError
 from lowshot.progress import Progress, Silent
 from lowshot.training.archive import read_archive, write_archive
 from lowshot.training.layout import arrange, arrange_weights
-from lowshot.training.measure import fastest
+from lowshot.training.measure import fastest, is_emulated
 from lowshot.training.plan import MemoryFormat, Plan, Precision, StagePlan
 
 if TYPE_CHECKING:
@@ -236,6 +236,11 @@ class Run:
             self._check(plan, "the given plan was made")
         else:
             plan = self._measure()
+        if plan.precision == "bfloat16" and is_emulated(self.device):
+            self.progress.warn(
+                "this processor only emulates bfloat16, which takes many times as long as float32; if that was not "
+                "meant, start anew with --precision float32"
+            )
         self._write_plan(plan)
         return plan
 
