@@ -4,7 +4,7 @@ from typing import Literal
 import pytest
 
 from lowshot.errors import SettingsError
-from lowshot.settings import build, numbers, parse_words, refuse_out_of_range
+from lowshot.settings import about, build, numbers, parse_words, refuse_out_of_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,3 +107,32 @@ def test_what_is_in_range_is_accepted():
 def test_what_is_not_is_named(wrong, message):
     with pytest.raises(SettingsError, match=message):
         refuse_out_of_range(Ranged(**wrong), **RANGES)
+
+
+@dataclass
+class Inherited:
+    """Fields that another class goes on with."""
+
+    kept: int = 1  # paper: of the first
+    changed: int = 2  # of the first
+
+
+@dataclass
+class Described(Inherited):
+    changed: int = 3
+    """Of the second,
+    over two lines."""
+    silent: int = 4
+    several: tuple[int, ...] = (
+        5,  # not of the field
+        6,
+    )  # of the field
+    plain = 7  # no field
+
+
+def test_what_the_source_says_of_a_field():
+    assert about(Described) == {
+        "kept": "paper: of the first",
+        "changed": "Of the second, over two lines.",
+        "several": "of the field",
+    }

@@ -1,10 +1,16 @@
 """Settings and options: dataclasses filled from presets and ``key=value`` words, checked by pydantic."""
 
+import ast
+import inspect
+import io
 import json
 import math
+import textwrap
+import tokenize
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from lowshot.errors import SettingsError
@@ -45,6 +51,31 @@ def build(cls: type[T], values: Mapping[str, Any], where: str = "settings") -> T
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
         raise SettingsError(f"{where}: {name}: {first['msg']}, got {first['input']!r}") from error
+
+
+def about(cls: type) -> dict[str, str]:
+    """What the source says of each field of a settings dataclass: the string below it, or the comment behind it."""
+    found: dict[str, str] = {}
+    for each in reversed(cls.__mro__):
+        if each.__module__.partition(".")[0] == cls.__module__.partition(".")[0]:
+            found |= _about_own(each)
+    return found
+
+
+def _about_own(cls: type) -> dict[str, str]:
+    source = textwrap.dedent(inspect.getsource(cls))
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+    (definition,) = ast.parse(source).body
+    assert isinstance(definition, ast.ClassDef)  # noqa: S101 (what a class's source begins with)
+    found = {}
+    for field, below in pairwise([*definition.body, ast.Pass()]):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            told = below.value if isinstance(below, ast.Expr) else None
+            text = told.value if isinstance(told, ast.Constant) else comments.get(field.end_lineno or 0)
+            if isinstance(text, str):
+                found[field.target.id] = " ".join(text.split())
+    return found
 
 
 def numbers(value: Any) -> list[int | float]:

@@ -1,4 +1,10 @@
+from dataclasses import fields
+
+import pytest
+
+from lowshot import catalogue
 from lowshot.catalogue import CATALOGUE
+from lowshot.settings import about
 
 
 def test_every_method_is_listed_with_its_presets(typed):
@@ -12,13 +18,24 @@ def test_every_method_is_listed_with_its_presets(typed):
 
 def test_one_method_with_what_can_be_set(typed):
     done = typed("methods", "unet", "--json").json
-    assert done["settings"]["metric_learning"] == {"type": "bool", "default": False}  # the entry's, not the class's
+    metric_learning = done["settings"]["metric_learning"]
+    assert metric_learning["type"] == "bool"
+    assert metric_learning["default"] is False  # the entry's, not the class's
+    assert metric_learning["about"] == "paper; off in rows a and f"
     assert done["settings"]["widths"]["type"] == "tuple[int, ...]"
     assert "compact" in done["presets"]
     assert "tiles_at_once" in done["options"]
     shown = typed("methods", "mre-net").out
     assert "embedding_size" in shown
     assert "tiles_at_once" in shown
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_something_is_said_of_everything_that_can_be_set(name):
+    entry = catalogue.entry(name)
+    method = type(catalogue.create(name, entry.settings))
+    for each in (method, method.Options):
+        assert set(about(each)) >= {field.name for field in fields(each)}
 
 
 def test_a_misspelt_method(typed):

@@ -9,9 +9,13 @@ import typer
 from lowshot import catalogue
 from lowshot.cli.options import AsJson
 from lowshot.cli.terminal import Terminal
+from lowshot.settings import about
 
 if TYPE_CHECKING:
     from lowshot.reporting.tables import Table
+
+SOURCES = ("paper", "code", "ours")
+"""What is said of a setting begins with one of these where its default is somebody's."""
 
 Name = Annotated[str | None, typer.Argument(help="Show what can be set for this method.")]
 
@@ -54,21 +58,34 @@ def _describe(name: str, terminal: Terminal) -> None:
         "presets": {preset: dict(values) for preset, values in presets.items()},
         "options": options,
     }
-    tables = [_table("Settings (lowshot fit --set)", settings, presets)]
+    shown: list[str | Table] = [_table("Settings (lowshot fit --set)", settings, presets), *_about(settings)]
     if options:
-        tables.append(_table("Options (lowshot segment --set)", options, {}))
-    terminal.result(data, f"{name}: {entry.summary}", *tables)
+        shown += [_table("Options (lowshot segment --set)", options, {}), *_about(options)]
+    terminal.result(data, f"{name}: {entry.summary}", *shown)
 
 
 def _fields(cls: Any, changed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Type and default of every field of a dataclass."""
-    described = {}
+    """Type and default of every field of a dataclass, and what its source says of it."""
+    described, told = {}, about(cls)
     for field in fields(cls):
         kind = field.type.__name__ if type(field.type) is type else str(field.type)
         default = None if field.default is MISSING else field.default
         kind = kind.replace("typing.", "")
-        described[field.name] = {"type": kind, "default": changed.get(field.name, default)}
+        described[field.name] = {
+            "type": kind,
+            "default": changed.get(field.name, default),
+            "about": told.get(field.name, ""),
+        }
     return described
+
+
+def _about(described: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A line for each field, and where such defaults come from that say it."""
+    width = max(map(len, described))
+    lines = [f"{name:{width}}  {field['about']}" for name, field in described.items()]
+    if any(field["about"].startswith(SOURCES) for field in described.values()):
+        lines.append("(paper, code, ours: where the default comes from; code is what the paper's authors published)")
+    return lines
 
 
 def _table(title: str, described: Mapping[str, Mapping[str, Any]], presets: Mapping[str, Mapping[str, Any]]) -> "Table":

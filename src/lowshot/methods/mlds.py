@@ -57,23 +57,35 @@ class MLDS:
     """All settings are ours."""
 
     size: tuple[int, int] = (224, 224)
+    """Pixels to which every slice is stretched."""
     crop: Literal["none", "foreground"] = "none"
+    """"foreground": slices are cut to the body first."""
     intensity: str = "foreground-zscore"
+    """How grey values are scaled."""
     widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
+    """Channels of the U-Net, from fine to coarse."""
     coarse: float = 0.5
     """Weight of all coarser sizes together, against the finest."""
     dice_share: float = 0.5
+    """Of the loss; the rest is cross-entropy."""
     pool_loss: float = 1.0
     """Weight of what the teacher says of the pool, grown to from 0 over a part (``GROWING``) of the training."""
     confidence: float = 0.8
     """Least probability of the teacher's answer that is learned from."""
     teacher_momentum: float = 0.99
+    """Of the teacher's weights in the mean that each step renews."""
     exemplars: int = 6
+    """Annotated slices in a batch."""
     pool: int = 6
+    """Slices of the pool in a batch."""
     augmentation: Level = "turns"
+    """How far slices are varied."""
     steps: int = 20_000
+    """Of training; --steps and --minutes come first."""
     learning_rate: float = 1e-4
+    """AdamW's, at the beginning."""
     weight_decay: float = 1e-4
+    """AdamW's."""
 
     Options: ClassVar[type] = SliceOptions
 

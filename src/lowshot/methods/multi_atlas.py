@@ -39,11 +39,13 @@ class MultiAtlas:
     """"local": an atlas counts for more where it came to look like the scan; "majority": all count alike, and the mean
     of their interpolated shares decides."""
     intensity: str = "percentiles"
+    """How grey values are scaled."""
     most_voxels: int = MOST_VOXELS
     """Of the grid on which fields are found; where the atlas has more, that grid is coarser."""
     levels: tuple[tuple[int, int], ...] = ((4, 80), (2, 80), (1, 40))
     """(how many times coarser, steps), from coarse to fine."""
     smoothness: float = 0.35
+    """Weight of the field's squared gradient against the local correlation of [0, 1]."""
     rate: float = 0.1
     """Of Adam, in voxels of a level."""
 

@@ -59,12 +59,15 @@ class SCS:
     size: tuple[int, int] = (128, 128)
     """To which every image or slice is stretched."""
     bilateral_grey: float = 0.1
+    """Deviation of grey values, of 1, over which the bilateral filter averages."""
     bilateral_pixels: float = 2.0
-    """Deviations over which the bilateral filter averages: of grey values, of 1, and of positions."""
+    """Deviation of positions over which it does."""
     shift_radius: int = 3
+    """Mean shift: pixels of its window on either side."""
     shift_grey: float = 0.1
+    """How far from a pixel's grey value those lie that count."""
     shift_steps: int = 3
-    """Mean shift: the window, which grey values in it count, and how often a value moves to their mean."""
+    """How often a value moves to their mean."""
 
     # Superpixels and words
     superpixels: int = 400
@@ -74,12 +77,15 @@ class SCS:
     patch_radius: int = 3
     """Of the square whose grey values are looked at around each pixel."""
     words: int = 16
+    """Of the bag: kinds of patches that are told apart."""
     sampled: int = 20_000
     """Pixels of all annotated images from which words are found."""
 
     # Classification
     hidden: int = 32
+    """Units of the perceptron."""
     epochs: int = 30
+    """How often it sees every superpixel."""
     balance: float = 0.75
     """How far classes are learned from equally often: 0, as often as they occur; 1, all alike."""
     penalty: float = 0.1

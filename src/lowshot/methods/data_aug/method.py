@@ -99,7 +99,7 @@ class DataAug:
     convolutions: tuple[int, ...] = (2, 2, 2, 2, 2, 2)  # code; the planar one has two at every level
     strides: tuple[Triple, ...] | None = None  # ours: of luna-park; None follows from the scan
     patch: Triple | None = (160, 192, 1)  # paper: whole slices; None follows from the scan and patch_voxels
-    margin: Triple = (0, 0, 0)
+    margin: Triple = (0, 0, 0)  # ours: of a patch, voxels on either side that are seen and not segmented
     patch_voxels: int = 64**3  # ours
     batch: int = 16  # code
     balance: float = 0.0  # ours: 0 counts every voxel alike, 1 every structure
@@ -107,8 +107,8 @@ class DataAug:
 
     # Training
     steps: int = 152_000  # of all stages together; code: 50,000 + 2,000, and 100,000 here for the segmenter
-    spatial_share: float = 0.33  # of the steps, or minutes
-    appearance_share: float = 0.013
+    spatial_share: float = 0.33  # of the steps, or minutes, that the spatial model gets
+    appearance_share: float = 0.013  # the same of the appearance model; the segmenter gets the rest
     transform_rate: float = 1e-4  # code; of spatial and appearance models
     learning_rate: float = 1e-4  # code
     decay: bool = False  # ours: the segmenter's rate falls by a cosine

@@ -74,10 +74,10 @@ class ELNet:
     widths: tuple[int, ...] = (256, 512, 1024)  # code (MT-UNet)
 
     # Exemplar-guided synthesis (ESM)
-    exemplar_intensity: bool = True  # paper: the four switches of its ablation
-    exemplar_geometry: bool = True
-    background_intensity: bool = True
-    background_geometry: bool = True
+    exemplar_intensity: bool = True  # paper: a switch of its ablation; grey values of what is cut out are changed
+    exemplar_geometry: bool = True  # paper: the same of its shape
+    background_intensity: bool = True  # paper: the same of the background's grey values
+    background_geometry: bool = True  # paper: the same of the background's shape
     black_backgrounds: float = 0.5  # ours: share of black ones; the others are the first and last slices of the pool
     turns: float = 25.0  # ours: degrees to which structures and backgrounds are turned, either way
     own_backgrounds: float = 0.0  # ours: share of the exemplar's own slice, its structures filled in from around

@@ -33,6 +33,7 @@ class RefineOptions(SegmentOptions):
     levels: tuple[tuple[int, int], ...] = ((4, 30), (2, 60), (1, 25))
     """(how many times coarser than the atlas, steps), from coarse to fine."""
     smoothness: float = 0.35
+    """Of a refined field, against how alike the scans come to look."""
 
     def __post_init__(self) -> None:
         _ = self.refinement  # refuses what cannot be
