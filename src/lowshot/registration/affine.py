@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.optim import Adam
 
 from lowshot.errors import InputError
 from lowshot.imaging.foreground import foreground
 from lowshot.imaging.grid import Affine, Grid
 from lowshot.losses.similarity import local_ncc
 from lowshot.nn.geometry import working_spacing
+from lowshot.registration.descent import Adam
 from lowshot.registration.sampling import onto_grid, sample, voxel_positions
 from lowshot.transforms.spatial import rotation_matrices
 
@@ -250,15 +250,11 @@ class _Search:
     def climb(self, fixed: Picture, moving: Picture, *, steps: int, affine: bool, local: bool = False) -> None:
         """From every start towards more similarity."""
         parameters = [self.rigid.requires_grad_(), *([self.shape.requires_grad_()] if affine else [])]
-        optimiser = Adam(parameters, RATE)
+        descent = Adam(parameters)
         with torch.enable_grad():
             for step in range(steps):
-                for group in optimiser.param_groups:
-                    group["lr"] = RATE * (1 - 0.9 * step / steps)
-                optimiser.zero_grad(set_to_none=True)
-                loss = -self._similarity(fixed, moving, local).sum()
-                torch.autograd.backward(loss)
-                optimiser.step()
+                torch.autograd.backward(-self._similarity(fixed, moving, local).sum())
+                descent.step(RATE * (1 - 0.9 * step / steps))
         self.rigid, self.shape = self.rigid.detach(), self.shape.detach()
 
     def best(self, fixed: Picture, moving: Picture) -> "_Search":

@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from torch.optim import Adam
 
 from lowshot.errors import SettingsError
 from lowshot.imaging.grid import Grid
@@ -19,6 +18,7 @@ from lowshot.losses.similarity import local_ncc, moments
 from lowshot.losses.smoothness import diffusion
 from lowshot.nn.geometry import working_spacing
 from lowshot.registration.affine import Picture
+from lowshot.registration.descent import Adam
 from lowshot.registration.fields import Spacing, resized, warp
 from lowshot.registration.working_grid import working_grid
 
@@ -97,16 +97,15 @@ class Refinement:
         x, y, z = (level.factor * mm if size > 1 else mm for mm, size in zip(spacing, (i, j, k), strict=True))
         steps = (x, y, z)
         field = resized(field.detach(), (i, j, k)).clone().requires_grad_()
-        optimiser = Adam([field], self.rate * min(steps))
+        descent = Adam([field])
         # Channels as a batch: each is compared with its own.
         fixed, known = fixed.movedim(1, 0), moments(fixed.movedim(1, 0), self.window)
         for _ in range(level.steps):
-            optimiser.zero_grad(set_to_none=True)
             seen = warp(moving, field, steps, outside="border")
             loss = self.smoothness * diffusion(field, steps)
             loss = loss - local_ncc(fixed, seen.movedim(1, 0), self.window, known=known)
             torch.autograd.backward(loss)
-            optimiser.step()
+            descent.step(self.rate * min(steps))
         return field.detach()
 
 
