@@ -67,11 +67,14 @@ class Outputs:
             MissingExtra: results are to be DICOM segmentations, without highdicom.
         """
         require_writable_folder(self.folder)
-        if self.suffix in dicom_objects.WRITTEN:
+        kind = None if self.suffix is None else dicom_objects.kind_written(self.suffix)
+        if kind is not None:
             for scan in scans:
-                dicom_objects.require_writable(self.path(scan), scan.all_paths[0])
+                dicom_objects.require_writable(self.path(scan), scan.all_paths[0], kind)
         inputs = {path.resolve() for scan in scans for path in scan.all_paths}
         for path in map(self.path, scans):
+            if path.parent.resolve() in inputs:
+                raise OutputError(f"{path.parent}: this is a scan to be segmented; choose another output folder")
             if path.resolve() in inputs:
                 raise OutputError(f"{path}: this is a scan to be segmented; choose another output folder")
             if sidecar_path(path).exists() and not _is_ours(path):

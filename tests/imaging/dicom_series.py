@@ -35,14 +35,16 @@ def raw_slice(k, pixels=None):
     return dataset
 
 
-def write_series(folder, *, positions=None, directions=TILT, number=1, uid=None, change=lambda k, dataset: None):
+def write_series(
+    folder, *, positions=None, directions=TILT, number=1, uid=None, size=None, change=lambda k, dataset: None
+):
     """A CT series whose slices lie at ``positions`` (LPS mm); file names do not sort by position."""
     folder.mkdir(parents=True, exist_ok=True)
     if positions is None:
         positions = np.array([-20, 30, 40]) + 2.5 * np.arange(SLICES)[:, None] * directions[:, 2]
     uid = uid or generate_uid()
     for k, position in enumerate(positions):
-        dataset = raw_slice(k)
+        dataset = raw_slice(k, None if size is None else np.zeros(size, dtype=np.uint16))
         dataset.SeriesInstanceUID, dataset.SeriesNumber, dataset.SeriesDescription = uid, number, f"series {number}"
         dataset.ImageOrientationPatient = directions[:, :2].T.ravel().tolist()
         dataset.ImagePositionPatient = np.asarray(position).tolist()
@@ -54,7 +56,7 @@ def write_series(folder, *, positions=None, directions=TILT, number=1, uid=None,
     return folder
 
 
-def series(folder, lacking=()):
+def series(folder, lacking=(), **where):
     """The scan of a new series in ``folder``, with all that results in DICOM repeat of it but these elements."""
     study, frame = generate_uid(), generate_uid()
 
@@ -63,7 +65,7 @@ def series(folder, lacking=()):
         for key in lacking:
             delattr(dataset, key)
 
-    return read_scan(write_series(folder, change=change))
+    return read_scan(write_series(folder, change=change, **where))
 
 
 def segmentation(scan, seed=0):

@@ -155,3 +155,14 @@ def test_labels_outside_of_the_table(index):
 def test_the_most_severe_comes_first():
     severities = [severity for severity, _ in found(labelled(labels_with(2, 3), scan(torch.ones(1, *SHAPE))))]
     assert severities == ["error", "warning"]
+
+
+@pytest.mark.parametrize(("step", "gapped"), [(1, False), (2, True), (3, True)])
+def test_slices_that_were_perhaps_left_out_are_asked_about(step, gapped):
+    labels = torch.zeros(SHAPE, dtype=torch.long)
+    labels[2:6, 2:6, 1::step], labels[8:11, 8:11, 2:6] = 1, 2
+    told = [message for severity, message in found(labelled(labels)) if severity == "warning"]
+    assert bool(told) == gapped
+    if gapped:
+        assert told[0].startswith(f"case: liver never in two slices next to each other (liver in 1, {1 + step}")
+    assert not any("next to each other" in message for _, message in found(labelled(labels, known=labels > -1)))

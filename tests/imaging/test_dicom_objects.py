@@ -1,12 +1,19 @@
+import shutil
+
 import pydicom
 import pytest
 import torch
 
 from imaging.dicom_series import NAMES, segmentation, series
-from lowshot.errors import OutputError
+from lowshot.errors import OutputError, UnreadableFile
 from lowshot.imaging import dicom_objects
-from lowshot.imaging.files import scan_name, write_segmentation
+from lowshot.imaging.files import read_scan, scan_name, write_segmentation
 from lowshot.imaging.label_maps import names_within, read_labels
+from lowshot.imaging.names import Names
+from lowshot.imaging.scan import Segmentation
+from lowshot.inputs.scan_files import one_scan
+from lowshot.inputs.table import Row
+from lowshot.inputs.task_files import TaskFiles, read_task
 
 SUFFIXES = pytest.mark.parametrize("suffix", dicom_objects.WRITTEN)
 
@@ -27,16 +34,16 @@ def test_a_folder_with_the_file_alone_means_the_file(tmp_path, suffix):
 
 @SUFFIXES
 def test_a_result_belongs_to_patient_and_study(tmp_path, suffix):
-    """It refers to every image that it lies on; the same result has the same identifiers, another one others."""
+    """It refers to every image that it lies on."""
     scan = series(tmp_path / "ct")
-    for name, seed in (("one", 0), ("again", 0), ("other", 1)):
-        write_segmentation(segmentation(scan, seed), tmp_path / f"{name}{suffix}", scan.source)
-    one, again, other = (pydicom.dcmread(tmp_path / f"{name}{suffix}") for name in ("one", "again", "other"))
+    for name in ("one", "other"):
+        write_segmentation(segmentation(scan), tmp_path / f"{name}{suffix}", scan.source)
+    one, other = (pydicom.dcmread(tmp_path / f"{name}{suffix}") for name in ("one", "other"))
     image = pydicom.dcmread(next(scan.source.path.iterdir()))
     assert one.StudyInstanceUID == image.StudyInstanceUID
     assert one.FrameOfReferenceUID == image.FrameOfReferenceUID
     assert one.SeriesInstanceUID != image.SeriesInstanceUID
-    assert one.SOPInstanceUID == again.SOPInstanceUID != other.SOPInstanceUID
+    assert one.SOPInstanceUID != other.SOPInstanceUID
     referred = one.to_json()
     for file in scan.source.path.iterdir():
         image = pydicom.dcmread(file)
@@ -65,3 +72,45 @@ def test_other_scans_and_other_images_are_refused(tmp_path, suffix):
     (scan.source.path / "0-1.dcm").unlink()  # the first slice
     with pytest.raises(OutputError, match="holds other images than those that were segmented"):
         write_segmentation(truth, tmp_path / f"ct{suffix}", scan.source)
+
+
+@SUFFIXES
+def test_a_series_that_took_the_place_of_another_is_refused(tmp_path, suffix):
+    scan = series(tmp_path / "ct")
+    shutil.rmtree(tmp_path / "ct")
+    series(tmp_path / "ct")
+    with pytest.raises(OutputError, match="holds other images than those that were segmented"):
+        write_segmentation(segmentation(scan), tmp_path / f"ct{suffix}", scan.source)
+
+
+def test_other_dicom_files_are_no_label_maps(tmp_path):
+    scan = series(tmp_path / "ct")
+    with pytest.raises(UnreadableFile, match=r"modality CT; in DICOM, label maps are SEG or RTSTRUCT files"):
+        read_labels(tmp_path / "ct" / "0-1.dcm", like=scan)
+
+
+@SUFFIXES
+def test_a_result_among_its_images_is_passed_over(tmp_path, suffix):
+    """Some archives hand out both in one folder; alone it is no image, and that is said."""
+    scan = series(tmp_path / "ct")
+    write_segmentation(segmentation(scan), tmp_path / "ct" / f"result{suffix}", scan.source)
+    assert torch.equal(read_scan(tmp_path / "ct").voxels, scan.voxels)
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "ct" / f"result{suffix}").rename(
+        tmp_path / "alone" / "RS.1.2.246.352.71"
+    )  # as planning systems name it
+    assert read_labels(tmp_path / "alone" / "RS.1.2.246.352.71", NAMES, like=scan)[0].labels.any()
+    with pytest.raises(UnreadableFile, match=r"found none \(but (SEG|RTSTRUCT)\)"):
+        read_scan(tmp_path / "alone")
+
+
+def test_structures_that_one_of_two_patients_lacks_are_unknown_there(tmp_path):
+    for case, structures in (("a", (1, 2)), ("b", (1,))):
+        scan = series(tmp_path / case)
+        names = Names.of({k: NAMES.names[k] if case == "a" else NAMES.names[k].upper() for k in structures})
+        labels = segmentation(scan).labels.clamp(max=len(structures))
+        write_segmentation(Segmentation(labels, names, scan.affine), tmp_path / f"{case}.seg.dcm", scan.source)
+    rows = [Row(one_scan(tmp_path / case), tmp_path / f"{case}.seg.dcm") for case in ("a", "b")]
+    task = read_task(TaskFiles(rows))
+    assert task.names.foreground == ("liver", "left kidney")
+    assert [each.annotated for each in task.support] == [{"liver", "left kidney"}, {"liver"}]

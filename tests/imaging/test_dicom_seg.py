@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from imaging.dicom_series import NAMES, SLICES, segmentation, series
-from lowshot.errors import GridMismatch, MissingExtra, UnreadableFile
+from lowshot.errors import GridMismatch, InputError, MissingExtra, UnreadableFile
 from lowshot.imaging.files import write_segmentation
 from lowshot.imaging.grid import Grid
 from lowshot.imaging.label_maps import names_within, read_labelled, read_labels
@@ -40,7 +40,8 @@ def test_what_is_written_is_read(written):
     assert found.names is NAMES
     assert known is None
     assert names_within(path).foreground == NAMES.foreground
-    assert read_labelled(scan.source.path, path, names=NAMES).annotated is None  # an empty segment was looked for
+    looked_for = read_labelled(scan.source.path, path, names=NAMES).annotated
+    assert looked_for == set(NAMES.foreground)  # an empty segment was
 
 
 def test_an_independent_reader_sees_the_same(written):
@@ -122,3 +123,53 @@ def test_the_extra_is_named(written, monkeypatch):
     for use in (lambda: read_labels(path, like=scan), lambda: write_segmentation(truth, path, scan.source)):
         with pytest.raises(MissingExtra, match=r"pip install 'lowshot\[dicom\]'"):
             use()
+
+
+def test_a_tilted_gantry(tmp_path):
+    """Frames lie where they say they do; they make no volume of their own, but those of the image."""
+    step = np.array([0, 0.8, 2.4])
+    scan = series(tmp_path / "tilted", positions=np.arange(SLICES)[:, None] * step, directions=np.eye(3))
+    truth = segmentation(scan)
+    write_segmentation(truth, tmp_path / "tilted.seg.dcm", scan.source)
+    assert torch.equal(read_labels(tmp_path / "tilted.seg.dcm", NAMES, like=scan)[0].labels, truth.labels)
+    with pytest.raises(InputError, match="no volume of their own; give the image"):
+        read_labels(tmp_path / "tilted.seg.dcm", NAMES)
+
+
+def test_gaps_between_frames_and_no_spacing_of_slices(written, tmp_path):
+    scan, truth, _ = written
+    labels = truth.labels.clone()
+    labels[..., [0, 2, 3, 5]] = 0
+    write_segmentation(Segmentation(labels, NAMES, scan.affine), tmp_path / "gaps.seg.dcm", scan.source)
+    content = pydicom.dcmread(tmp_path / "gaps.seg.dcm")
+    measures = content.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    measures.pop("SpacingBetweenSlices", None)
+    content.save_as(tmp_path / "gaps.dcm")
+    assert torch.equal(read_labels(tmp_path / "gaps.dcm", NAMES, like=scan)[0].labels, labels)
+
+
+def test_fractions_are_inside_from_a_half(written):
+    scan, truth, path = written
+    content = pydicom.dcmread(path)
+    bits = content.pixel_array
+    fractions = np.where(bits > 0, np.where(np.arange(bits.shape[2]) < 3, 127, 128), 0).astype(np.uint8)
+    content.SegmentationType, content.SegmentationFractionalType = "FRACTIONAL", "PROBABILITY"
+    content.MaximumFractionalValue = 255
+    content.BitsAllocated = content.BitsStored = 8
+    content.HighBit = 7
+    content.PixelData = fractions.tobytes()
+    content.save_as(path)
+    expected = truth.labels.clone()
+    expected[:3] = 0
+    assert torch.equal(read_labels(path, NAMES, like=scan)[0].labels, expected)
+
+
+def test_another_patients_is_refused(written, tmp_path):
+    """Of the same size, at the same place."""
+    scan, _, path = written
+    other = series(tmp_path / "other")
+    assert other.grid.same_as(scan.grid)
+    with pytest.raises(GridMismatch, match="was it drawn on another patient"):
+        read_labels(path, NAMES, like=other)
+    converted = Scan("converted to another format", other.voxels, other.affine)
+    assert read_labels(path, NAMES, like=converted)[0].labels.any()  # nothing tells whose image that is

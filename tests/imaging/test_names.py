@@ -101,3 +101,23 @@ def test_tables_are_merged_by_name():
 def test_names_that_claim_one_value_are_numbered_anew():
     one, other = Names.of({1: "liver", 2: "spleen"}), Names.of({1: "kidney", 2: "liver"})
     assert merged([one, other]) == Names.of({1: "liver", 2: "spleen", 3: "kidney"})
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [("left kidney", 1), ("Left_Kidney", 1), ("LEFT-KIDNEY", 1), ("CTV+", 2), ("ctv+", 2), ("CTV-", 3), ("CTV", None)],
+)
+def test_names_are_found_however_they_are_written(written, found):
+    assert Names.of({7: "left kidney", 8: "CTV+", 9: "CTV-"}).find(written) == found
+
+
+def test_where_two_are_alike_only_the_very_name_is_found():
+    names = Names.of({1: "liver", 2: "Liver"})
+    assert (names.find("liver"), names.find("Liver"), names.find("LIVER")) == (1, 2, None)
+
+
+def test_one_structure_written_in_two_ways_is_merged():
+    assert merged([Names.of({1: "left kidney"}), Names.of({1: "Left_Kidney", 2: "liver"})]).foreground == (
+        "left kidney",
+        "liver",
+    )

@@ -2,12 +2,18 @@ import numpy as np
 import pydicom
 import pytest
 import torch
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
-from imaging.dicom_series import NAMES, segmentation, series
+from imaging.dicom_series import NAMES, TILT, segmentation, series
 from lowshot.errors import GridMismatch, InputError, UnreadableFile
 from lowshot.imaging.files import write_segmentation
 from lowshot.imaging.label_maps import names_within, read_labelled, read_labels
+from lowshot.imaging.names import Names
 from lowshot.imaging.scan import Scan, Segmentation
+
+SKEWED = np.eye(4)
+SKEWED[:3, :3] = TILT * (0.7, 0.7, 2.0)
 
 
 @pytest.fixture
@@ -89,3 +95,119 @@ def test_a_damaged_file_is_one_message(written, tmp_path):
     for name in ("two.dcm", "cut.dcm"):
         with pytest.raises(UnreadableFile, match=name):
             read_labels(tmp_path / name, NAMES, like=scan)
+
+
+def structure_set(scan, path, *contours, kind="CLOSED_PLANAR", name="liver", **roi):
+    """A file with one structure, whose contours are given in voxels (i, j) of slice 3 of a scan."""
+    content, structure, drawn = Dataset(), Dataset(), Dataset()
+    content.file_meta = FileMetaDataset()
+    content.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    content.file_meta.MediaStorageSOPClassUID = content.SOPClassUID = RTStructureSetStorage
+    content.file_meta.MediaStorageSOPInstanceUID = content.SOPInstanceUID = generate_uid()
+    content.Modality, content.SpecificCharacterSet = "RTSTRUCT", "ISO_IR 192"
+    structure.ROINumber, structure.ROIName, drawn.ReferencedROINumber = 7, name, 7
+    for key, value in roi.items():
+        setattr(structure, key, value)
+    drawn.ContourSequence = []
+    for corners in contours:
+        voxels = np.column_stack([np.array(corners, dtype=float), np.full(len(corners), 3), np.ones(len(corners))])
+        contour = Dataset()
+        contour.ContourGeometricType = kind
+        contour.ContourData = [f"{mm:.4f}" for mm in ((voxels @ scan.affine.T)[:, :3] * (-1, -1, 1)).ravel()]
+        drawn.ContourSequence.append(contour)
+    content.StructureSetROISequence, content.ROIContourSequence = [structure], [drawn]
+    content.save_as(path, enforce_file_format=True)
+    return path
+
+
+def box(first, last):
+    return [(first, first), (last, first), (last, last), (first, last)]
+
+
+def drawn(tmp_path, *contours, **how):
+    """The pixels of slice 3 that are inside, in a series of 12 by 12 pixels."""
+    scan = Scan("s", torch.zeros(1, 12, 12, 6), SKEWED)
+    path = structure_set(scan, tmp_path / "set.dcm", *contours, **how)
+    labels = read_labels(path, Names.of({1: "liver"}), like=scan)[0].labels
+    assert not labels[..., [0, 1, 2, 4, 5]].any()
+    return {tuple(at) for at in labels[..., 3].nonzero().tolist()}
+
+
+def pixels(first, last):
+    return {(i, j) for i in range(first, last + 1) for j in range(first, last + 1)}
+
+
+def test_a_contour_through_centres_holds_them(tmp_path):
+    """Written with four digits, on an oblique grid."""
+    assert drawn(tmp_path, box(2, 7)) == pixels(2, 7)
+
+
+def test_an_inner_contour_is_a_hole_and_what_lies_in_that_is_inside(tmp_path):
+    outer, hole, island = box(0.5, 10.5), box(2.5, 8.5), box(4.5, 6.5)
+    expected = (pixels(1, 10) - pixels(3, 8)) | pixels(5, 6)
+    for order in ((outer, hole, island), (island, outer, hole)):
+        assert drawn(tmp_path, *order) == expected
+        assert drawn(tmp_path, *order, kind="CLOSEDPLANAR_XOR") == expected
+
+
+def test_neighbours_and_repetitions_do_not_erase_each_other(tmp_path):
+    assert drawn(tmp_path, box(1, 4), box(1, 4)) == pixels(1, 4)
+    assert drawn(tmp_path, box(1, 5), box(4, 8)) == pixels(1, 5) | pixels(4, 8)
+
+
+def test_keyholes_and_a_repeated_first_point(tmp_path):
+    keyhole = [(0.5, 0.5), (9.5, 0.5), (9.5, 9.5), (0.5, 9.5), (0.5, 5), (3.5, 5), (3.5, 6.5), (6.5, 6.5), (6.5, 3.5)]
+    keyhole += [(3.5, 3.5), (3.5, 5), (0.5, 5), (0.5, 0.5)]
+    assert drawn(tmp_path, keyhole) >= pixels(1, 9) - pixels(3, 6) - {(k, 5) for k in range(4)}
+    assert not drawn(tmp_path, keyhole) & {(5, 4), (5, 5), (5, 6)}
+
+
+def test_a_contour_beside_the_image_is_refused_and_one_across_its_border_cut(tmp_path):
+    assert drawn(tmp_path, box(-4.5, 2.5)) == pixels(0, 2)
+    with pytest.raises(GridMismatch, match="liver: a contour lies beyond the image"):
+        drawn(tmp_path, box(-9, -5))
+
+
+@pytest.mark.parametrize("name", ["肝臓", "Foie gauche é", "liver" * 20, "a\\b"])
+def test_names_in_any_script_and_of_any_length(written, tmp_path, name):
+    scan, truth, _ = written
+    names = Names.of({1: name, 2: f"{name} 2", 3: f"{name} 3"})
+    for suffix in (".rtstruct.dcm", ".seg.dcm"):
+        path = tmp_path / f"names{suffix}"
+        write_segmentation(Segmentation(truth.labels, names, scan.affine), path, scan.source)
+        found = names_within(path).foreground
+        assert len(set(found)) == 3
+        assert all(len(each) <= 64 for each in found)
+        if len(name) < 60 and "\\" not in name:
+            assert found == names.foreground
+        assert read_labels(path, like=scan)[0].labels.max() == 2
+
+
+def test_a_contour_of_thousands_of_points(tmp_path):
+    """More than the 64 KB that an element with an explicit type can have."""
+    scan = series(tmp_path / "ct", size=(600, 4))
+    labels = torch.zeros(scan.grid.shape, dtype=torch.int16)
+    labels[1, :, 2] = labels[3, :, 2] = 1
+    labels[2, ::2, 2] = 1
+    truth = Segmentation(labels, NAMES, scan.affine)
+    write_segmentation(truth, tmp_path / "ct.rtstruct.dcm", scan.source)
+    contours = pydicom.dcmread(tmp_path / "ct.rtstruct.dcm").ROIContourSequence[0].ContourSequence
+    assert torch.equal(read_labels(tmp_path / "ct.rtstruct.dcm", NAMES, like=scan)[0].labels, labels)
+    assert max(contour.NumberOfContourPoints for contour in contours) < 3000
+
+
+def test_files_that_contradict_themselves_are_refused(written, tmp_path):
+    scan, _, path = written
+    twice, orphan = pydicom.dcmread(path), pydicom.dcmread(path)
+    twice.StructureSetROISequence[1].ROINumber = 1
+    orphan.ROIContourSequence[1].ReferencedROINumber = 99
+    for content, message in ((twice, "two structures have the number 1"), (orphan, "a structure 99")):
+        content.save_as(tmp_path / "odd.dcm")
+        with pytest.raises(UnreadableFile, match=message):
+            read_labels(tmp_path / "odd.dcm", NAMES, like=scan)
+
+
+def test_another_patients_is_refused(written, tmp_path):
+    _, _, path = written
+    with pytest.raises(GridMismatch, match="was it drawn on another patient"):
+        read_labels(path, NAMES, like=series(tmp_path / "other"))

@@ -4,7 +4,7 @@ import pytest
 from lowshot.errors import UnknownLabel
 from lowshot.imaging.grid import Grid
 from lowshot.imaging.names import Names
-from lowshot.imaging.structures import Structures
+from lowshot.imaging.structures import Structures, legible_names
 
 
 def structures(names, masks, looked_for=None):
@@ -19,7 +19,7 @@ LIVER, KIDNEY = (1, 1, 0, 0, 0), (0, 0, 0, 1, 0)
 
 
 def test_without_a_table_values_count_the_structures():
-    values, names = structures(["liver", "kidney", "liver"], [LIVER, KIDNEY, (0, 0, 0, 0, 1)]).label_map(None)
+    values, names = structures(["liver", "kidney", "liver (2)"], [LIVER, KIDNEY, (0, 0, 0, 0, 1)]).label_map(None)
     assert values[:, 0, 0].tolist() == [1, 1, 0, 2, 3]
     assert names == Names(("background", "liver", "kidney", "liver (2)"), (0, 1, 2, 3))
 
@@ -38,7 +38,10 @@ def test_what_only_has_a_name_was_not_looked_for():
     found = structures(["liver", "kidney"], [LIVER, (0, 0, 0, 0, 0)], looked_for=frozenset({0}))
     table = Names.of({1: "liver", 2: "kidney"})
     assert found.annotated(table) == {"liver"}
-    assert structures(["liver", "kidney"], [LIVER, KIDNEY]).annotated(table) is None
+    values, names = found.label_map(None)
+    assert (names.foreground, int(values.max())) == (("liver",), 1)
+    with pytest.raises(UnknownLabel, match="lists kidney, but nothing of that is drawn"):
+        found.annotated(Names.of({2: "kidney"}))
 
 
 def test_of_two_that_overlap_the_table_says_which():
@@ -63,9 +66,14 @@ def test_a_border_drawn_twice_is_no_overlap():
     ("names", "message"),
     [
         (("PTV", "BODY"), r"none of its structures \(PTV, BODY\) is among the names \(liver\)"),
-        (("liver", "Liver"), "one name"),
+        (("liver", "Liver"), "liver, Liver go by one name"),
     ],
 )
 def test_names_that_do_not_tell_are_refused(names, message):
     with pytest.raises(UnknownLabel, match=message):
         structures(names, [LIVER, KIDNEY]).label_map(Names.of({1: "liver"}))
+
+
+def test_names_of_a_file_are_made_legible_and_each_its_own():
+    stored = ("liver", "background", "liver", "a\x1b[2Jb", "liver (2)")
+    assert legible_names(stored) == ("liver", "background (2)", "liver (2)", "a?[2Jb", "liver (2) (2)")

@@ -179,20 +179,20 @@ def _names_in_dicom(files: Sequence[PairedFiles], sidecars: Sequence[Sidecar]) -
         UnknownLabel: values and names meet, and nothing says which are the same.
     """
     paths = [path for each in files for path in (each.truth, each.prediction) if path is not None]
-    tables = []
+    tables: dict[Path, Names | None] = {}
     for path in paths:
         with suppress(InputError):  # told when it is scored
-            tables.append(names_within(path))
-    named = [table for table in tables if table is not None]
+            tables[path] = names_within(path)
+    named = [table for table in tables.values() if table is not None]
     if not named:
         return None
     told = [sidecar.values for sidecar in sidecars]
     if told and told[0] and all(each == told[0] for each in told):
         return Names.of({value: name for name, value in told[0].items()})
-    if len(named) < len(tables):
-        raise UnknownLabel(
-            "some of these label maps have names (DICOM), others have values; say what the values mean (--names)"
-        )
+    unnamed = next((path for path, table in tables.items() if table is None), None)
+    if unnamed is not None:
+        other = next(path for path, table in tables.items() if table is not None)
+        raise UnknownLabel(f"{other} has names, {unnamed} has values; say what the values mean (--names)")
     return merged(named)
 
 

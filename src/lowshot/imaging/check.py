@@ -127,7 +127,27 @@ def _label_map(labelled: LabelledScan) -> Iterator[Finding]:
     surplus = [structure for structure, size in sizes.items() if size and structure not in _annotated(labelled)]
     if surplus:
         yield Finding("warning", f"{name}: labelled, though not declared as annotated: {_listed(surplus)}")
+    if labelled.known is None:
+        yield from _gaps(labelled)
     yield from _overlap(labelled)
+
+
+def _gaps(labelled: LabelledScan) -> Iterator[Finding]:
+    """Structures that are never in two neighbouring slices, as where every fourth slice was annotated."""
+    names = labelled.truth.names
+    shown = {
+        name: (labelled.truth.labels == k).any(dim=0).any(dim=0).nonzero()[:, 0]
+        for k, name in enumerate(names.foreground, start=1)
+    }
+    gapped = {name: at for name, at in shown.items() if len(at) > 2 and int(at.diff().min()) > 1}
+    if gapped:
+        name, at = next(iter(gapped.items()))
+        yield Finding(
+            "warning",
+            f"{labelled.scan.name}: {_listed(list(gapped))} never in two slices next to each other ({name} in "
+            f"{', '.join(map(str, at.tolist()[:4]))}, ...); were those between annotated? If not, give them a value of "
+            "their own and say --ignore-value, or annotate them",
+        )
 
 
 def _overlap(labelled: LabelledScan) -> Iterator[Finding]:

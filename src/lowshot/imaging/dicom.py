@@ -28,14 +28,27 @@ _DIRECTION_TOLERANCE = 1e-3
 _MEASURED = ("CT", "PT")
 """Modalities whose rescaled numbers are a measurement (HU, Bq/ml), however bright they are to be shown."""
 SUFFIXES = (".dcm", ".dicom", ".ima")
+_NO_IMAGES = ("SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "SR", "PR", "KO", "REG")
+"""Modalities of what lies beside images in some exports, and is none."""
 _UNIT_TOLERANCE = 0.01
 """How far directions may be from perpendicular unit vectors."""
 _NEEDED = [
     *("SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "NumberOfFrames", "Rows", "Columns"),
+    *("Modality", "SOPInstanceUID", "FrameOfReferenceUID"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
 ]
 
 Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Series:
+    """By what results and label maps in DICOM tell which images they belong to."""
+
+    frame_of_reference: str | None
+    """Its unique identifier; None where the images do not have one, or not all the same."""
+    instances: tuple[str, ...]
+    """The unique identifier of every image, in the order of the slices."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +69,8 @@ class Slice:
     spacing: Vector | None
     """(2,) mm: between rows, and between columns."""
     thickness_mm: float
+    frame_of_reference: str | None
+    instance: str
 
     @classmethod
     def of(cls, file: Path, header: "Dataset") -> "Slice":
@@ -81,6 +96,8 @@ class Slice:
             directions=directions,
             spacing=spacing,
             thickness_mm=1.0 if thickness is None or thickness[0] <= 0 else float(thickness[0]),
+            frame_of_reference=header.get("FrameOfReferenceUID") and str(header.FrameOfReferenceUID),
+            instance=str(header.get("SOPInstanceUID")),
         )
 
 
@@ -106,7 +123,7 @@ def split_series(path: Path) -> tuple[Path, str | None]:
 def read(path: Path) -> Stored:
     """The series as one volume: slices sorted along their normal, rescaled to the units of the modality (HU for CT).
 
-    A tilted gantry becomes a sheared affine, as it is. No header is kept: results refer to the files themselves.
+    A tilted gantry becomes a sheared affine, as it is. Of the headers a ``Series`` is kept.
 
     Raises:
         UnreadableFile: no series or several, slices missing, uneven, repeated or of different sizes, several images in
@@ -122,7 +139,9 @@ def read(path: Path) -> Stored:
     if len(shapes) > 1:
         raise UnreadableFile(f"{folder}: some of its slices are grey, some coloured; choose another series")
     array = np.stack(pixels, axis=2)
-    return Stored(array, affine, colour=array.ndim == 4, spacing_known=spacing_known)
+    frames = {each.frame_of_reference for each in slices}
+    series_of = Series(frames.pop() if len(frames) == 1 else None, tuple(each.instance for each in slices))
+    return Stored(array, affine, series_of, colour=array.ndim == 4, spacing_known=spacing_known)
 
 
 def files_in_order(path: Path) -> list[Path]:
@@ -141,19 +160,22 @@ def _all_series(folder: Path) -> dict[str, list[Slice]]:
     from pydicom.misc import is_dicom
 
     found: dict[str, list[Slice]] = defaultdict(list)
-    others = []
+    others, no_images = [], set()
     for file in sorted(each for each in folder.iterdir() if each.is_file() and not each.name.startswith(".")):
         with reading(file, "DICOM"):
             if not is_dicom(file):
                 others.append(file)
                 continue
             header = read_dataset(file, stop_before_pixels=True, specific_tags=list(_NEEDED))
-            if "Rows" in header and "SeriesInstanceUID" in header:  # a DICOMDIR or a report has none
+            if header.get("Modality") in _NO_IMAGES:
+                no_images.add(header.Modality)
+            elif "Rows" in header and "SeriesInstanceUID" in header:  # a DICOMDIR has none
                 found[str(header.SeriesInstanceUID)].append(Slice.of(file, header))
     if not found:
         inner = sorted(each.name for each in folder.iterdir() if each.is_dir())
         hint = f"; give one of its folders ({', '.join(inner[:5])})" if inner else ""
-        raise UnreadableFile(f"{folder}: expected DICOM images in this folder, found none{hint}")
+        only = f" (but {', '.join(sorted(no_images))})" if no_images else ""
+        raise UnreadableFile(f"{folder}: expected DICOM images in this folder, found none{only}{hint}")
     _refuse_by_name(others, [each.file for slices in found.values() for each in slices])
     return found
 

@@ -123,8 +123,9 @@ def write_segmentation(segmentation: Segmentation, path: Path | str, source: Sou
         OutputError: the format cannot be written, or cannot hold this; a full disk, no permission.
         MissingExtra: a DICOM segmentation, without highdicom.
     """
-    if dicom_objects.is_written_by(Path(path)):
-        dicom_objects.write(segmentation, Path(path), source)
+    kind = dicom_objects.kind_written(path)
+    if kind is not None:
+        dicom_objects.write(segmentation, Path(path), source, kind)
         return
     values = segmentation.names.values
     table = np.array(values, dtype=_smallest_type(min(values), max(values)))

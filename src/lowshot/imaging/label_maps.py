@@ -11,12 +11,13 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from lowshot.errors import BadVoxels, GridMismatch, InputError, UnknownLabel
-from lowshot.imaging import dicom_objects
+from lowshot.imaging import dicom, dicom_objects
 from lowshot.imaging.files import Paths, grey, read_scan, read_stored, without_opacity
 from lowshot.imaging.grid import Affine, Grid
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
 from lowshot.imaging.stored import Stored
+from lowshot.imaging.structures import Structures
 
 _MOST_UNNAMED = 1000
 """More different values than this are an image, unless somebody has named them."""
@@ -87,26 +88,36 @@ def read_labelled(
         known = _only_slice(Path(labels), truth, known, annotated_slice)
     for structure in annotated or ():
         truth.names.index(structure)
-    return LabelledScan(scan, truth, known, drawn if annotated is None else frozenset(annotated))
+    if annotated is not None:
+        return LabelledScan(scan, truth, known, frozenset(annotated))
+    return LabelledScan(scan, truth, known, None if drawn is None else drawn.annotated(truth.names))
 
 
 def _read(
     path: Path, names: Names | None, background: int, ignore_value: int | None, like: Scan | None
-) -> tuple[Segmentation, Bool[Tensor, "i j k"] | None, frozenset[str] | None]:
-    """A label map, where it is known, and the structures that it tells to have been looked for, if not all."""
+) -> tuple[Segmentation, Bool[Tensor, "i j k"] | None, Structures | None]:
+    """A label map, where it is known, and the file's structures, if it has any by name."""
     values: npt.NDArray[np.integer]
-    structures, drawn = dicom_objects.structures(path, None if like is None else like.grid), None
+    structures, drawn = (
+        dicom_objects.structures(path, None if like is None else like.grid, _frame_of_reference(like)),
+        None,
+    )
     if structures is None:
         values, affine = _values(path, like)
     else:
-        drawn, affine = None if names is None else structures.annotated(names), structures.grid.affine
         values, names = structures.label_map(names)
+        drawn, affine = structures, structures.grid.affine
     known = None if ignore_value is None else torch.from_numpy(values != ignore_value)
     if ignore_value is not None:
         values, background = _without_ignored(path, values, ignore_value, names, background)
     if names is None:
         names = _unnamed(path, values, background)
     return Segmentation(torch.from_numpy(names.encode(values, str(path))), names, affine), known, drawn
+
+
+def _frame_of_reference(image: Scan | None) -> str | None:
+    header = None if image is None or image.source is None else image.source.header
+    return header.frame_of_reference if isinstance(header, dicom.Series) else None
 
 
 def _values(path: Path, like: Scan | None) -> tuple[npt.NDArray[np.integer], Affine]:

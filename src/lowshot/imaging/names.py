@@ -72,6 +72,13 @@ class Names:
             raise UnknownLabel(f"no structure named {name!r}; there are: {', '.join(self.foreground)}")
         return self.names.index(name)
 
+    def find(self, name: str) -> int | None:
+        """Index of a structure that may be written otherwise: in capitals, with underscores; None if there is none."""
+        if name in self.names:
+            return self.names.index(name)
+        alike = [index for index, own in enumerate(self.names) if _key(own) == _key(name)]
+        return alike[0] if len(alike) == 1 else None
+
     def encode(self, values: npt.NDArray[np.integer], where: str = "label map") -> npt.NDArray[np.int16]:
         """Indices 0..K-1 for file values of any shape; a value outside the table is an error naming ``where``."""
         low, high = int(values.min(initial=0)), int(values.max(initial=0))
@@ -105,12 +112,23 @@ class Names:
         return np.asarray(np.asarray(self.values, dtype=np.int64)[indices], dtype=np.int64)
 
 
+def _key(name: str) -> str:
+    """What does not change when a name is written by somebody else."""
+    plain = unicodedata.normalize("NFC", name).casefold()
+    return re.sub(r"[\s_]+|(?<=\w)-(?=\w)", " ", plain).strip()
+
+
 def merged(tables: Iterable[Names]) -> Names:
-    """One table of all names in these, each with the value that it has; all numbered anew if two have one value."""
+    """One table of all structures in these, as they are first written, each with its value there.
+
+    Structures are the same if ``find`` finds one by the other's name. All are numbered anew if two have one value.
+    """
     values: dict[str, int] = {}
     for table in tables:
+        known = Names(("background", *values), tuple(range(len(values) + 1)))
         for name, value in zip(table.foreground, table.values[1:], strict=True):
-            values.setdefault(name, value)
+            if not known.find(name):
+                values.setdefault(name, value)
     if len(set(values.values())) < len(values):
         values = {name: number for number, name in enumerate(values, start=1)}
     return Names.of({value: name for name, value in values.items()})

@@ -50,6 +50,10 @@ class Stored:
     """(i, j, k) where the file numbers its colours: the number of each voxel's colour, in label maps its label."""
 
 
+_LONGEST_REASON = 200
+"""Letters: some libraries quote what they could not read."""
+
+
 def require_file(path: Path) -> None:
     """Refuse a path that is missing, empty, or may not be read.
 
@@ -136,14 +140,14 @@ def reading(path: Path, what: str) -> Iterator[None]:
             raise _not_permitted(path, error) from error
         if isinstance(error, MemoryError) or "allocat" in str(error):
             raise UnreadableFile(f"{path}: takes more memory than is free; close other programs, or crop it") from error
-        raise UnreadableFile(f"{path}: cannot be read as {what}: {_reason(error)}. Copy or export it again") from error
+        raise UnreadableFile(f"{path}: cannot be read as {what}: {reason(error)}. Copy or export it again") from error
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """The one line of a library's message that tells something."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     lines = [line.strip() for line in text.splitlines()]
     telling = [line for line in lines if line and not _SAYS_NOTHING.match(line)]
     if not telling or isinstance(error, _ACCIDENTS):
         return "its content is damaged, or of another kind"
-    return telling[-1].rstrip(".")
+    return telling[-1].rstrip(".")[:_LONGEST_REASON]

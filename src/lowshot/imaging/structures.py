@@ -1,13 +1,12 @@
 """Structures that are stored each for itself, by name, and may overlap; and the label map that they make."""
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from lowshot.errors import UnknownLabel
+from lowshot.errors import UnknownLabel, printable
 from lowshot.imaging.grid import Grid
 from lowshot.imaging.names import Names
 
@@ -25,6 +24,7 @@ class Structures:
     where: str
     """The file, for messages."""
     names: tuple[str, ...]
+    """Each its own, as ``legible_names`` makes them."""
     grid: Grid
     mask: Callable[[int], Mask]
     """The voxels of one of them, (i, j, k), by its index from 0."""
@@ -36,70 +36,81 @@ class Structures:
 
         With ``names``, structures are told by their names (capitals, spaces and underscores do not count) and get the
         values of the table; the others are left out. Of two that have a voxel in common, the higher value gets it.
-        Without, all are taken, and such as overlap are refused.
+        Without, all that somebody looked for are taken, and such as overlap are refused.
 
         Raises:
-            UnknownLabel: they overlap; none of them is named, or two have the same name.
+            UnknownLabel: they overlap; none of them is named, or two by one name.
         """
-        chosen = dict(enumerate(range(1, len(self.names) + 1))) if names is None else self._matching(names)
-        values = (
-            np.zeros(self.grid.shape, dtype=np.int64)
-            if names is None
-            else np.full(self.grid.shape, names.values[0], dtype=np.int64)
-        )
-        for index, value in sorted(chosen.items(), key=lambda item: item[1]):
-            mask = self.mask(index)
-            if names is None:
-                self._require_apart(index, mask, values)
-            values[mask] = value
         if names is None:
-            names = Names.of({value: self.unique_names[index] for index, value in chosen.items()})
+            taken = {index + 1: self.names[index] for index in sorted(self.looked_for)}
+            return self._all_of(taken), Names.of(taken)
+        values = np.full(self.grid.shape, names.values[0], dtype=np.int64)
+        for index, value in sorted(self._matching(names).items(), key=lambda item: item[1]):
+            values[self.mask(index)] = value
         return values, names
 
-    def annotated(self, names: Names) -> frozenset[str] | None:
-        """The structures of a table that the file has; None if it has all of them. What it lacks, nobody looked for."""
+    def annotated(self, names: Names) -> frozenset[str]:
+        """The structures of a table that somebody looked for.
+
+        Raises:
+            UnknownLabel: there are none.
+        """
         by_value = dict(zip(names.values, names.names, strict=True))
         matching = self._matching(names)
         found = frozenset(by_value[value] for index, value in matching.items() if index in self.looked_for)
-        return None if found == frozenset(names.foreground) else found
-
-    @property
-    def unique_names(self) -> tuple[str, ...]:
-        """The names; one that occurs twice is numbered."""
-        return tuple(self._unique())
-
-    def _unique(self) -> Iterator[str]:
-        for index, name in enumerate(self.names):
-            before = self.names[:index].count(name)
-            yield f"{name} ({before + 1})" if before else name
+        if not found:
+            listed = _some([self.names[index] for index in matching])
+            raise UnknownLabel(f"{self.where}: lists {listed}, but nothing of that is drawn; leave this scan out")
+        return found
 
     def _matching(self, names: Names) -> dict[int, int]:
         """Index in the file to value in the table."""
-        values = {_key(name): value for name, value in zip(names.foreground, names.values[1:], strict=True)}
-        found = {index: values[_key(name)] for index, name in enumerate(self.names) if _key(name) in values}
+        found: dict[int, int] = {}
+        for index, name in enumerate(self.names):
+            place = names.find(name)
+            if place:  # neither None nor the background
+                found[index] = names.values[place]
         if not found:
             raise UnknownLabel(
                 f"{self.where}: none of its structures ({_some(self.names)}) is among the names "
                 f"({_some(names.foreground)}); give them the same names"
             )
         if len(set(found.values())) < len(found):
-            raise UnknownLabel(f"{self.where}: two of its structures have one name ({_some(self.names)}); rename one")
+            twins = [self.names[index] for index, value in found.items() if list(found.values()).count(value) > 1]
+            raise UnknownLabel(f"{self.where}: {_some(twins)} go by one name of the table; rename one of them")
         return found
 
-    def _require_apart(self, index: int, mask: Mask, values: npt.NDArray[np.int64]) -> None:
+    def _all_of(self, taken: Iterable[int]) -> npt.NDArray[np.int64]:
+        values = np.zeros(self.grid.shape, dtype=np.int64)
+        for value in taken:
+            mask = self.mask(value - 1)
+            self._require_apart(value, mask, values)
+            values[mask] = value
+        return values
+
+    def _require_apart(self, value: int, mask: Mask, values: npt.NDArray[np.int64]) -> None:
         """Refuse a structure that shares more than a border with those before it."""
-        counts = np.bincount(values[mask])
-        for value in np.flatnonzero(counts[1:]) + 1:
-            smaller = min(int(mask.sum()), int(counts[value]) + int((values == value).sum()))
-            if counts[value] > max(1, _SHARED * smaller):
+        shared = np.bincount(values[mask], minlength=1)
+        for other in np.flatnonzero(shared[1:]) + 1:
+            smaller = min(int(mask.sum()), int((values == other).sum()))
+            if shared[other] > max(1, _SHARED * smaller):
                 raise UnknownLabel(
-                    f"{self.where}: {self.names[value - 1]} and {self.names[index]} overlap in {counts[value]:,} "
+                    f"{self.where}: {self.names[other - 1]} and {self.names[value - 1]} overlap in {shared[other]:,} "
                     "voxels; name those that are meant (--names): of two that overlap, the higher value is taken"
                 )
 
 
-def _key(name: str) -> str:
-    return " ".join(re.split(r"[\W_]+", name.casefold())).strip()
+def legible_names(stored: Sequence[str]) -> tuple[str, ...]:
+    """Names as they stand in a file, on one line, each its own, and none the background's."""
+    taken, found = {"background"}, []
+    for name in map(printable, stored):
+        own, number = name, 1
+        while own in taken:
+            number += 1
+            own = f"{name} ({number})"
+        taken.add(own)
+        found.append(own)
+    return tuple(found)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -137,7 +137,7 @@ def atlas_problems(task: LowShotTask, most: int) -> list[str]:
         wanted = "one annotated scan" if most == 1 else f"one to {most} annotated scans"
         found.append(f"needs {wanted}, got {len(task.support)}")
     for labelled in task.support:
-        looked_for = set(labelled.annotated or task.names.foreground)
+        looked_for = set(task.names.foreground if labelled.annotated is None else labelled.annotated)
         if _unknown_share(labelled) > MOST_UNKNOWN or not looked_for >= set(task.names.foreground):
             found.append(
                 f"{labelled.scan.name} is annotated only in part, and what is not known cannot be copied; mre-net "

@@ -12,7 +12,7 @@ from lowshot.errors import EmptySupport
 from lowshot.imaging.label_maps import read_labelled
 from lowshot.imaging.laterality import Mirror, mirror_pairs
 from lowshot.imaging.names import Names, merged
-from lowshot.imaging.scan import LabelledScan, Segmentation
+from lowshot.imaging.scan import LabelledScan
 from lowshot.inputs.base_files import NO_BASE, BaseFiles
 from lowshot.inputs.scan_files import NOTHING_DECLARED, Declared, ScanFiles
 from lowshot.inputs.table import Row
@@ -120,10 +120,13 @@ def _with_same_names(support: Sequence[LabelledScan]) -> list[LabelledScan]:
     if all(table == tables[0] for table in tables):
         return list(support)
     names = merged(tables)
-    return [replace(labelled, truth=_renamed(labelled.truth, names)) for labelled in support]
+    return [_renamed(labelled, names) for labelled in support]
 
 
-def _renamed(truth: Segmentation, names: Names) -> Segmentation:
-    """The same structures by the indices of another table."""
-    table = np.array([names.names.index(name) for name in truth.names.names], dtype=np.int16)
-    return replace(truth, labels=torch.from_numpy(table[truth.labels.numpy()]), names=names)
+def _renamed(labelled: LabelledScan, names: Names) -> LabelledScan:
+    """The same structures by another table, which has all of them."""
+    truth = labelled.truth
+    table = np.array([names.find(name) for name in truth.names.names], dtype=np.int16)
+    annotated = labelled.annotated and frozenset(names.names[names.find(name) or 0] for name in labelled.annotated)
+    truth = replace(truth, labels=torch.from_numpy(table[truth.labels.numpy()]), names=names)
+    return replace(labelled, truth=truth, annotated=annotated)
