@@ -111,6 +111,20 @@ def test_no_scan_is_read_where_its_result_cannot_be_dicom(fitted, folder, monkey
         batch(fitted, folder, scan_files([folder / "images"]), suffix=".seg.dcm")
 
 
+def test_a_series_that_no_result_can_refer_to_does_not_stop_the_others(fitted, folder):
+    series(folder / "series" / "p0", lacking=("FrameOfReferenceUID",))
+    scans = as_series(folder, "p1")
+    first, second = batch(fitted, folder, scans, suffix=".rtstruct.dcm")
+    assert "lack FrameOfReferenceUID, which a result in DICOM repeats" in str(first.error)
+    assert isinstance(second, Segmented)
+
+
+def test_results_do_not_go_among_the_images(fitted, folder):
+    scans = as_series(folder, "p1")
+    with pytest.raises(OutputError, match="this is a scan to be segmented; choose another output folder"):
+        list(Batch(fitted, Outputs(folder / "series" / "p1", suffix=".seg.dcm"), run()).segment(scans))
+
+
 def test_a_place_where_nothing_can_be_written_is_refused_before_any_scan_is_read(fitted, folder, monkeypatch):
     monkeypatch.setattr(ScanFiles, "read", lambda *_: pytest.fail("a scan was read"))
     (folder / "out").write_text("a file where the folder should be")

@@ -15,6 +15,7 @@ from lowshot.contract import Quality
 from lowshot.errors import LowshotError, OutputError, SettingsError, printable
 from lowshot.evaluation.sidecar import Sidecar, read_sidecar, sidecar_path, write_sidecar
 from lowshot.imaging import dicom_objects
+from lowshot.imaging.dicom_references import images_of
 from lowshot.imaging.files import LABELS_WRITTEN, write_segmentation, write_volume
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import Scan
@@ -67,10 +68,10 @@ class Outputs:
             MissingExtra: results are to be DICOM segmentations, without highdicom.
         """
         require_writable_folder(self.folder)
-        kind = None if self.suffix is None else dicom_objects.kind_written(self.suffix)
+        kind = dicom_objects.kind_written(self.suffix or "")
         if kind is not None:
             for scan in scans:
-                dicom_objects.require_writable(self.path(scan), scan.all_paths[0], kind)
+                dicom_objects.require_series(self.path(scan), scan.all_paths[0], kind)
         inputs = {path.resolve() for scan in scans for path in scan.all_paths}
         for path in map(self.path, scans):
             if path.parent.resolve() in inputs:
@@ -155,6 +156,8 @@ class Batch:
         _announce(scan, which, memory_needed(model, axis_map, self.run, options), self.run)
         prepared = model.preparation.apply(scan, axis_map)
         path = self.outputs.path(files)
+        if dicom_objects.kind_written(path) is not None:
+            images_of(files.all_paths[0], path)  # so that what they lack is told before the work
         for each in (path, sidecar_path(path)):
             remove_leftovers(each)
         keep = _ProbabilityFiles(path, scan, model.names).write if self.outputs.probabilities else None

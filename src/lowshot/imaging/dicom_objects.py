@@ -7,7 +7,7 @@ from pathlib import Path
 from lowshot.atomic import atomic_path
 from lowshot.errors import UnreadableFile
 from lowshot.imaging import dicom, dicom_seg, rtstruct
-from lowshot.imaging.dicom_references import Referred, images_of, refer, refusals_told
+from lowshot.imaging.dicom_references import Referred, not_from_dicom, refer, refusals_told
 from lowshot.imaging.grid import Grid
 from lowshot.imaging.quiet import quiet
 from lowshot.imaging.scan import Segmentation, Source
@@ -95,8 +95,8 @@ def kind_written(path: Path | str) -> Kind | None:
     return next((kind for kind in KINDS.values() if str(path).lower().endswith(kind.written)), None)
 
 
-def require_writable(path: Path, scan: Path, kind: Kind) -> None:
-    """Refuse a result where none can be written, before any work.
+def require_series(path: Path, scan: Path, kind: Kind) -> None:
+    """Refuse a result of a scan that is no DICOM series, which nothing has to be read for.
 
     Args:
         path: of the result.
@@ -104,13 +104,13 @@ def require_writable(path: Path, scan: Path, kind: Kind) -> None:
         kind: of the result.
 
     Raises:
-        UnreadableFile: there is no such scan.
-        OutputError: the scan is no DICOM series, or lacks what a result repeats.
+        OutputError: it is none.
         MissingExtra: a library is not installed.
     """
     if kind.require is not None:
         kind.require(path)
-    images_of(scan, path)
+    if scan.is_file():
+        raise not_from_dicom(path, scan)
 
 
 def write(segmentation: Segmentation, path: Path, source: Source | None, kind: Kind) -> None:

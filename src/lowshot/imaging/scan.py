@@ -13,7 +13,7 @@ from lowshot.imaging.names import Names
 
 @dataclass(frozen=True)
 class Source:
-    """Where a scan came from, and its header as the reading library gave it, so that results can carry it."""
+    """Where a scan came from, and its header as its reader gave it, so that results can carry it or refer to it."""
 
     path: Path
     format: str
