@@ -83,14 +83,14 @@ def read_labelled(
     structure set has no entry for was not.
     """
     scan = read_scan(image, name=name, channels=channels, colour=colour)
-    truth, known, drawn = _read(Path(labels), names, 0, ignore_value, scan)
+    truth, known, structures = _read(Path(labels), names, 0, ignore_value, scan)
     if annotated_slice is not None:
         known = _only_slice(Path(labels), truth, known, annotated_slice)
     for structure in annotated or ():
         truth.names.index(structure)
-    if annotated is not None:
-        return LabelledScan(scan, truth, known, frozenset(annotated))
-    return LabelledScan(scan, truth, known, None if drawn is None else drawn.annotated(truth.names))
+    if annotated is None and structures is not None:
+        annotated = structures.annotated(truth.names)
+    return LabelledScan(scan, truth, known, None if annotated is None else frozenset(annotated))
 
 
 def _read(
@@ -98,21 +98,19 @@ def _read(
 ) -> tuple[Segmentation, Bool[Tensor, "i j k"] | None, Structures | None]:
     """A label map, where it is known, and the file's structures, if it has any by name."""
     values: npt.NDArray[np.integer]
-    structures, drawn = (
-        dicom_objects.structures(path, None if like is None else like.grid, _frame_of_reference(like)),
-        None,
-    )
+    grid = None if like is None else like.grid
+    structures = dicom_objects.structures(path, grid, _frame_of_reference(like))
     if structures is None:
         values, affine = _values(path, like)
     else:
+        affine = structures.grid.affine
         values, names = structures.label_map(names)
-        drawn, affine = structures, structures.grid.affine
     known = None if ignore_value is None else torch.from_numpy(values != ignore_value)
     if ignore_value is not None:
         values, background = _without_ignored(path, values, ignore_value, names, background)
     if names is None:
         names = _unnamed(path, values, background)
-    return Segmentation(torch.from_numpy(names.encode(values, str(path))), names, affine), known, drawn
+    return Segmentation(torch.from_numpy(names.encode(values, str(path))), names, affine), known, structures
 
 
 def _frame_of_reference(image: Scan | None) -> str | None:

@@ -120,6 +120,9 @@ ATLASES = replace(
     differs=(
         PEOPLE,
         "our registration and votes, not MABMIS itself, whose figures stand beside the local votes",
+        "how votes are weighed was chosen with two of the annotated brains, of which the four others segmented each",
+        "seconds a scan: of the local votes, and of joint label fusion of three, on a slower machine that was busy; "
+        "a quiet one needs half to three quarters of that",
         COARSE,
         FOLDS,
     ),
