@@ -12,16 +12,8 @@ from scipy.spatial.transform import Rotation
 
 from imaging.stored_images import OBLIQUE, SHAPE, SHEARED, SHIFTED, VOLUMES, image_array, save_nifti, segmentation
 from lowshot.errors import BadVoxels, ChannelMismatch, GridMismatch, OutputError, UnreadableFile
-from lowshot.imaging.files import (
-    FORMATS,
-    read_labelled,
-    read_labels,
-    read_scan,
-    scan_format,
-    scan_name,
-    write_segmentation,
-    write_volume,
-)
+from lowshot.imaging.files import FORMATS, read_scan, scan_format, scan_name, write_segmentation, write_volume
+from lowshot.imaging.label_maps import read_labelled, read_labels
 
 
 def orientations():
