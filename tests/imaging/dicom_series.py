@@ -6,7 +6,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from scipy.spatial.transform import Rotation
 
-from lowshot.imaging.files import read_scan
+from lowshot.imaging.files import read_scan, write_segmentation
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import Segmentation
 
@@ -73,3 +73,11 @@ def segmentation(scan, seed=0):
     labels = torch.randint(0, 3, scan.grid.shape, generator=torch.Generator().manual_seed(seed)).to(torch.int16)
     labels[..., 0] = 0
     return Segmentation(labels, NAMES, scan.affine)
+
+
+def written_as(suffix, folder):
+    """A scan, a segmentation of it, and its file."""
+    scan = series(folder / "ct")
+    truth, path = segmentation(scan), folder / f"ct{suffix}"
+    write_segmentation(truth, path, scan.source)
+    return scan, truth, path

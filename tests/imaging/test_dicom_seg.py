@@ -5,7 +5,7 @@ import pydicom
 import pytest
 import torch
 
-from imaging.dicom_series import NAMES, SLICES, segmentation, series
+from imaging.dicom_series import NAMES, SLICES, segmentation, series, written_as
 from lowshot.errors import GridMismatch, InputError, MissingExtra, UnreadableFile
 from lowshot.imaging.files import write_segmentation
 from lowshot.imaging.grid import Grid
@@ -16,10 +16,7 @@ from lowshot.imaging.scan import Scan, Segmentation
 @pytest.fixture
 def written(tmp_path):
     """A scan, a segmentation of it, and its file."""
-    scan = series(tmp_path / "ct")
-    truth = segmentation(scan)
-    write_segmentation(truth, tmp_path / "ct.seg.dcm", scan.source)
-    return scan, truth, tmp_path / "ct.seg.dcm"
+    return written_as(".seg.dcm", tmp_path)
 
 
 def reordered(scan: Scan, axes, flips) -> Scan:

@@ -5,7 +5,7 @@ import torch
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
-from imaging.dicom_series import NAMES, TILT, segmentation, series
+from imaging.dicom_series import NAMES, TILT, series, written_as
 from lowshot.errors import GridMismatch, InputError, UnreadableFile
 from lowshot.imaging.files import write_segmentation
 from lowshot.imaging.label_maps import names_within, read_labelled, read_labels
@@ -19,10 +19,7 @@ SKEWED[:3, :3] = TILT * (0.7, 0.7, 2.0)
 @pytest.fixture
 def written(tmp_path):
     """A scan, a segmentation of it, and its file."""
-    scan = series(tmp_path / "ct")
-    truth = segmentation(scan)
-    write_segmentation(truth, tmp_path / "ct.rtstruct.dcm", scan.source)
-    return scan, truth, tmp_path / "ct.rtstruct.dcm"
+    return written_as(".rtstruct.dcm", tmp_path)
 
 
 def test_what_is_written_is_read(written):

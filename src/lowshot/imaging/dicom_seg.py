@@ -44,11 +44,13 @@ def names_within(path: Path) -> tuple[str, ...]:
         UnreadableFile: damaged.
     """
     with reading(path, "a DICOM segmentation"):
-        return legible_names([str(each.SegmentLabel) for each in _segments(dicom.read_dataset(path))])
+        return tuple(_names_by_number(dicom.read_dataset(path, stop_before_pixels=True)).values())
 
 
-def _segments(content: "Dataset") -> list["Dataset"]:
-    return [each for each in content.SegmentSequence if each.SegmentNumber > 0]  # 0: background, where it is told
+def _names_by_number(content: "Dataset") -> dict[int, str]:
+    segments = [each for each in content.SegmentSequence if each.SegmentNumber > 0]  # 0: background, where it is told
+    names = legible_names([str(each.SegmentLabel) for each in segments])
+    return {int(each.SegmentNumber): name for each, name in zip(segments, names, strict=True)}
 
 
 def read(path: Path, grid: Grid | None, frame: str | None) -> Structures:
@@ -63,12 +65,13 @@ def read(path: Path, grid: Grid | None, frame: str | None) -> Structures:
     highdicom = require_highdicom(path)
     with reading(path, "a DICOM segmentation"):
         content = highdicom.seg.Segmentation.from_dataset(dicom.read_dataset(path), copy=False)
-        numbers = [int(each.SegmentNumber) for each in _segments(content)]
-        names, frames = names_within(path), list(_frames(content))
+        names, frames = _names_by_number(content), list(_frames(content))
         on = grid or _own_grid(content)
     require_same_frame(path, content.get("FrameOfReferenceUID"), frame)
     if on is None:
         raise InputError(f"{path}: its frames make no volume of their own; give the image that it was drawn on")
+
+    numbers = tuple(names)
 
     def mask(index: int) -> Mask:
         whole = np.zeros(on.shape, dtype=bool)
@@ -79,7 +82,7 @@ def read(path: Path, grid: Grid | None, frame: str | None) -> Structures:
                 _lay(inside, each.onto_lps, whole, on, path)
         return whole
 
-    return Structures(str(path), names, on, mask, frozenset(range(len(names))))
+    return Structures(str(path), tuple(names.values()), on, mask, frozenset(range(len(names))))
 
 
 class _Frame(NamedTuple):
