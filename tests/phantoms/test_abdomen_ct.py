@@ -1,4 +1,3 @@
-import time
 from itertools import pairwise
 
 import numpy as np
@@ -6,6 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from effort import smoothings
 from lowshot.errors import UnknownLabel
 from lowshot.imaging.names import lateral_pairs
 from lowshot.phantoms.abdomen.body import BTCV, body
@@ -170,7 +170,5 @@ def test_contrast_phase_differs_between_subjects():
     assert all(110 < level < 300 for level in aorta)
 
 
-def test_a_small_subject_takes_a_few_seconds_at_most():
-    start = time.process_time()
-    subject(0, SMALL)
-    assert time.process_time() - start < 20  # run-time type checks included
+def test_a_small_subject_takes_a_second():
+    assert smoothings(lambda: subject(0, SMALL)) < 200  # run-time type checks included; 60

@@ -1,4 +1,3 @@
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -6,6 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from effort import smoothings
 from lowshot.errors import UnknownLabel
 from lowshot.imaging.files import read_scan
 from lowshot.phantoms.breast.body import DEPTHS_MM, layers
@@ -169,6 +169,4 @@ def test_every_layer_has_its_acoustics():
 
 
 def test_a_subject_takes_less_than_a_second():
-    start = time.process_time()
-    subject(seed_of("carcinoma"))
-    assert time.process_time() - start < 1.0
+    assert smoothings(lambda: subject(seed_of("carcinoma"))) < 60  # run-time type checks included; 15 to 20

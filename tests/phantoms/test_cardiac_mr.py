@@ -1,4 +1,3 @@
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -6,6 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from effort import smoothings
 from lowshot.errors import UnknownLabel
 from lowshot.phantoms.cardiac_mr import materials, subject
 from lowshot.phantoms.heart.body import STRUCTURES, body
@@ -208,6 +208,4 @@ def test_every_tissue_has_a_material_and_every_structure_a_part():
 
 
 def test_a_subject_takes_less_than_a_second():
-    start = time.process_time()
-    subject(1)
-    assert time.process_time() - start < 1.5  # run-time type checks included; 0.3 without
+    assert smoothings(lambda: subject(1)) < 180  # run-time type checks included; 55

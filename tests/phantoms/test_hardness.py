@@ -1,11 +1,11 @@
 """Studies are hard enough to tell methods apart, and fair: what is learned from one subject carries over to others."""
 
-import time
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
+from effort import smoothings
 from lowshot.phantoms.study import ANATOMIES, DEMO, anatomy
 
 # So coarse that it is quick, so fine that the smallest structure is seen.
@@ -71,7 +71,5 @@ def test_the_demo_is_not_solved_by_copying_or_by_intensity():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(ANATOMIES))
 def test_a_subject_of_128_cubed_takes_a_few_seconds(name):
-    start = time.process_time()
-    anatomy(name)(1, (128, 128, 128))
-    # Run-time type checks and slow machines included: without them it is 5 to 10 on a server's core.
-    assert time.process_time() - start < 30
+    # Run-time type checks included: 300 to 1,600 with them, which are 20 s at most on a server's core.
+    assert smoothings(lambda: anatomy(name)(1, (128, 128, 128))) < 4000
