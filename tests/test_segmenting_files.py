@@ -166,6 +166,23 @@ def test_a_json_file_of_somebody_else_is_never_replaced(fitted, folder):
     assert not made.outputs.is_there(scans[0])  # as a killed process leaves it
 
 
+def test_a_result_takes_the_place_of_one_in_another_format(fitted, folder):
+    scans, out = scan_files([folder / "images" / "s0.nii.gz"]), folder / "out"
+    batch(fitted, folder, scans)
+    (out / "s0.mha").write_text("somebody's own")
+    batch(fitted, folder, scans, suffix=".nrrd")
+    assert sorted(path.name for path in out.iterdir()) == ["s0.json", "s0.mha", "s0.nrrd"]
+
+
+def test_the_scan_itself_is_no_earlier_result(fitted, folder):
+    scans = scan_files([folder / "images" / "s0.nii.gz"])
+    list(Batch(fitted, Outputs(folder / "images", ".nrrd"), run()).segment(scans))
+    beside = folder / "images" / "s0.json"
+    beside.write_text(beside.read_text().replace("s0.nrrd", "s0.nii.gz"))
+    assert isinstance(next(Batch(fitted, Outputs(folder / "images", ".mha"), run()).segment(scans)), Segmented)
+    assert (folder / "images" / "s0.nii.gz").is_file()
+
+
 def test_a_result_never_takes_the_place_of_a_scan(fitted, folder):
     outputs = Outputs(folder / "images")
     with pytest.raises(OutputError, match="choose another output folder"):

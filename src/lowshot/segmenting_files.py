@@ -56,6 +56,13 @@ class Outputs:
         in_any_format = any(path.exists() and path.resolve() not in scans for path in label_maps)
         return self.path(scan).exists() or (in_any_format and _is_ours(self.path(scan)))
 
+    def in_another_format(self, scan: ScanFiles) -> Path | None:
+        """The label map that the file beside it tells of, where a result in this format would not take its place."""
+        told, scans = read_sidecar(self.path(scan)).file, {path.resolve() for path in scan.all_paths}
+        label_maps = (self.folder / f"{scan.name}{suffix}" for suffix in LABELS_WRITTEN)
+        others = (path for path in label_maps if path != self.path(scan) and path.resolve() not in scans)
+        return next((path for path in others if path.name == told and path.is_file()), None)
+
     def has_probabilities(self, scan: ScanFiles, names: Names) -> bool:
         """Whether the probabilities of every structure are there."""
         return all(_probability_path(self.path(scan), scan.name, names, name).exists() for name in names.names)
@@ -155,7 +162,7 @@ class Batch:
         axis_map = look(model, scan)
         _announce(scan, which, memory_needed(model, axis_map, self.run, options), self.run)
         prepared = model.preparation.apply(scan, axis_map)
-        path = self.outputs.path(files)
+        path, replaced = self.outputs.path(files), self.outputs.in_another_format(files)
         if dicom_objects.kind_written(path) is not None:
             images_of(files.all_paths[0], path)  # so that what they lack is told before the work
         for each in (path, sidecar_path(path)):
@@ -166,6 +173,8 @@ class Batch:
             del prepared  # writing needs its memory
             write_sidecar(path, result, self.source, scan.spacing_known)
             write_segmentation(result.segmentation, path, scan.source)  # the last: where it is, the scan is finished
+        if replaced is not None:  # or one scan would have two results
+            replaced.unlink(missing_ok=True)
         sizes = result.segmentation.labels.flatten().bincount(minlength=len(model.names)).tolist()
         present = [name for name, size in zip(model.names.foreground, sizes[1:], strict=True) if size]
         return Segmented(files.name, path, result.quality, tuple(present), result.notes, time.monotonic() - start)

@@ -1,6 +1,7 @@
 """The JSON file beside each segmentation: volumes, how good the model expects it to be, and which model it was.
 
     {"case": "1003",
+     "file": "1003.nii.gz",
      "structures": {"liver": {"value": 6, "expected_dice": 0.93, "volume_ml": 1412.5, "voxels": 706250}},
      "notes": ["..."],
      "folded": 0.0004,
@@ -33,6 +34,8 @@ class Sidecar:
     model: Mapping[str, Any] = field(default_factory=dict)
     values: Mapping[str, int] = field(default_factory=dict)
     """The label value of each structure; empty where the file is older than this entry."""
+    file: str | None = None
+    """The name of the segmentation; None where the file is older than this entry."""
 
     @property
     def support(self) -> tuple[str, ...]:
@@ -64,7 +67,8 @@ def write_sidecar(segmentation: Path, result: Result, model: Mapping[str, Any], 
             "volume_ml": count * millilitres if spacing_known else None,
             "voxels": count,
         }
-    content: dict[str, Any] = {"case": scan_name(segmentation), "structures": structures, "notes": [*result.notes]}
+    content: dict[str, Any] = {"case": scan_name(segmentation), "file": segmentation.name}
+    content |= {"structures": structures, "notes": [*result.notes]}
     if result.folded is not None:
         content["folded"] = result.folded
     content["model"] = {**model}
@@ -82,7 +86,9 @@ def read_sidecar(segmentation: Path) -> Sidecar:
         structures = {str(name): entry for name, entry in content["structures"].items()}
         expected = {name: _expectation(entry) for name, entry in structures.items()}
         values = {name: int(entry["value"]) for name, entry in structures.items() if "value" in entry}
-        return Sidecar(expected, tuple(map(str, content.get("notes", ()))), dict(content.get("model", {})), values)
+        notes, model = tuple(map(str, content.get("notes", ()))), dict(content.get("model", {}))
+        file = str(content["file"]) if "file" in content else None
+        return Sidecar(expected, notes, model, values, file)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return Sidecar(notes=(f"{path.name} does not hold what lowshot writes beside a segmentation; not used",))
 
