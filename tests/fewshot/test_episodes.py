@@ -135,12 +135,12 @@ def test_what_is_unknown_is_neither_inside_nor_known():
 
 
 def test_all_structures_of_a_pair_are_asked_for_in_the_very_same_slices():
-    slices = base("ab", "ab", "c", "c")
-    drawn = episode(
-        slices, [(0, torch.tensor([1]), [1, 2]), (3, torch.tensor([2]), [3])], AUGMENTATION["strong"], RUN, generator()
-    )
-    assert drawn.slices.tolist() == [0, 0, 3]
-    assert drawn.structure.tolist() == [1, 2, 3]
+    slices, support = base("ab", "ab", "c", "c"), torch.tensor([1])
+    pairs = [(0, support, [1, 2]), (3, torch.tensor([2]), [3]), (0, support, [1])]
+    drawn = episode(slices, pairs, AUGMENTATION["strong"], RUN, generator())
+    assert drawn.slices.tolist() == [0, 0, 3, 0]
+    assert drawn.pair.tolist() == [0, 0, 1, 2]  # the same slices again, but otherwise varied
+    assert drawn.structure.tolist() == [1, 2, 3, 1]
     assert drawn.query[0].equal(drawn.query[1])
     assert drawn.support[0].equal(drawn.support[1])
     assert not (drawn.truth[0] * drawn.truth[1]).any()
@@ -165,7 +165,8 @@ def test_support_and_query_are_turned_each_its_own_way_and_masks_with_them():
 def test_an_episode_is_a_function_of_its_generator():
     shown = Shown(base("abc", "ab", "bc", "a"), 0.005)
     one, same, other = (
-        draw_structures(shown, Sampling(tasks=2, augmentation="strong"), RUN, 0, generator(seed)) for seed in (1, 1, 2)
+        draw_structures(shown, Sampling(tasks=2, augmentation=AUGMENTATION["strong"]), RUN, 0, generator(seed))
+        for seed in (1, 1, 2)
     )
     assert all(a.equal(b) for a, b in zip(one, same, strict=True))
     assert not one.query.equal(other.query)

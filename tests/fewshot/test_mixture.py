@@ -9,14 +9,15 @@ from lowshot.fewshot.mixture import mixed
 from lowshot.fewshot.pseudo_labels import PseudoSampling, draw_regions, superpixel_labels
 from lowshot.imaging.preparation import Preparation
 from lowshot.training.run import Run
+from lowshot.transforms.levels import AUGMENTATION
 
 RUN = Run(device="cpu", precision="float32", memory_format="contiguous", threads=1)
 
 
 def test_a_share_of_the_steps_is_about_regions():
     base = read_base(BASE, Preparation("in-plane", None, "none", "zscore", (32, 32, None)), ("image",), RUN)
-    regions = partial(draw_regions, superpixel_labels(base, 400, RUN), PseudoSampling(2, "none"), RUN)
-    structures = partial(draw_structures, Shown(base, 0.005), Sampling(2, augmentation="none"), RUN)
+    regions = partial(draw_regions, superpixel_labels(base, 400, RUN), PseudoSampling(2, AUGMENTATION["none"]), RUN)
+    structures = partial(draw_structures, Shown(base, 0.005), Sampling(2), RUN)
 
     def about_regions(share):
         draw = mixed(structures, regions, share)

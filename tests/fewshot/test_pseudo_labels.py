@@ -9,6 +9,7 @@ from lowshot.fewshot.pseudo_labels import (
     PUBLISHED,
     PseudoLabels,
     PseudoSampling,
+    amount_of,
     draw_regions,
     superpixel_labels,
     supervoxel_labels,
@@ -134,7 +135,7 @@ def test_slices_to_draw_from_can_be_restricted():
 
 def drawn(copies, augmentation="turns", tasks=8, seed=0):
     labels = superpixel_labels(base(), LEAST, run())
-    sampling = PseudoSampling(tasks, augmentation, copies)
+    sampling = PseudoSampling(tasks, amount_of(augmentation, "zscore"), copies)
     return labels, draw_regions(labels, sampling, run(), 0, at(seed))
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from lowshot.errors import SettingsError
-from lowshot.imaging.intensity import KINDS, scaling, window
+from lowshot.imaging.intensity import KINDS, centre_and_deviation, scaling, window
 
 
 def image(seed=0):
@@ -77,3 +77,11 @@ def test_bad_kinds_are_named(kind):
 def test_the_listed_kinds_exist():
     for kind in KINDS:
         scaling(kind.replace("LOW", "0").replace("HIGH", "1"), image())
+
+
+@pytest.mark.parametrize("kind", ["zscore", "percentiles", "window:0:600"])
+def test_grey_values_lie_about_where_it_is_said(kind):
+    voxels = np.random.default_rng(0).normal(300, 120, (20, 20, 20)).astype(np.float32)
+    centre, deviation = centre_and_deviation(kind)
+    assert abs(scaled(kind, voxels).mean() - centre) < deviation / 4
+    assert 0.6 < scaled(kind, voxels).std() / deviation < 1.2

@@ -95,7 +95,7 @@ def test_loss_by_hand():
     adnet.encoder = Identity()
     image = torch.cat([squares()[:, 0:1], 1 - squares()[:, 0:1]], dim=1)
     known, number = torch.ones(1, 16, 16, dtype=torch.bool), torch.zeros(1, dtype=torch.int64)
-    episode = Episode(image[:, None], squares(), image, squares()[:, 0], known, number, number)
+    episode = Episode(image[:, None], squares(), image, squares()[:, 0], known, number, number, number)
     terms = ADNet(**TINY)._loss(adnet, episode, 0.0)
     expected = float(torch.nn.functional.softplus(torch.tensor(-5.0)))
     assert float(terms["query"]) == pytest.approx(expected, rel=1e-3)

@@ -186,7 +186,7 @@ def test_loss_by_hand():
     made, mask = network(Quantiser(2, 0.25, 2, 1, 1)), square()
     made.encoder = Identity()
     known, number = torch.ones(1, 8, 8, dtype=torch.bool), torch.zeros(1, dtype=torch.int64)
-    episode = Episode(painted(mask), mask, painted(mask)[:, 0], mask[:, 0], known, number, number)
+    episode = Episode(painted(mask), mask, painted(mask)[:, 0], mask[:, 0], known, number, number, number)
     terms = LVQM(**TINY)._loss(made, episode, 0.0)
     assert set(terms) == {"query", "alignment"}
     assert all(float(term) < 1e-4 for term in terms.values())

@@ -41,6 +41,7 @@ def episode(n=2, k=1):
         known=torch.ones(n, 32, 40, dtype=torch.bool),
         structure=torch.arange(n),
         slices=torch.arange(n),
+        pair=torch.arange(n),
     )
 
 

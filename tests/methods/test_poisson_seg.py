@@ -228,7 +228,7 @@ def test_loss_is_small_where_features_are_right():
     mask = torch.zeros(1, 1, 8, 8)
     mask[..., :3, :5] = 1
     known, number = torch.ones(1, 8, 8, dtype=torch.bool), torch.zeros(1, dtype=torch.int64)
-    episode = Episode(clusters(mask), mask, clusters(mask)[:, 0], mask[:, 0], known, number, number)
+    episode = Episode(clusters(mask), mask, clusters(mask)[:, 0], mask[:, 0], known, number, number, number)
     terms = PoissonSeg(**TINY)._loss(made, episode, 0.0)
     assert set(terms) == {"query", "prototypes"}
     wrong = PoissonSeg(**TINY)._loss(made, episode._replace(truth=1 - mask[:, 0]), 0.0)

@@ -169,7 +169,7 @@ def test_loss_is_the_mean_over_passes():
     mask[..., 4:12, 4:12] = 1
     features = torch.cat([mask, 1 - mask], dim=1)
     known, number = torch.ones(1, 16, 16, dtype=torch.bool), torch.zeros(1, dtype=torch.int64)
-    episode = Episode(features[:, None], mask, features, mask[:, 0], known, number, number)
+    episode = Episode(features[:, None], mask, features, mask[:, 0], known, number, number, number)
     terms = RPNet(**TINY)._loss(Fixed(30 * (2 * mask[:, 0] - 1)), episode, 0.0)
     assert float(terms["query"]) == pytest.approx((30 + 1) / 2, rel=0.01)
     assert float(terms["alignment"]) < 1e-4

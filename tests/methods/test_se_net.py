@@ -39,6 +39,7 @@ def episode(n=2):
         known=torch.ones(n, 32, 32, dtype=torch.bool),
         structure=torch.arange(n),
         slices=torch.arange(n),
+        pair=torch.arange(n),
     )
 
 

@@ -115,7 +115,7 @@ def test_a_mask_that_is_empty_or_full_gives_numbers_and_gradients(value):
     made, known, number = network().train(), torch.ones(2, 32, 32, dtype=torch.bool), torch.zeros(2, dtype=torch.int64)
     masks = torch.full((2, 1, 32, 32), value)
     images = torch.rand(2, 1, 1, 32, 32), torch.rand(2, 1, 32, 32)
-    episode = Episode(images[0], masks, images[1], 1 - masks[:, 0], known, number, number)
+    episode = Episode(images[0], masks, images[1], 1 - masks[:, 0], known, number, number, number)
     terms = SRNet(**TINY)._loss(made, episode, 0.0)
     assert float(terms["contrast"].detach()) == 0
     loss = sum(terms.values())
@@ -145,7 +145,7 @@ def test_loss_by_hand():
     made, mask = network(), square()
     made.encoder = Identity()
     known, number = torch.ones(1, 8, 8, dtype=torch.bool), torch.zeros(1, dtype=torch.int64)
-    episode = Episode(painted(mask), mask, painted(mask)[:, 0], mask[:, 0], known, number, number)
+    episode = Episode(painted(mask), mask, painted(mask)[:, 0], mask[:, 0], known, number, number, number)
     terms = SRNet(**TINY, contrast=1.0, temperature=0.5)._loss(made, episode, 0.0)
     assert float(terms["query"]) < 1e-8
     assert float(terms["support"]) < 1e-8

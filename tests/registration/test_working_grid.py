@@ -20,8 +20,19 @@ def test_it_is_around_the_body_with_a_margin_in_multiples():
     ends = grid.corners()
     assert (ends.min(0) <= np.array([10.0, 10.0, 0.0]) - MARGIN_MM + 1.5).all()
     assert (ends.max(0) >= np.array([20.0, 30.0, 27.0]) + MARGIN_MM - 1.5).all()
-    middle = ends.mean(0)
-    np.testing.assert_allclose(middle, [15.0, 20.0, 13.5], atol=1e-6)
+    assert (abs(ends.mean(0) - [15.0, 20.0, 13.5]) <= np.array(grid.spacing) / 2 + 1e-6).all()
+
+
+@pytest.mark.parametrize("shape", [None, (16, 16, 8), (15, 17, 9)])
+def test_at_the_atlas_own_spacing_nothing_is_interpolated(shape):
+    picture = atlas()
+    found = np.linalg.inv(picture.grid.affine) @ working_grid(picture, None, shape, multiple=8).affine
+    np.testing.assert_array_equal(found[:3, 3], np.round(found[:3, 3]))
+
+
+def test_at_another_spacing_the_body_is_in_the_middle():
+    grid = working_grid(atlas(), (1.5, 1.5, 1.5), None, multiple=8)
+    np.testing.assert_allclose(grid.corners().mean(0), [15.0, 20.0, 13.5], atol=1e-6)
 
 
 def test_something_small_has_a_small_margin():
@@ -38,7 +49,7 @@ def test_the_spacing_and_the_least_size_are_kept():
 def test_a_given_shape_lies_around_the_centroid():
     grid = working_grid(atlas(), None, (16, 16, 8), multiple=8)
     assert grid.shape == (16, 16, 8)
-    np.testing.assert_allclose(grid.corners().mean(0), [15.0, 20.0, 13.5], atol=1e-6)
+    assert (abs(grid.corners().mean(0) - [15.0, 20.0, 13.5]) <= np.array(grid.spacing) / 2 + 1e-6).all()
 
 
 def test_a_slice_stays_one():

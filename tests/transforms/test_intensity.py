@@ -152,3 +152,12 @@ def test_looks_are_mixed_by_the_amount_and_its_own_changes_nothing():
     torch.testing.assert_close(in_the_look_of(own, own, torch.ones(3)), own, atol=1e-3, rtol=0)
     flat = in_the_look_of(torch.zeros(3, 1, 8, 8), other, torch.ones(3))  # one value has no quantiles
     assert flat.isfinite().all()
+
+
+def test_grey_values_of_another_kind_are_changed_as_much():
+    """What goes from 0 to 1 about 0.5 by a quarter is what goes about 0 by 1, but for the unit."""
+    values = patches()
+    own = transform_intensity(values, EVERYTHING, generator())
+    other = transform_intensity(values * 0.25 + 0.5, EVERYTHING.about(0.5, 0.25), generator())
+    torch.testing.assert_close(other, own * 0.25 + 0.5, atol=1e-4, rtol=0)
+    assert IntensityRanges().about(0.5, 0.25) == IntensityRanges()

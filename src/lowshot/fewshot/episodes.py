@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from lowshot.errors import EmptySupport
 from lowshot.fewshot.base_slices import Base
 from lowshot.training.run import Run
-from lowshot.transforms.levels import AUGMENTATION, Augmentation, Level
+from lowshot.transforms.levels import AUGMENTATION, Augmentation
 from lowshot.transforms.slices import Slices, varied
 
 
@@ -28,7 +28,9 @@ class Episode(NamedTuple):
     structure: Int[Tensor, " n"]
     """Which structure of the base is asked for; of pseudo-labels, a number that is the same for the same region."""
     slices: Int[Tensor, " n"]
-    """Which query slice of the base it is; two tasks on the same one share the number."""
+    """Which query slice of the base it is."""
+    pair: Int[Tensor, " n"]
+    """Tasks with the same support and query share the number."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Sampling:
     tasks: int = 1
     """Pairs of support and query drawn in a step, of different structures where there are as many."""
     shots: int = 1
-    augmentation: Level = "none"
+    augmentation: Augmentation = AUGMENTATION["none"]
 
 
 class Shown:
@@ -118,13 +120,13 @@ def draw_structures(shown: Shown, sampling: Sampling, run: Run, step: int, gener
     order = order.repeat(1 + sampling.tasks // len(order))[: sampling.tasks]
     asked = [shown.structures[int(k)] for k in order]
     tasks = [(*shown.draw(structure, sampling.shots, generator), [structure]) for structure in asked]
-    return episode(shown.base, tasks, AUGMENTATION[sampling.augmentation], run, generator)
+    return episode(shown.base, tasks, sampling.augmentation, run, generator)
 
 
 def draw_pairs(shown: Shown, sampling: Sampling, run: Run, step: int, generator: Generator) -> Episode:
     """Some pairs of slices that show the same structures, each of which is one task (GCN-DE's sampling)."""
     drawn = [shown.draw_alike(sampling.shots, generator) for _ in range(sampling.tasks)]
-    return episode(shown.base, drawn, AUGMENTATION[sampling.augmentation], run, generator)
+    return episode(shown.base, drawn, sampling.augmentation, run, generator)
 
 
 def episode(
@@ -158,4 +160,5 @@ def episode(
         known=known[:, 0],
         structure=structure,
         slices=torch.tensor([query for query, _, _ in drawn], device=structure.device)[pair],
+        pair=pair,
     )

@@ -44,7 +44,8 @@ class PairingOptions(SegmentOptions):
     chunk_form: Literal["clean", "legacy"] = "clean"
     """"legacy" is SE-Net's released one, whose last chunk holds a single slice."""
     in_chunk: Literal["middle", "most alike"] = "middle"
-    """"most alike" is GCN-DE's slice selection: of the support slices of the chunk the one most like the query's."""
+    """"most alike": of the support slices of the chunk the one most like the query's, by averages of grey values.
+    GCN-DE selects slices so, by the features of a network trained on ImageNet."""
     shots: int = 3
     """Support slices for each slice of a whole volume."""
     reach: float = 0.1

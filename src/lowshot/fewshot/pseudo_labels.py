@@ -20,7 +20,7 @@ from lowshot.fewshot.base_slices import Base
 from lowshot.fewshot.episodes import Episode
 from lowshot.training.run import Run
 from lowshot.transforms.intensity import IntensityRanges
-from lowshot.transforms.levels import AUGMENTATION, Augmentation, Level
+from lowshot.transforms.levels import Augmentation, Level, augmentation_of
 from lowshot.transforms.slices import Slices, moved, toned
 from lowshot.transforms.spatial import SpatialRanges
 from lowshot.transforms.superpixels import SIZE, superpixels, supervoxels
@@ -40,6 +40,11 @@ PUBLISHED = Augmentation(
     IntensityRanges(gamma=0.5),
 )
 """What SSL-ALPNet's and ADNet's public code do to a slice, in our units."""
+
+
+def amount_of(level: Amount, intensity: str) -> Augmentation:
+    """The augmentation of that name, for grey values of that kind."""
+    return PUBLISHED if level == "published" else augmentation_of(level, intensity)
 
 
 class Pair(NamedTuple):
@@ -81,7 +86,7 @@ class PseudoSampling:
     """How tasks are drawn from pseudo-labels."""
 
     tasks: int = 1
-    augmentation: Amount = "published"
+    augmentation: Augmentation = PUBLISHED
     copies: Copies = "query"
     """What is transformed: the query (SSL-ALPNet's paper), both (its code), or either, by chance and independently in
     space and in intensity (ADNet's code)."""
@@ -151,8 +156,7 @@ def draw_regions(labels: PseudoLabels, sampling: PseudoSampling, run: Run, step:
     chosen = torch.cat([support, query])
     inside = (labels.regions[chosen] == region.repeat(2)[:, None, None]).to(torch.int16)
     slices = Slices(labels.image[chosen], inside, torch.ones_like(inside, dtype=torch.bool))
-    amount = PUBLISHED if sampling.augmentation == "published" else AUGMENTATION[sampling.augmentation]
-    image, inside, known = _transformed(slices, amount, sampling.copies, generator)
+    image, inside, known = _transformed(slices, sampling.augmentation, sampling.copies, generator)
     count = len(pairs)
     return Episode(
         support=image[:count, None],
@@ -162,6 +166,7 @@ def draw_regions(labels: PseudoLabels, sampling: PseudoSampling, run: Run, step:
         known=known[count:],
         structure=region,
         slices=query,
+        pair=torch.arange(count, device=device),
     )
 
 

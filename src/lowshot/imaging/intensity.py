@@ -74,6 +74,14 @@ def scaling(kind: str, image: Image) -> Scaling:
     return _zscore(body, *_percentiles(body))
 
 
+def centre_and_deviation(kind: str) -> tuple[float, float]:
+    """Around where, and how widely, grey values of that kind lie; of "none" it is taken that they lie as of "zscore".
+
+    What goes from 0 to 1 has half of its values within a quarter of the middle, roughly: no scan is asked.
+    """
+    return (0.5, 0.25) if kind == "percentiles" or window(kind) is not None else (0.0, 1.0)
+
+
 def _percentiles(values: Image) -> tuple[float, float]:
     low, high = np.percentile(values, (0.5, 99.5))
     return float(low), float(high)

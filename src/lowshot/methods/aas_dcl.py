@@ -42,7 +42,7 @@ from lowshot.task import LowShotTask
 from lowshot.training.loop import Goal, train
 from lowshot.training.run import Run
 from lowshot.training.schedules import constant, cosine
-from lowshot.transforms.levels import AUGMENTATION, Level
+from lowshot.transforms.levels import Level, augmentation_of
 from lowshot.transforms.slices import Slices, refuse_plane, varied
 
 POSITIVE = ("size", "widths", "kernel", "temperature", "least_pixels", "tasks", "lacking", "steps", "learning_rate")
@@ -113,7 +113,7 @@ class AASDCL:
         )
         regions = superpixel_labels(base, self.least_pixels, run)
         shown, lacking = Shown(base, self.least_share), (base.shares() == 0).cpu()
-        sampling = Sampling(self.tasks, 1, self.augmentation)
+        sampling = Sampling(self.tasks, 1, augmentation_of(self.augmentation, self.intensity))
         batch = partial(draw, shown, sampling, Others(regions, lacking, self.lacking), run)
         train([goal], batch, steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
@@ -199,7 +199,7 @@ def draw(shown: Shown, sampling: Sampling, others: Others, run: Run, step: int, 
     )
     inside = (others.labels.regions[chosen] == region[:, None, None]).to(torch.int16)
     slices = Slices(others.labels.image[chosen], inside, torch.ones_like(inside, dtype=torch.bool))
-    image, inside, _ = varied(slices, AUGMENTATION[sampling.augmentation], generator)
+    image, inside, _ = varied(slices, sampling.augmentation, generator)
     tasks = (len(candidates), others.count)
     image, regions = (each.reshape(*tasks, *each.shape[1:]) for each in (image, inside.float()))
     return Batch(episode, OtherSlices(image, regions, valid.to(device)))

@@ -25,7 +25,7 @@ from lowshot.errors import SettingsError
 from lowshot.fewshot.base_slices import problems_of_base, read_base
 from lowshot.fewshot.episodes import Episode
 from lowshot.fewshot.pairing import PairingOptions
-from lowshot.fewshot.pseudo_labels import Amount, Copies, PseudoSampling, draw_regions, supervoxel_labels
+from lowshot.fewshot.pseudo_labels import Amount, Copies, PseudoSampling, amount_of, draw_regions, supervoxel_labels
 from lowshot.imaging.preparation import Preparation
 from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowledge, adapted, restore
 from lowshot.losses.alignment import alignment_loss
@@ -115,7 +115,7 @@ class ADNet:
         if self.weights is not None:
             take_weights(network.encoder.backbone, Path(self.weights), run.progress)
         goal = Goal(partial(self._loss, network), network, optimiser_of(self, network), self._schedule())
-        sampling = PseudoSampling(self.tasks, self.augmentation, self.copies)
+        sampling = PseudoSampling(self.tasks, amount_of(self.augmentation, self.intensity), self.copies)
         train([goal], partial(draw_regions, labels, sampling, run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
         return adapted(FewShotLearner(network, knowledge), task, run)

@@ -27,7 +27,7 @@ from lowshot.task import LowShotTask
 from lowshot.training.loop import Goal, train
 from lowshot.training.run import Run
 from lowshot.training.schedules import constant, cosine
-from lowshot.transforms.levels import AUGMENTATION, Level
+from lowshot.transforms.levels import Level, augmentation_of
 from lowshot.transforms.patches import PatchSampling, Volume, sample_patches
 from lowshot.transforms.slices import Slices, problems_of_slices, refuse_plane
 from lowshot.transforms.support import prepare_support
@@ -95,7 +95,7 @@ class FCN:
             self._optimiser(network),
             schedule=cosine(warmup=0.05) if self.schedule == "cosine" else constant,
         )
-        spatial, intensity = AUGMENTATION[self.augmentation]
+        spatial, intensity = augmentation_of(self.augmentation, self.intensity)
         sampling = PatchSampling((*self.size, 1), self.batch, self.balanced, spatial, intensity)
         train([goal], partial(_batch, volumes, sampling, run), steps=self.steps, run=run)
         return SliceModel(network, task.names, task.channels, preparation)

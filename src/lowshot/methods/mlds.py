@@ -31,7 +31,7 @@ from lowshot.training.loop import Goal, train
 from lowshot.training.run import Run
 from lowshot.training.schedules import polynomial
 from lowshot.training.teacher import MeanTeacher
-from lowshot.transforms.levels import AUGMENTATION, Augmentation, Level
+from lowshot.transforms.levels import Augmentation, Level, augmentation_of
 from lowshot.transforms.slices import (
     Slices,
     annotated_and_pool,
@@ -118,7 +118,7 @@ class MLDS:
         optimiser = AdamW(student.parameters(), self.learning_rate, weight_decay=self.weight_decay)
         goal = Goal(partial(self._loss, student, teacher.network), student, optimiser, polynomial(0.9))
         pool = unlabelled(torch.cat(stacks)).on(run.device)
-        counts, augmentation = (self.exemplars, self.pool), AUGMENTATION[self.augmentation]
+        counts, augmentation = (self.exemplars, self.pool), augmentation_of(self.augmentation, self.intensity)
         batch = partial(draw, exemplars.on(run.device), pool, counts, augmentation, run)
         train([goal], batch, steps=self.steps, run=run, state={"teacher": teacher.network}, after_step=teacher.follow)
         student.load_state_dict(teacher.network.state_dict())  # the average is what counts

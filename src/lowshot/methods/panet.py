@@ -32,7 +32,7 @@ from lowshot.training.loop import Goal, train
 from lowshot.training.optimisers import OptimiserName, optimiser_of
 from lowshot.training.run import Run
 from lowshot.training.schedules import cosine, step_decay
-from lowshot.transforms.levels import Level
+from lowshot.transforms.levels import Level, augmentation_of
 from lowshot.transforms.slices import refuse_plane
 
 POSITIVE = ("size", "width", "tasks", "shots", "steps", "learning_rate")
@@ -93,7 +93,7 @@ class PANet:
             take_weights(network.backbone, Path(self.weights), run.progress)
         schedule = cosine(warmup=0.05) if self.schedule == "cosine" else step_decay((1 / 3, 2 / 3))
         goal = Goal(partial(panet_loss, network, self.alignment), network, optimiser_of(self, network), schedule)
-        sampling = Sampling(self.tasks, self.shots, self.augmentation)
+        sampling = Sampling(self.tasks, self.shots, augmentation_of(self.augmentation, self.intensity))
         shown = Shown(base, self.least_share)
         train([goal], partial(draw_structures, shown, sampling, run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])

@@ -43,7 +43,7 @@ from lowshot.training.loop import Goal, train
 from lowshot.training.optimisers import OptimiserName, optimiser_of
 from lowshot.training.run import Run
 from lowshot.training.schedules import Schedule, cosine, stepwise
-from lowshot.transforms.levels import Level
+from lowshot.transforms.levels import Level, augmentation_of
 from lowshot.transforms.slices import refuse_plane
 
 POSITIVE = (
@@ -152,7 +152,8 @@ class PoissonSeg:
 
     def _draw(self, base: Base, run: Run) -> Draw:
         regions = Regions(self.region_share, self.least_voxels, self.least_pixels)
-        return regions.beside_structures(Shown(base, self.least_share), Sampling(self.tasks, 1, self.augmentation), run)
+        sampling = Sampling(self.tasks, 1, augmentation_of(self.augmentation, self.intensity))
+        return regions.beside_structures(Shown(base, self.least_share), sampling, run)
 
     def _network(self, channels: int) -> "PropagationNetwork":
         return PropagationNetwork(

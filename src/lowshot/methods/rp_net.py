@@ -42,7 +42,7 @@ from lowshot.task import LowShotTask
 from lowshot.training.loop import Goal, train
 from lowshot.training.run import Run
 from lowshot.training.schedules import constant, cosine
-from lowshot.transforms.levels import Level
+from lowshot.transforms.levels import Level, augmentation_of
 from lowshot.transforms.slices import refuse_plane
 
 POSITIVE = ("size", "widths", "relation", "radius", "passes", "test_passes", "tasks", "steps", "learning_rate")
@@ -110,7 +110,7 @@ class RPNet:
             AdamW(network.parameters(), self.learning_rate, weight_decay=self.weight_decay),
             cosine(warmup=0.05) if self.schedule == "cosine" else constant,
         )
-        sampling = Sampling(self.tasks, 1, self.augmentation)
+        sampling = Sampling(self.tasks, 1, augmentation_of(self.augmentation, self.intensity))
         train([goal], partial(draw_structures, Shown(base, self.least_share), sampling, run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
         return adapted(FewShotLearner(network, knowledge), task, run)

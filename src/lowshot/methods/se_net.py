@@ -30,7 +30,7 @@ from lowshot.training.loop import Goal, train
 from lowshot.training.optimisers import OptimiserName, optimiser_of
 from lowshot.training.run import Run
 from lowshot.training.schedules import Schedule, constant, cosine
-from lowshot.transforms.levels import Level
+from lowshot.transforms.levels import Level, augmentation_of
 from lowshot.transforms.slices import refuse_plane
 
 NETWORKS = {"gate": GatedArms, "concatenate": ConcatenatedArms, "weights": RegressedClassifier}
@@ -115,7 +115,7 @@ class SENet:
         return Preparation("in-plane", None, self.crop, self.intensity, (*self.size, None))
 
     def _draw(self, shown: Shown, run: Run) -> Draw:
-        sampling = Sampling(tasks=self.batch, augmentation=self.augmentation)
+        sampling = Sampling(tasks=self.batch, augmentation=augmentation_of(self.augmentation, self.intensity))
         regions = Regions(self.region_share, self.least_voxels, self.least_pixels)
         return regions.beside_structures(shown, sampling, run)
 

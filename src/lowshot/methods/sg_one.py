@@ -36,7 +36,7 @@ from lowshot.training.loop import Goal, train
 from lowshot.training.optimisers import OptimiserName
 from lowshot.training.run import Run
 from lowshot.training.schedules import constant, cosine
-from lowshot.transforms.levels import Level
+from lowshot.transforms.levels import Level, augmentation_of
 from lowshot.transforms.slices import refuse_plane
 
 POSITIVE = ("size", "width", "tasks", "shots", "least_voxels", "least_pixels", "steps", "learning_rate")
@@ -115,7 +115,7 @@ class SGOne:
         return Preparation("in-plane", None, self.crop, self.intensity, (*self.size, None))
 
     def _draw(self, shown: Shown, run: Run) -> Draw:
-        sampling = Sampling(self.tasks, self.shots, self.augmentation)
+        sampling = Sampling(self.tasks, self.shots, augmentation_of(self.augmentation, self.intensity))
         regions = Regions(self.region_share, self.least_voxels, self.least_pixels)
         return regions.beside_structures(shown, sampling, run)
 

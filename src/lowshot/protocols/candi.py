@@ -15,8 +15,9 @@ DRAWN = (
     "spread: over scans, as in the paper",
 )
 CROP = (
-    "crop: lt-net and voxelmorph look at 160 × 160 × 128 voxels from left to right, back to front and foot to head, "
-    "around the centroid of the body; the paper does not say along which axes. The other rows see whole scans"
+    "crop: lt-net and voxelmorph look at 160 × 128 × 160 voxels from left to right, back to front and foot to head, "
+    "around the centroid of the body; the paper writes 160 × 160 × 128 and does not say along which axes: scans have "
+    "128 to 158 slices, and these are coronal as far as we know. The other rows see whole scans"
 )
 
 

@@ -17,7 +17,7 @@ MARGIN_MM, MARGIN_SHARE = 4.0, 0.15
 def working_grid(
     atlas: Picture, spacing: Sequence[float] | None, shape: Triple | None, multiple: int, least: int = 1
 ) -> Grid:
-    """A grid along the atlas's axes, around its body.
+    """A grid along the atlas's axes, around its body; on its voxels where the spacing is the atlas's own.
 
     Args:
         atlas: the picture whose world the grid lies in.
@@ -42,5 +42,7 @@ def working_grid(
         sizes = list(shape)
         centre = atlas.body.nonzero().cpu().double().mean(0).numpy()
     matrix = np.diag([*steps, 1.0])
-    matrix[:3, 3] = centre - steps * (np.array(sizes) - 1) / 2
+    corner = centre - steps * (np.array(sizes) - 1) / 2
+    # Between the voxels, interpolation would blur the image and the edges of every structure, and gain nothing.
+    matrix[:3, 3] = np.where(steps == 1, np.round(corner), corner)
     return Grid((sizes[0], sizes[1], sizes[2]), atlas.grid.affine @ matrix)

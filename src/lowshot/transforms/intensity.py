@@ -1,7 +1,7 @@
-"""Random intensity transforms of normalised patches (mean about 0, deviation about 1), batched in torch."""
+"""Random intensity transforms of normalised patches, batched in torch."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -14,9 +14,9 @@ class IntensityRanges:
     """How far to transform; all zero is the identity."""
 
     contrast: float = 0.0
-    """Factor between 1/(1+c) and 1+c."""
+    """Factor between 1/(1+c) and 1+c, about ``centre``."""
     brightness: float = 0.0
-    """Largest shift, in standard deviations of the scan."""
+    """Largest shift."""
     gamma: float = 0.0
     """Exponent between 1/(1+g) and 1+g, on the patch scaled to [0, 1]."""
     bias: float = 0.0
@@ -25,6 +25,14 @@ class IntensityRanges:
     """Largest standard deviation of white noise."""
     blur_voxels: float = 0.0
     """Largest standard deviation of a Gaussian, in voxels; half of the patches stay sharp."""
+    centre: float = 0.0
+    """The grey value that a change of contrast leaves as it is."""
+
+    def about(self, centre: float, deviation: float) -> "IntensityRanges":
+        """The same, for grey values that lie so instead of about 0 with deviation 1."""
+        if not any(astuple(self)):
+            return self
+        return replace(self, brightness=self.brightness * deviation, noise=self.noise * deviation, centre=centre)
 
 
 def transform_intensity(
@@ -50,7 +58,8 @@ def transform_intensity(
     if ranges.blur_voxels > 0:
         x = blur(x, uniform(patches.shape[0]).clamp_min(0) * ranges.blur_voxels)
     if ranges.contrast > 0 or ranges.brightness > 0:
-        x = x * torch.exp(uniform(*each) * math.log1p(ranges.contrast)) + uniform(*each) * ranges.brightness
+        factor = torch.exp(uniform(*each) * math.log1p(ranges.contrast))
+        x = x * factor + (ranges.centre * (1 - factor) + uniform(*each) * ranges.brightness)
     if ranges.noise > 0:
         deviation = uniform(*each).abs() * ranges.noise
         x = x + torch.randn(x.shape, generator=generator).to(x) * deviation

@@ -2,6 +2,7 @@
 
 from typing import Literal, NamedTuple
 
+from lowshot.imaging.intensity import centre_and_deviation
 from lowshot.transforms.intensity import IntensityRanges
 from lowshot.transforms.spatial import SpatialRanges
 
@@ -15,6 +16,13 @@ class Augmentation(NamedTuple):
     intensity: IntensityRanges
 
 
+def augmentation_of(level: Level, intensity: str) -> Augmentation:
+    """The amount of that name, for grey values of that kind (``lowshot.imaging.intensity.KINDS``)."""
+    spatial, tones = AUGMENTATION[level]
+    return Augmentation(spatial, tones.about(*centre_and_deviation(intensity)))
+
+
+# Brightness and noise in deviations of a scan's grey values.
 AUGMENTATION: dict[Level, Augmentation] = {
     "none": Augmentation(SpatialRanges(), IntensityRanges()),
     # MRE-Net's optional augmentation: brightness and contrast (mirroring is a setting of its own). Amounts are ours.

@@ -21,7 +21,7 @@ from lowshot.transforms.slices import Slices, toned
 from lowshot.transforms.spatial import WIDTH_MM, SpatialRanges, draw_spatial, pixel_mm
 
 SPATIAL = SpatialRanges(rotation_degrees=25.0, scale=0.43, shift_mm=0.1 * WIDTH_MM)
-INTENSITY = IntensityRanges(contrast=0.25, brightness=0.2, gamma=0.5, blur_voxels=1.0)
+INTENSITY = IntensityRanges(contrast=0.25, brightness=0.2, gamma=0.5, blur_voxels=1.0)  # brightness in deviations
 MOST_OWN_TURN = 6.0
 """Degrees by which a structure turns on its own, at most: turned further, it leaves the others' sides."""
 MARGIN = 3
@@ -219,7 +219,7 @@ def _toned_structures(cut: _Cut, synthesis: Synthesis, generator: Generator) -> 
     """One draw for all that was cut out, then one of its own for each structure, within its own range of values."""
     image = toned(cut.image, synthesis.intensity, generator)
     own = _own_intensity(synthesis.intensity, synthesis.jitter)
-    if own == IntensityRanges():
+    if not (own.contrast or own.brightness or own.gamma):
         return image
     for k in range(1, cut.boxes.present.shape[1] + 1):
         mask = (cut.labels == k)[:, None]
@@ -230,7 +230,8 @@ def _toned_structures(cut: _Cut, synthesis: Synthesis, generator: Generator) -> 
 
 def _own_intensity(ranges: IntensityRanges, share: float) -> IntensityRanges:
     """No bias, noise or blur: those are of the whole picture."""
-    return IntensityRanges(ranges.contrast * share, ranges.brightness * share, ranges.gamma * share)
+    scaled = {name: getattr(ranges, name) * share for name in ("contrast", "brightness", "gamma")}
+    return replace(ranges, **scaled, bias=0.0, noise=0.0, blur_voxels=0.0)
 
 
 def _own_spatial(ranges: SpatialRanges, share: float) -> SpatialRanges:

@@ -24,7 +24,7 @@ def episode(right=True):
     truth = mask[:, 0] if right else 1 - mask[:, 0]
     known = torch.ones(1, 16, 16, dtype=torch.bool)
     number = torch.zeros(1, dtype=torch.int64)
-    return Episode(image[:, None], mask, image, truth, known, number, number)
+    return Episode(image[:, None], mask, image, truth, known, number, number, number)
 
 
 @pytest.fixture

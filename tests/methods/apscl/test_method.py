@@ -144,3 +144,10 @@ def test_the_learning_rate_falls_by_a_twentieth_every_thousand_steps():
 def test_presets_are_settings():
     assert APSCL(**PRESETS["paper"]) == APSCL()
     assert APSCL(**PRESETS["compact"]).width < 1
+
+
+@pytest.mark.parametrize(("settings", "there"), [({}, True), ({"divergence": 0.0}, False)])
+def test_labels_are_only_encoded_where_something_looks_at_that(settings, there):
+    method = APSCL(**TINY, **settings)
+    assert (method._teaching(1).label_encoder is not None) == there
+    method.fit(TASKS["base alone"], run())  # and FEM goes on by its prior

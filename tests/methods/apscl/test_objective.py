@@ -28,6 +28,7 @@ def episode(n=2, k=1):
         known=torch.rand(n, 32, 32, generator=generator) > 0.1,
         structure=torch.arange(1, n + 1),
         slices=torch.arange(n),
+        pair=torch.arange(n),
     )
 
 

@@ -20,7 +20,7 @@ def all_others(n):
     return ~torch.eye(n, dtype=torch.bool)
 
 
-def episode(structure, slices, size=32):
+def episode(structure, pair, size=32):
     torch.manual_seed(0)
     n = len(structure)
     masks = torch.zeros(n, 1, size, size)
@@ -28,7 +28,16 @@ def episode(structure, slices, size=32):
     truth = masks[:, 0].clone()
     known = torch.ones(n, size, size, dtype=torch.bool)
     support, query = torch.randn(n, 1, 1, size, size), torch.randn(n, 1, size, size)
-    return Episode(support, masks, query, truth, known, torch.tensor(structure), torch.tensor(slices))
+    return Episode(
+        support,
+        masks,
+        query,
+        truth,
+        known,
+        torch.tensor(structure),
+        torch.zeros(n, dtype=torch.int64),
+        torch.tensor(pair),
+    )
 
 
 def test_distances_by_hand():
@@ -94,7 +103,7 @@ def test_under_autocast_it_is_float32():
         assert torch.equal(discriminative(f_s, f_q, all_others(3)), expected)
 
 
-def test_structures_of_the_same_slice_are_compared_where_both_show_them():
+def test_structures_of_the_same_two_slices_are_compared_where_both_show_them():
     made = episode([1, 2, 3, 1, 2], [7, 7, 7, 9, 9])
     made.masks[2] = 0  # moved out of the support slice by augmentation
     expected = torch.zeros(5, 5, dtype=torch.bool)

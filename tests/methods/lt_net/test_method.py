@@ -8,13 +8,16 @@ from contract import tiny
 from contract.studies import NAMES, TASKS, partly_known, subject
 from lowshot import catalogue
 from lowshot.errors import ChannelMismatch, SettingsError
+from lowshot.imaging.grid import Grid
 from lowshot.imaging.scan import LabelledScan
+from lowshot.inference.atlas_model import prepare_atlases
 from lowshot.inference.predict import prepare
 from lowshot.losses.similarity import local_ncc
-from lowshot.methods.lt_net.batches import atlas_pair, one_hot
+from lowshot.methods.lt_net.batches import atlas_pair, one_hot, share_outside
 from lowshot.methods.lt_net.method import LTNet
 from lowshot.methods.lt_net.model import RefineOptions
 from lowshot.phantoms import brain_mr
+from lowshot.progress import Silent
 from lowshot.registration.affine import Picture
 from lowshot.registration.fields import warp
 from lowshot.registration.pairwise import laid_upon
@@ -160,3 +163,14 @@ def test_a_refined_field_fits_better():
 def test_refinements_that_cannot_be_are_refused(levels):
     with pytest.raises(SettingsError, match="levels"):
         RefineOptions(refine=True, levels=levels)
+
+
+def test_what_lies_beyond_the_shape_is_told():
+    (atlas,) = prepare_atlases(TASK.support, method()._preparation(), Silent())
+    whole = working_grid(atlas.picture, None, None, 8)
+    assert share_outside(atlas, whole) == 0
+    labels = (atlas.labels > 0).nonzero()
+    first = labels[:, 0].unique(return_counts=True)
+    half = Grid((int(first[0][len(first[0]) // 2]), *atlas.picture.grid.shape[1:]), atlas.picture.grid.affine)
+    inside = int((labels[:, 0] < half.shape[0]).sum())
+    assert share_outside(atlas, half) == pytest.approx(1 - inside / len(labels))

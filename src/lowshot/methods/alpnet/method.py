@@ -15,7 +15,15 @@ from lowshot.fewshot.base_slices import Base, problems_of_base, read_base
 from lowshot.fewshot.episodes import Sampling, Shown, draw_structures
 from lowshot.fewshot.mixture import Draw, mixed
 from lowshot.fewshot.pairing import PairingOptions
-from lowshot.fewshot.pseudo_labels import Amount, Copies, PseudoLabels, PseudoSampling, draw_regions, superpixel_labels
+from lowshot.fewshot.pseudo_labels import (
+    Amount,
+    Copies,
+    PseudoLabels,
+    PseudoSampling,
+    amount_of,
+    draw_regions,
+    superpixel_labels,
+)
 from lowshot.imaging.preparation import Preparation
 from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowledge, adapted, restore
 from lowshot.methods.alpnet.network import ALPNet
@@ -129,11 +137,12 @@ class SSLALPNet:
 
     def _draw(self, base: Base, labels: PseudoLabels, run: Run) -> Draw:
         """Superpixels; if asked for, the base's annotated structures in a share of the steps."""
-        regions = partial(draw_regions, labels, PseudoSampling(self.tasks, self.augmentation, self.copies), run)
+        amount = amount_of(self.augmentation, self.intensity)
+        regions = partial(draw_regions, labels, PseudoSampling(self.tasks, amount, self.copies), run)
         if not self.supervised_share:
             return regions
-        level = "none" if self.augmentation == "published" else self.augmentation
-        shown, sampling = Shown(base, self.least_share), Sampling(self.tasks, 1, level)
+        sampling = Sampling(self.tasks) if self.augmentation == "published" else Sampling(self.tasks, 1, amount)
+        shown = Shown(base, self.least_share)
         return mixed(partial(draw_structures, shown, sampling, run), regions, 1 - self.supervised_share)
 
     def _schedule(self) -> Schedule:

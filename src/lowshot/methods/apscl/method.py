@@ -34,7 +34,7 @@ from lowshot.training.loop import Goal, train
 from lowshot.training.optimisers import OptimiserName, optimiser_of
 from lowshot.training.run import Run
 from lowshot.training.schedules import Schedule, cosine, stepwise
-from lowshot.transforms.levels import Level
+from lowshot.transforms.levels import Level, augmentation_of
 from lowshot.transforms.slices import refuse_plane
 
 POSITIVE = (
@@ -148,7 +148,7 @@ class APSCL:
 
     def _draw(self, shown: Shown, run: Run) -> Draw:
         """Pairs of slices for some structures; in a share of the steps, pairs that show one supervoxel each."""
-        sampling = Sampling(self.pairs, self.shots, self.augmentation)
+        sampling = Sampling(self.pairs, self.shots, augmentation_of(self.augmentation, self.intensity))
         regions = Regions(self.region_share, self.least_voxels, self.least_pixels)
         return regions.beside_structures(shown, sampling, run)
 
@@ -162,7 +162,7 @@ class APSCL:
         )
 
     def _teaching(self, channels: int) -> Teaching:
-        on = self.enhancement
+        on = self.enhancement and (self.divergence > 0 or self.posterior_share > 0)  # else nothing looks at labels so
         return Teaching(
             self._network(channels),
             self._encoder(1) if on else None,

@@ -42,9 +42,10 @@ def apscl_loss(teaching: Teaching, weights: Weights, episode: Episode, done: flo
     features = network.encoder(images)
     terms: dict[str, Tensor] = {}
     posterior = teaching.of_labels(masks)
-    if network.prior is not None and posterior is not None:
-        prior: Gaussian = network.prior(features)
+    prior: Gaussian | None = None if network.prior is None else network.prior(features)
+    if prior is not None:
         features = network.enhance(features, drawn(prior, posterior, weights.posterior_share))
+    if prior is not None and posterior is not None:
         support, query = torch.split(kl_divergence(prior, posterior), [pairs * shots, pairs])
         terms["divergence"] = weights.divergence * (support.mean() + query.mean())
         terms["posterior_variance"] = posterior.mean.detach().var(dim=0, correction=0).mean()
@@ -58,9 +59,9 @@ def apscl_loss(teaching: Teaching, weights: Weights, episode: Episode, done: flo
     return {"cross_entropy": cross_entropy, **terms}
 
 
-def drawn(prior: Gaussian, posterior: Gaussian, share: float) -> Float[Tensor, "b z"]:
+def drawn(prior: Gaussian, posterior: Gaussian | None, share: float) -> Float[Tensor, "b z"]:
     """From the prior, or for a share of the images of the posterior (ours)."""
-    if not share:
+    if posterior is None or not share:
         return prior.sample()
     told = torch.rand(len(prior.mean), 1, device=prior.mean.device) < share
     return torch.where(told, posterior.sample(), prior.sample())

@@ -47,7 +47,7 @@ from lowshot.training.batch_statistics import settle_batch_statistics
 from lowshot.training.loop import Goal, train
 from lowshot.training.run import Run
 from lowshot.training.schedules import constant, cosine
-from lowshot.transforms.levels import AUGMENTATION, Level
+from lowshot.transforms.levels import Level, augmentation_of
 from lowshot.transforms.patches import Patches, PatchSampling, Volume
 from lowshot.transforms.support import prepare_support
 
@@ -288,7 +288,11 @@ class DataAug:
     def _sampling(self, geometry: Geometry, task: LowShotTask) -> PatchSampling:
         mirror_pairs = task.mirror_pairs if self.mirror else None
         return PatchSampling(
-            geometry.patch, self.batch, self.balanced, *AUGMENTATION[self.augmentation], mirror_pairs=mirror_pairs
+            geometry.patch,
+            self.batch,
+            self.balanced,
+            *augmentation_of(self.augmentation, self.intensity),
+            mirror_pairs=mirror_pairs,
         )
 
     def _spatial(self, channels: int) -> DisplacementUNet:

@@ -19,6 +19,7 @@ from torch.optim import AdamW
 
 from lowshot.contract import State
 from lowshot.errors import SettingsError
+from lowshot.imaging.intensity import centre_and_deviation
 from lowshot.imaging.preparation import Preparation
 from lowshot.inference.header import Header
 from lowshot.inference.slice_model import SliceModel, SliceOptions
@@ -40,10 +41,10 @@ from lowshot.training.loop import Goal, train
 from lowshot.training.run import Run
 from lowshot.training.schedules import polynomial
 from lowshot.training.teacher import MeanTeacher
-from lowshot.transforms.levels import AUGMENTATION, Level
+from lowshot.transforms.levels import Level, augmentation_of
 from lowshot.transforms.slices import Slices, annotated_and_pool, has_pool, problems_of_slices, unlabelled
 from lowshot.transforms.support import annotated_structures
-from lowshot.transforms.synthesis import SPATIAL, Synthesis, backgrounds_of
+from lowshot.transforms.synthesis import INTENSITY, SPATIAL, Synthesis, backgrounds_of
 
 Pair = tuple[int, int]
 NetworkName = Literal["mt-unet", "unet"]
@@ -276,17 +277,16 @@ class ELNet:
         pseudo = 0 if sources.pool is None else self.pseudo_labelled
         synthetic = max(0, self.synthetic - pseudo) if weights.synthetic else 0
         exemplars = self.exemplars + self.synthetic - (pseudo + synthetic)
-        augmentation = AUGMENTATION[self.augmentation]
         return Drawing(
             exemplars,
             synthetic,
             pseudo,
             self._synthesis,
-            augmentation,
+            augmentation_of(self.augmentation, self.intensity),
             neighbours=weights.neighbours > 0,
             looks=self.looks,
             swellings=self.swellings,
-            synthetic_augmentation=AUGMENTATION[self.synthetic_augmentation],
+            synthetic_augmentation=augmentation_of(self.synthetic_augmentation, self.intensity),
         )
 
     @property
@@ -299,6 +299,7 @@ class ELNet:
             black=self.black_backgrounds,
             own=self.own_backgrounds,
             spatial=replace(SPATIAL, rotation_degrees=self.turns),
+            intensity=INTENSITY.about(*centre_and_deviation(self.intensity)),
         )
 
     def _preparation(self) -> Preparation:

@@ -28,7 +28,7 @@ from lowshot.training.loop import Goal, train
 from lowshot.training.optimisers import OptimiserName, optimiser_of
 from lowshot.training.run import Run
 from lowshot.training.schedules import Schedule, constant, cosine
-from lowshot.transforms.levels import Level
+from lowshot.transforms.levels import Level, augmentation_of
 from lowshot.transforms.slices import refuse_plane
 
 POSITIVE = ("least_voxels", "least_pixels", "size", "width", "partitions", "pairs", "steps", "learning_rate")
@@ -114,7 +114,7 @@ class GCNDE:
 
     def _draw(self, base: Base, run: Run) -> Draw:
         """Pairs of slices that show the same structures; in a share of the steps, pairs that show one supervoxel."""
-        sampling = Sampling(tasks=self.pairs, augmentation=self.augmentation)
+        sampling = Sampling(tasks=self.pairs, augmentation=augmentation_of(self.augmentation, self.intensity))
         annotated = partial(draw_pairs, Shown(base, self.least_share), sampling, run)
         regions = Regions(self.region_share, self.least_voxels, self.least_pixels)
         return regions.beside(annotated, sampling, base, run)

@@ -50,10 +50,10 @@ def gcn_de_loss(network: GCNDENetwork, embedding: Embedding, episode: Episode, d
 
 
 def comparable(episode: Episode) -> Bool[Tensor, "n n"]:
-    """Which tasks ask for different structures in the same query slice, each being there in support and query."""
-    slices, structure = episode.slices, episode.structure
+    """Which tasks ask for different structures in the same two slices, each being there in both."""
+    pair, structure = episode.pair, episode.structure
     shown = episode.masks.flatten(1).any(dim=1) & episode.truth.flatten(1).any(dim=1)
-    same, other = slices[:, None] == slices, structure[:, None] != structure
+    same, other = pair[:, None] == pair, structure[:, None] != structure
     return same & other & shown[:, None] & shown
 
 

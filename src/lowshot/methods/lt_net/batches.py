@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
@@ -15,7 +16,7 @@ from lowshot.registration.affine import Picture
 from lowshot.registration.fields import Spacing
 from lowshot.registration.pairwise import laid_upon
 from lowshot.registration.pool import aligned
-from lowshot.registration.sampling import onto_grid
+from lowshot.registration.sampling import moved, onto_grid
 from lowshot.training.run import Run
 
 
@@ -36,6 +37,14 @@ def one_hot(atlas: Atlas, grid: Grid, classes: int) -> Float[Tensor, "l i j k"]:
     """The atlas's structures on the working grid, background left out: each voxel's share of each."""
     structures = [(atlas.labels == label).float()[None] for label in range(1, classes)]
     return torch.cat([onto_grid(structure, atlas.picture.grid, grid) for structure in structures])
+
+
+def share_outside(atlas: Atlas, grid: Grid) -> float:
+    """Of what is annotated in the atlas, how much lies beyond the working grid."""
+    into_grid = np.linalg.inv(grid.affine) @ atlas.picture.grid.affine
+    places = moved((atlas.labels > 0).nonzero().float(), into_grid)
+    inside = ((places > -0.5) & (places < torch.tensor(grid.shape) - 0.5)).all(dim=1)
+    return 1 - float(inside.float().mean()) if len(inside) else 0.0
 
 
 def atlas_pair(

@@ -18,7 +18,7 @@ from lowshot.contract import State
 from lowshot.errors import SettingsError
 from lowshot.imaging.preparation import Preparation
 from lowshot.inference.atlas_model import atlas_problems, prepare_atlases
-from lowshot.methods.lt_net.batches import atlas_pair, one_hot, pool_on_grid
+from lowshot.methods.lt_net.batches import atlas_pair, one_hot, pool_on_grid, share_outside
 from lowshot.methods.lt_net.model import AtlasTransfer, RefineOptions
 from lowshot.methods.lt_net.objective import Generators, Weights, critic_loss, generator_loss
 from lowshot.nn.displacement_unet import DisplacementUNet
@@ -54,7 +54,7 @@ class LTNet:
     intensity: str = "percentiles"  # ours: 0.5 to 99.5 %, the paper is silent
     affine: bool = False  # ours: the paper describes no such step; without, bodies are laid centre upon centre
     spacing: Spacing | None = None  # ours: None is the atlas's own
-    shape: Triple | None = (160, 160, 128)  # paper; None is all of the atlas's body
+    shape: Triple | None = (160, 128, 160)  # paper; that 128 are CANDI's coronal slices is ours. None: all of the body
 
     # Generators and critic
     encoder: tuple[int, ...] = (16, 32, 32, 32)  # code (VoxelMorph); the paper does not say which variant
@@ -125,6 +125,9 @@ class LTNet:
             forward, backward, critic = self._networks(len(task.channels))
         least = 1 if critic is None else critic.smallest
         grid = working_grid(atlas.picture, self.spacing, self.shape, self._multiple, least)
+        lost = share_outside(atlas, grid)
+        if lost:
+            run.progress.warn(f"{atlas.picture.name}: {lost:.0%} of what is annotated lies beyond the setting 'shape'")
         pool = pool_on_grid(task.unlabelled, preparation, atlas.picture, grid, self.affine, run).to(run.device)
         image = onto_grid(atlas.picture.voxels, atlas.picture.grid, grid).to(run.device)
         labels = one_hot(atlas, grid, len(task.names)).to(run.device) if self._weights.needs_labels else None

@@ -140,7 +140,8 @@ def _anatomy(
     x_s: Float[Tensor, "1 l i j k"], dp_F: Tensor, back: Tensor, weights: Weights, spacing: Spacing
 ) -> dict[str, Tensor]:
     """L_anat: there and back every structure is the same. L_diff: either way the same part of it changes."""
-    y_bar_s = warp(x_s, dp_F, spacing)
+    looked_at = weights.anatomy_difference or not weights.composed  # else the warp there would be for nothing
+    y_bar_s = warp(x_s, dp_F, spacing) if looked_at else x_s
     x_back_s = warp(x_s if weights.composed else y_bar_s, back, spacing)
     terms = {}
     if weights.anatomy_cycle:

@@ -30,7 +30,7 @@ from lowshot.training.batch_statistics import settle_batch_statistics
 from lowshot.training.loop import Goal, train
 from lowshot.training.run import Run
 from lowshot.training.schedules import cosine, step_decay
-from lowshot.transforms.levels import AUGMENTATION, Level
+from lowshot.transforms.levels import Level, augmentation_of
 from lowshot.transforms.patches import Patches, PatchSampling, Volume, sample_patches
 from lowshot.transforms.support import class_counts, prepare_support
 
@@ -159,7 +159,7 @@ class MRENet:
         geometry = self._geometry(volumes[0])
         with run.seeded("weights"):
             network = self._network(len(task.channels), len(task.names), geometry)
-        spatial, intensity = AUGMENTATION[self.augmentation]
+        spatial, intensity = augmentation_of(self.augmentation, self.intensity)
         mirror_pairs = task.mirror_pairs if self.mirror else None
         sampling = PatchSampling(geometry.patch, self.batch, self.balanced, spatial, intensity, mirror_pairs)
         goal = Goal(
