@@ -17,12 +17,13 @@ MARGIN_MM, MARGIN_SHARE = 4.0, 0.15
 def working_grid(
     atlas: Picture, spacing: Sequence[float] | None, shape: Triple | None, multiple: int, least: int = 1
 ) -> Grid:
-    """A grid along the atlas's axes, around its body; on its voxels where the spacing is the atlas's own.
+    """A grid along the atlas's axes, around its body.
 
     Args:
         atlas: the picture whose world the grid lies in.
         spacing: mm along its axes; None: the atlas's own. One voxel stays one.
-        shape: voxels, around the body's centroid; None: all of the body and a margin, in multiples.
+        shape: voxels, around the body's centroid; at the atlas's own spacing a crop, in whole voxels. None: all of the
+            body and a margin, in multiples.
         multiple: of which sizes that are not given are.
         least: which they have at least, unless the atlas is flat.
     """
@@ -41,8 +42,8 @@ def working_grid(
     else:
         sizes = list(shape)
         centre = atlas.body.nonzero().cpu().double().mean(0).numpy()
+        # Between the voxels, interpolation would blur the image and the edges of every structure.
+        centre = np.where(steps == 1, np.floor(centre) + (np.array(sizes) - 1) / 2 % 1, centre)
     matrix = np.diag([*steps, 1.0])
-    corner = centre - steps * (np.array(sizes) - 1) / 2
-    # Between the voxels, interpolation would blur the image and the edges of every structure, and gain nothing.
-    matrix[:3, 3] = np.where(steps == 1, np.round(corner), corner)
+    matrix[:3, 3] = centre - steps * (np.array(sizes) - 1) / 2
     return Grid((sizes[0], sizes[1], sizes[2]), atlas.grid.affine @ matrix)
