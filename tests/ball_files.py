@@ -22,6 +22,7 @@ TINY = {
     "patch_voxels": 4096,
     "embedding_size": 8,
     "pyramid_width": 4,
+    "settling_batches": 2,
 }
 TINY_WORDS = [word for key, value in TINY.items() for word in ("--set", f"{key}={value}")]
 

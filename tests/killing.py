@@ -37,7 +37,7 @@ IMPORTED = (
     "lowshot.reporting.write",
     "lowshot.segmenting_files",
     "nibabel",
-    "pydantic",
+    "pydantic.type_adapter",
     "rich.console",
     "safetensors.torch",
     "scipy.ndimage",

@@ -4,8 +4,8 @@ GENERATOR = {"encoder": (4, 4, 4), "decoder": ((4,), (4,), (4,))}
 SLICES = {"size": (16, 16)}
 TWO_ARM = {"size": (32, 32), "widths": (2, 4), "batch": 2}
 SETTINGS = {
-    "mre-net": {"patch_voxels": 12**3, "batch": 2},
-    "unet": {"patch_voxels": 12**3, "batch": 2},
+    "mre-net": {"patch_voxels": 12**3, "batch": 2, "settling_batches": 2},
+    "unet": {"patch_voxels": 12**3, "batch": 2, "settling_batches": 2},
     "lt-net": {
         "critic_widths": (4, 4, 4, 4),
         "encoder": (4, 4, 4),
