@@ -78,6 +78,7 @@ ONE_SHOT = Protocol(
         f"the seven scans are drawn with seed {SEED} among those that are there; the paper's, of 27, are not known",
         "each scan is cut to the box around the body; in the paper to one that DenseVNet's authors published",
         "spread: over the seven folds in the overview, as in the paper",
+        "augmentation: ours is stronger than the paper's flips and contrast",
         ONE_SCAN_DIFFERS,
     ),
 )
@@ -105,7 +106,7 @@ UNLABELLED = replace(
             method="unet", settings=AUGMENTED, published={"": Published("XI", "u-net-3d+aug", "1-shot")}
         ),
     },
-    differs=ONE_SHOT.differs[:2],
+    differs=(*ONE_SHOT.differs[:2], ONE_SHOT.differs[3]),
 )
 BOUNDS = replace(
     ONE_SHOT,
@@ -123,5 +124,5 @@ BOUNDS = replace(
         )
     },
     reference="unet + augmentation",
-    differs=ONE_SHOT.differs[:3],
+    differs=ONE_SHOT.differs[:4],
 )
