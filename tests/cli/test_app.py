@@ -2,36 +2,28 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from effort import smoothings
 from lowshot.cli import app
 from lowshot.cli.errors import DEBUG, ending, reported
 from lowshot.errors import InputError, SomeScansFailed
 from lowshot.training.interruption import Stopped
 
-LONGEST_START_SECONDS = 0.5
-
-
-def seconds_of_cpu(words):
-    """Processor time of a command in a process of its own, which a busy machine does not stretch; the best of three."""
-    times = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "lowshot", *words], check=True, capture_output=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return min(times)
+LONGEST_START = 60
+"""In smoothings, of which a server's core does a hundred in a second."""
 
 
 @pytest.mark.parametrize("words", [["--help"], ["methods"]])
 def test_help_comes_at_once(words):
-    assert seconds_of_cpu(words) < LONGEST_START_SECONDS
+    run = partial(subprocess.run, [sys.executable, "-m", "lowshot", *words], check=True, capture_output=True)
+    assert min(smoothings(run) for _ in range(3)) < LONGEST_START
 
 
 @pytest.mark.parametrize("words", [["--help"], ["methods"], ["methods", "--json"], ["--version"]])

@@ -78,6 +78,17 @@ def options(name):
     return made(name)[0].Options()
 
 
+FOUND = {}
+
+
+@pytest.fixture
+def found(name, model, options):
+    """What it makes of the query: once for all tests, which change nothing of it."""
+    if name not in FOUND:
+        FOUND[name] = segmented(model, QUERY, options)
+    return FOUND[name]
+
+
 def segmented(model, scan, options):
     return predict(model, scan, tiny_run(), options).segmentation
 
@@ -116,7 +127,7 @@ def test_the_state_is_json_and_tensors(fitted):
     assert not any(values.requires_grad for values in tensors.values())
 
 
-def test_a_saved_model_segments_alike(name, fitted, model, options, tmp_path):
+def test_a_saved_model_segments_alike(name, fitted, model, found, options, tmp_path):
     _, settings = made(name)
     for kind, what in (("fitted", fitted), ("adapted", model)):
         path = tmp_path / f"{kind}.safetensors"
@@ -125,15 +136,14 @@ def test_a_saved_model_segments_alike(name, fitted, model, options, tmp_path):
         assert isinstance(loaded, Learner) == isinstance(what, Learner)
         assert isinstance(loaded, Model) == isinstance(what, Model)
         again = segmented(as_model(loaded, tiny_run()), QUERY, options)
-        assert torch.equal(again.labels, segmented(model, QUERY, options).labels)
+        assert torch.equal(again.labels, found.labels)
         assert again.names == NAMES
 
 
-def test_it_segments_on_the_scans_own_grid(model, options):
-    result = segmented(model, QUERY, options)
-    assert result.grid.same_as(QUERY.grid)
-    assert result.labels.min() >= 0
-    assert result.labels.max() < len(NAMES)
+def test_it_segments_on_the_scans_own_grid(found):
+    assert found.grid.same_as(QUERY.grid)
+    assert found.labels.min() >= 0
+    assert found.labels.max() < len(NAMES)
 
 
 def test_every_structure_can_be_kept_in_one_piece(model, options):
@@ -154,11 +164,10 @@ def turning(shape):
     return affine
 
 
-def test_a_scan_is_segmented_as_if_it_were_the_only_one(model, options):
-    first = segmented(model, QUERY, options).labels
+def test_a_scan_is_segmented_as_if_it_were_the_only_one(model, found, options):
     before = model.state()
     segmented(model, subject(9).scan, options)
-    assert torch.equal(segmented(model, QUERY, options).labels, first)
+    assert torch.equal(segmented(model, QUERY, options).labels, found.labels)
     assert equal_states(model.state(), before)
 
 
