@@ -102,7 +102,7 @@ def test_a_series_gets_a_result_in_dicom(fitted, folder, suffix):
     told = json.loads((folder / "out" / "p1.json").read_text())["structures"]
     sizes = found.labels.flatten().bincount(minlength=len(NAMES)).tolist()
     assert [told[name]["voxels"] for name in NAMES.foreground] == sizes[1:]
-    assert Outputs(folder / "out").is_there(scans[0])
+    assert Outputs(folder / "out").there(scans[0]) == done[0].path
 
 
 def test_no_scan_is_read_where_its_result_cannot_be_dicom(fitted, folder, monkeypatch):
@@ -121,7 +121,7 @@ def test_a_series_that_no_result_can_refer_to_does_not_stop_the_others(fitted, f
 
 def test_results_do_not_go_among_the_images(fitted, folder):
     scans = as_series(folder, "p1")
-    with pytest.raises(OutputError, match="this is a scan to be segmented; choose another output folder"):
+    with pytest.raises(OutputError, match="a scan to be segmented lies there .*; choose another output folder"):
         list(Batch(fitted, Outputs(folder / "series" / "p1", suffix=".seg.dcm"), run()).segment(scans))
 
 
@@ -150,20 +150,29 @@ def test_what_a_format_cannot_hold_fails_alone(fitted, folder):
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["s3.json", "s3.png"]
 
 
-def test_a_json_file_of_somebody_else_is_never_replaced(fitted, folder):
-    scans, beside = scan_files([folder / "images" / "s0.nii.gz"]), folder / "images" / "s0.json"
-    beside.write_text('{"RepetitionTime": 2.0, "structures": {}}')
-    made = Batch(fitted, Outputs(folder / "images", ".nrrd"), run())
-    with pytest.raises(OutputError, match=r"s0\.json: not written by lowshot"):
-        next(made.segment(scans))
-    beside.unlink()
-    assert not made.outputs.is_there(scans[0])
-    list(made.segment(scans))
-    assert made.outputs.is_there(scans[0])
-    assert Outputs(folder / "images", ".mha").is_there(scans[0])  # in another format
-    assert isinstance(next(made.segment(scans)), Segmented)  # what lowshot wrote may be replaced
-    (folder / "images" / "s0.nrrd").unlink()
-    assert not made.outputs.is_there(scans[0])  # as a killed process leaves it
+@pytest.mark.parametrize("file", ["s0.json", "s0.nrrd"])
+def test_a_file_of_somebody_else_is_never_replaced(fitted, folder, file):
+    scans, out = scan_files([folder / "images" / "s0.nii.gz"]), folder / "out"
+    out.mkdir()
+    (out / file).write_text('{"RepetitionTime": 2.0, "structures": {}}')
+    with pytest.raises(OutputError, match=rf"{file}: not written by lowshot; move it"):
+        batch(fitted, folder, scans, suffix=".nrrd")
+    batch(fitted, folder, scans, suffix=".nii.gz") if file != "s0.json" else (out / file).unlink()
+    assert (out / file).exists() == (file != "s0.json")
+    if file == "s0.nrrd":  # what lies beside is of the other file
+        with pytest.raises(OutputError, match="not written by lowshot"):
+            batch(fitted, folder, scans, suffix=".nrrd")
+
+
+def test_what_lowshot_wrote_is_a_result_in_any_format_and_may_be_replaced(fitted, folder):
+    scans, outputs = scan_files([folder / "images" / "s0.nii.gz"]), Outputs(folder / "out", ".nrrd")
+    assert outputs.there(scans[0]) is None
+    batch(fitted, folder, scans, suffix=".nrrd")
+    made = folder / "out" / "s0.nrrd"
+    assert outputs.there(scans[0]) == Outputs(folder / "out", ".mha").there(scans[0]) == made
+    assert isinstance(*batch(fitted, folder, scans, suffix=".nrrd"), Segmented)
+    made.unlink()
+    assert outputs.there(scans[0]) is None  # as a killed process leaves it
 
 
 def test_a_result_takes_the_place_of_one_in_another_format(fitted, folder):
@@ -174,19 +183,12 @@ def test_a_result_takes_the_place_of_one_in_another_format(fitted, folder):
     assert sorted(path.name for path in out.iterdir()) == ["s0.json", "s0.mha", "s0.nrrd"]
 
 
-def test_the_scan_itself_is_no_earlier_result(fitted, folder):
-    scans = scan_files([folder / "images" / "s0.nii.gz"])
-    list(Batch(fitted, Outputs(folder / "images", ".nrrd"), run()).segment(scans))
-    beside = folder / "images" / "s0.json"
-    beside.write_text(beside.read_text().replace("s0.nrrd", "s0.nii.gz"))
-    assert isinstance(next(Batch(fitted, Outputs(folder / "images", ".mha"), run()).segment(scans)), Segmented)
-    assert (folder / "images" / "s0.nii.gz").is_file()
-
-
-def test_a_result_never_takes_the_place_of_a_scan(fitted, folder):
-    outputs = Outputs(folder / "images")
-    with pytest.raises(OutputError, match="choose another output folder"):
-        next(Batch(fitted, outputs, run()).segment(scan_files([folder / "images"])))
+@pytest.mark.parametrize("suffix", [None, ".nrrd"])
+def test_results_do_not_go_among_the_scans(fitted, folder, suffix):
+    """Over them, or so that the next call takes them for scans."""
+    scans, outputs = scan_files([folder / "images" / "s0.nii.gz"]), Outputs(folder / "images", suffix)
+    with pytest.raises(OutputError, match=r"images: a scan to be segmented lies there \(s0.nii.gz\); choose another"):
+        next(Batch(fitted, outputs, run()).segment(scans))
 
 
 def test_a_name_that_no_file_can_have_fails_one_scan_alone(fitted, folder):

@@ -46,47 +46,65 @@ class Outputs:
         own = next((suffix for suffix in LABELS_WRITTEN if file.endswith(suffix)), DEFAULT_SUFFIX)
         return self.folder / f"{scan.name}{self.suffix or own}"
 
-    def is_there(self, scan: ScanFiles) -> bool:
-        """Whether a result of this scan is there already, in this format or another.
+    def there(self, scan: ScanFiles) -> Path | None:
+        """A result of this scan that is there already, in this format or another.
 
         A JSON file alone is none: a process that is killed while a result appears may leave that.
         """
-        scans = {path.resolve() for path in scan.all_paths}
-        label_maps = (self.folder / f"{scan.name}{suffix}" for suffix in LABELS_WRITTEN)
-        in_any_format = any(path.exists() and path.resolve() not in scans for path in label_maps)
-        return self.path(scan).exists() or (in_any_format and _is_ours(self.path(scan)))
+        path = self.path(scan)
+        if path.exists():
+            return path
+        return next(self._others(scan), None) if _is_ours(path) else None
 
     def in_another_format(self, scan: ScanFiles) -> Path | None:
         """The label map that the file beside it tells of, where a result in this format would not take its place."""
-        told, scans = read_sidecar(self.path(scan)).file, {path.resolve() for path in scan.all_paths}
+        told = read_sidecar(self.path(scan)).file
+        return next((path for path in self._others(scan) if path.name == told), None)
+
+    def _others(self, scan: ScanFiles) -> Iterator[Path]:
+        """Label maps of its name in other formats."""
         label_maps = (self.folder / f"{scan.name}{suffix}" for suffix in LABELS_WRITTEN)
-        others = (path for path in label_maps if path != self.path(scan) and path.resolve() not in scans)
-        return next((path for path in others if path.name == told and path.is_file()), None)
+        return (path for path in label_maps if path != self.path(scan) and path.is_file())
 
     def has_probabilities(self, scan: ScanFiles, names: Names) -> bool:
         """Whether the probabilities of every structure are there."""
         return all(_probability_path(self.path(scan), scan.name, names, name).exists() for name in names.names)
 
+    def require_apart(self, scans: Sequence[ScanFiles]) -> None:
+        """Refuse a folder in which one of the scans lies: results would be over it, or count as scans the next time.
+
+        Raises:
+            OutputError: so it is.
+        """
+        folder = self.folder.resolve()
+        for path in (each.resolve() for scan in scans for each in scan.all_paths):
+            if folder == path or (path.is_file() and folder == path.parent):
+                raise OutputError(
+                    f"{self.folder}: a scan to be segmented lies there ({path.name}); choose another output folder (-o)"
+                )
+
     def require_place(self, scans: Sequence[ScanFiles]) -> None:
-        """Refuse to write a result over any of the scans, over a JSON file that is no result, or where none can be.
+        """Refuse to write a result among the scans, over a file that is no result, or where none can be.
 
         Raises:
             OutputError: so it is.
             MissingExtra: results are to be DICOM segmentations, without highdicom.
         """
+        self.require_apart(scans)
         require_writable_folder(self.folder)
         kind = dicom_objects.kind_written(self.suffix or "")
         if kind is not None:
             for scan in scans:
                 dicom_objects.require_series(self.path(scan), scan.all_paths[0], kind)
-        inputs = {path.resolve() for scan in scans for path in scan.all_paths}
         for path in map(self.path, scans):
-            if path.parent.resolve() in inputs:
-                raise OutputError(f"{path.parent}: this is a scan to be segmented; choose another output folder")
-            if path.resolve() in inputs:
-                raise OutputError(f"{path}: this is a scan to be segmented; choose another output folder")
-            if sidecar_path(path).exists() and not _is_ours(path):
-                raise OutputError(f"{sidecar_path(path)}: not written by lowshot; choose another output folder")
+            beside, told = sidecar_path(path), read_sidecar(path)
+            foreign = [beside] if beside.exists() and not told.expected_dice else []
+            if path.exists() and (not told.expected_dice or told.file not in (None, path.name)):
+                foreign.append(path)
+            if foreign:
+                raise OutputError(
+                    f"{foreign[0]}: not written by lowshot; move it, or choose another output folder (-o)"
+                )
 
 
 def _is_ours(segmentation: Path) -> bool:

@@ -107,8 +107,9 @@ def segment(
     from lowshot.segmenting_on_cluster import SharedBatch
     from lowshot.training.run import Run
 
-    outputs = Outputs(output, f".{format_.value}" if format_ else None, probabilities)
-    todo, kept = _without_finished(scan_files(scans), outputs, overwrite, skip_existing)
+    outputs, files = Outputs(output, f".{format_.value}" if format_ else None, probabilities), scan_files(scans)
+    outputs.require_apart(files)
+    todo, kept = _without_finished(files, outputs, overwrite, skip_existing)
     cluster, fitted = cluster_of(engine, address, workers, threads, device), load(model)
     source, meant = model_source(model, fitted) | ({"options": options} if options else {}), declared(channels, colour)
     if kept:
@@ -179,15 +180,15 @@ def _without_finished(
     scans: "Sequence[ScanFiles]", outputs: "Outputs", overwrite: bool, skip_existing: bool
 ) -> "tuple[Sequence[ScanFiles], Sequence[ScanFiles]]":
     """The scans to do, and those whose results are kept; these may have been corrected by hand: nothing is assumed."""
-    there = [scan for scan in scans if outputs.is_there(scan)]
+    there = {scan.name: path for scan in scans if (path := outputs.there(scan)) is not None}
     if not there or overwrite:
         return scans, []
     if not skip_existing:
         raise OutputError(
-            f"{outputs.path(there[0])}: a result is there already ({len(there)} of {len(scans)}); "
+            f"{next(iter(there.values()))}: a result is there already ({len(there)} of {len(scans)}); "
             "add --skip-existing to keep such results and do the others, or --overwrite to replace them"
         )
-    return [scan for scan in scans if scan not in there], there
+    return [scan for scan in scans if scan.name not in there], [scan for scan in scans if scan.name in there]
 
 
 def _tell_of_kept(
