@@ -121,7 +121,7 @@ def test_a_series_that_no_result_can_refer_to_does_not_stop_the_others(fitted, f
 
 def test_results_do_not_go_among_the_images(fitted, folder):
     scans = as_series(folder, "p1")
-    with pytest.raises(OutputError, match="a scan to be segmented lies there .*; choose another output folder"):
+    with pytest.raises(OutputError, match=r"a scan to be segmented lies there .*; choose another output folder"):
         list(Batch(fitted, Outputs(folder / "series" / "p1", suffix=".seg.dcm"), run()).segment(scans))
 
 
