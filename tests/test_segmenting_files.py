@@ -12,6 +12,7 @@ from imaging.dicom_series import series
 from lowshot.contract import Quality
 from lowshot.errors import BadVoxels, OutputError, SettingsError, UnreadableFile
 from lowshot.fitting import fit
+from lowshot.imaging.files import write_volume
 from lowshot.imaging.label_maps import read_labels
 from lowshot.inputs.scan_files import ScanFiles, one_scan
 from lowshot.inputs.words import scan_files
@@ -133,7 +134,7 @@ def test_a_place_where_nothing_can_be_written_is_refused_before_any_scan_is_read
 
 
 def test_what_cannot_be_written_stops_the_batch(fitted, folder, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise OutputError("no room") from OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("lowshot.segmenting_files.write_sidecar", full)
@@ -173,6 +174,15 @@ def test_what_lowshot_wrote_is_a_result_in_any_format_and_may_be_replaced(fitted
     assert isinstance(*batch(fitted, folder, scans, suffix=".nrrd"), Segmented)
     made.unlink()
     assert outputs.there(scans[0]) is None  # as a killed process leaves it
+
+
+def test_an_example_of_the_model_is_known_by_its_voxels(fitted, folder):
+    """Names may be those of other patients."""
+    shutil.copy(folder / "images" / "s0.nii.gz", folder / "images" / "renamed.nii.gz")
+    write_volume(labelled(0).scan.voxels, labelled(0).scan.affine, folder / "images" / "own.nrrd")
+    batch(fitted, folder, scan_files([folder / "images"]))
+    told = {path.stem: json.loads(path.read_text())["example"] for path in (folder / "out").glob("*.json")}
+    assert told == {"s0": True, "renamed": True, "own": True, "s1": False, "s2": False}
 
 
 def test_a_result_takes_the_place_of_one_in_another_format(fitted, folder):

@@ -21,7 +21,7 @@ from lowshot import catalogue
 from lowshot.catalogue import DEFAULT_METHOD, DEFAULT_PRESET
 from lowshot.contract import Method, Synthesises
 from lowshot.errors import InputError, SettingsError, TaskProblem
-from lowshot.imaging.check import check, check_together
+from lowshot.imaging.check import check, check_together, given_before
 from lowshot.imaging.grid import Affine
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import LabelledScan, Scan
@@ -156,8 +156,9 @@ def refuse_errors(support: Sequence[LabelledScan], progress: Progress) -> None:
     Raises:
         InputError: one is.
     """
-    errors = []
-    for finding in chain(*map(check, support), check_together(support)):
+    errors, seen = list[str](), dict[str, str]()
+    again = (given_before(labelled.scan, seen) for labelled in support)
+    for finding in chain(*map(check, support), *again, check_together(support)):
         if finding.severity == "error":
             errors.append(finding.message)
         elif finding.severity == "warning":
@@ -239,6 +240,7 @@ def provenance_of(support: Sequence[LabelledScan], run: Run, files: Mapping[str,
     return {
         "plan": asdict(run.plan),
         "support": [labelled.scan.name for labelled in support],
+        "support_voxels": [labelled.scan.digest() for labelled in support],
         "training_files": sorted(files.values()),
         "machine": machine_of(run),
         "versions": {package: version(package) for package in ("lowshot", "torch")},

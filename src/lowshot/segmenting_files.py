@@ -189,13 +189,20 @@ class Batch:
         with appearing_together():
             result = predict_prepared(model, scan, prepared, self.run, options, keep)
             del prepared  # writing needs its memory
-            write_sidecar(path, result, self.source, scan.spacing_known)
+            example = _is_example(scan, self.fitted)
+            write_sidecar(path, result, self.source, spacing_known=scan.spacing_known, example=example)
             write_segmentation(result.segmentation, path, scan.source)  # the last: where it is, the scan is finished
         if replaced is not None:  # or one scan would have two results
             replaced.unlink(missing_ok=True)
         sizes = result.segmentation.labels.flatten().bincount(minlength=len(model.names)).tolist()
         present = [name for name, size in zip(model.names.foreground, sizes[1:], strict=True) if size]
         return Segmented(files.name, path, result.quality, tuple(present), result.notes, time.monotonic() - start)
+
+
+def _is_example(scan: Scan, fitted: Fitted) -> bool | None:
+    """Whether the model was shown this very scan with its labels; None where it does not tell."""
+    shown = fitted.provenance.get("support_voxels")
+    return scan.digest() in shown if isinstance(shown, list) else None
 
 
 def _announce(scan: Scan, which: str, needed: int, run: Run) -> None:

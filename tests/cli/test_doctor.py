@@ -1,3 +1,5 @@
+import shutil
+
 import nibabel
 import numpy as np
 
@@ -19,6 +21,14 @@ def test_every_bad_file_is_told_and_the_exit_code_says_so(typed, folder):
     assert "s0.nii.gz" in done.json["s0"][0]["message"]
     assert "different grids" in done.json["s1"][0]["message"]
     assert "2 of 3 scans cannot be used: s0, s1" in done.events[-1]["message"]
+
+
+def test_a_scan_that_comes_twice_is_told(typed, folder):
+    shutil.copy(folder / "images" / "s1.nii.gz", folder / "images" / "copy.nii.gz")
+    done = typed("doctor", folder / "images")
+    assert done.code == 0
+    assert done.out.count("the same picture as") == 1
+    assert "warning: s1: the same picture as copy; was another scan meant?" in done.out
 
 
 def test_a_value_without_a_name(typed, folder):

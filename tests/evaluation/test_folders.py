@@ -150,6 +150,17 @@ def test_missing_and_surplus_files(folders):
     assert "x.nrrd: no truth of this name" in evaluation.notes[0]
 
 
+def test_scans_of_other_names_are_told(folders, tmp_path):
+    predictions, truth, _ = folders
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(truth / "a_seg.nii.gz", other / "somebody.nii.gz")
+    evaluation = evaluate_folders(predictions, truth, names=NAMES, images=other)
+    assert evaluation.notes == (
+        f"{other}: no scan has the name of one that is scored, so the report is without pictures",
+    )
+
+
 def test_the_models_own_example_is_no_missing_case(folders):
     predictions, truth, _ = folders
     (predictions / "a.nrrd").unlink()
@@ -163,6 +174,18 @@ def test_the_models_own_example_is_no_missing_case(folders):
     assert evaluation.notes == tuple(f"{case}_seg: the model's own example; not scored" for case in "ac")
     assert evaluation.settings["model"] == model
     assert evaluation.cases[0].scores[0].expected_dice == 0.8
+
+
+def test_what_stands_beside_a_prediction_tells_better_than_names_whether_it_is_an_example(folders):
+    """Patients whose scans are all called T2, and an example under another name."""
+    predictions, truth, _ = folders
+    model = {"method": "mre-net", "support": ["a"]}
+    for case, example in (("a", False), ("b", True), ("c", False)):
+        beside = {"structures": {"liver": {"expected_dice": 0.8}}, "model": model, "example": example}
+        (predictions / f"{case}.json").write_text(json.dumps(beside))
+    evaluation = evaluate_folders(predictions, truth, names=NAMES)
+    assert [case.case for case in evaluation.cases] == ["a_seg", "c_seg"]
+    assert evaluation.notes[0] == "b_seg: the model's own example; not scored"
 
 
 def test_where_there_are_only_the_models_own_examples_their_scores_are_no_test(folders):

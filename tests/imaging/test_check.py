@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from lowshot.imaging.check import check, check_together
+from lowshot.imaging.check import Finding, check, check_together, given_before
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
 
@@ -137,6 +139,13 @@ def test_scans_that_all_show_one_thing_and_no_background_are_an_error_together()
     empty = labelled(torch.zeros(SHAPE, dtype=torch.long))
     for support in ([], [labelled()], [one, labelled()], [one, two], [divided], [empty]):
         assert check_together(support) == []
+
+
+def test_a_picture_that_came_before_is_told_by_either_name():
+    seen = {}
+    assert given_before(scan(), seen) == given_before(replace(scan(torch.zeros(1, *SHAPE)), name="other"), seen) == []
+    (finding,) = given_before(replace(scan(), name="copy", affine=np.eye(4)), seen)
+    assert finding == Finding("warning", "copy: the same picture as case; was another scan meant?")
 
 
 def test_an_empty_image_matters_where_labels_are_known():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -19,6 +21,16 @@ def test_grids():
     example = labelled(shift_mm=1e-6)
     assert example.scan.grid.shape == example.truth.grid.shape == (4, 5, 6)
     assert example.scan.grid.spacing == (1, 1, 2)
+
+
+def test_a_digest_is_of_the_picture_alone():
+    scan = labelled().scan
+    assert replace(scan, name="copy", affine=2 * scan.affine).digest() == scan.digest()
+    other = scan.voxels.clone()
+    other[1, 3, 4, 5] = 1
+    assert replace(scan, voxels=other).digest() != scan.digest()
+    turned = other.transpose(1, 2)
+    assert replace(scan, voxels=turned).digest() == replace(scan, voxels=turned.contiguous()).digest()
 
 
 def test_image_and_label_map_must_share_a_grid():

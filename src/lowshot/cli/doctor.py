@@ -44,10 +44,10 @@ def doctor(
 
     table = read_names(names) if names else None
     todo = _rows(paths, labels, terminal)
-    found: dict[str, list[Finding]] = {}
+    found, seen = dict[str, list[Finding]](), dict[str, str]()
     with terminal.progress.task("checking", len(todo)) as task:
         for row in todo:
-            findings = found[row.scan.name] = _examine(row, table, ignore_value, declared(channels, colour))
+            findings = found[row.scan.name] = _examine(row, table, ignore_value, declared(channels, colour), seen)
             if labels is not None and row.labels is None:
                 findings.append(Finding("warning", f"{row.scan.name}: no label map of this name in {labels}"))
             task.advance()
@@ -71,15 +71,19 @@ def _rows(words: Sequence[str], labels: Path | None, terminal: Terminal) -> "lis
     return [replace(row, labels=label_map.get(row.scan.all_paths[0])) for row in found]
 
 
-def _examine(row: "Row", names: "Names | None", ignore_value: int | None, what: "Declared") -> "list[Finding]":
-    """Findings about one scan; that it cannot be read is one as well."""
-    from lowshot.imaging.check import Finding, check
+def _examine(
+    row: "Row", names: "Names | None", ignore_value: int | None, what: "Declared", seen: dict[str, str]
+) -> "list[Finding]":
+    """Findings about one scan; that it cannot be read, or that it was seen before, is one as well."""
+    from lowshot.imaging.check import Finding, check, given_before
     from lowshot.inputs.task_files import read_labelled_row
 
     try:
         if row.labels is None:
-            return check(row.scan.read(what))
-        return check(read_labelled_row(row, names, ignore_value, what))
+            scan = row.scan.read(what)
+            return [*check(scan), *given_before(scan, seen)]
+        labelled = read_labelled_row(row, names, ignore_value, what)
+        return [*check(labelled), *given_before(labelled.scan, seen)]
     except InputError as error:
         return [Finding("error", str(error))]
 

@@ -1,6 +1,6 @@
 """Scoring a folder of predictions against a folder of truth."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -124,8 +124,9 @@ def evaluate_folders(
     """
     paths = {"predictions": Path(predictions), "truth": Path(truth), "images": Path(images) if images else None}
     pairing = pair_files(Path(predictions), Path(truth), paths["images"])
-    sidecars = [read_sidecar(files.prediction) for files in pairing.files if files.prediction]
-    scored, examples = _without_examples(pairing.files, sidecars)
+    beside = {files.case: read_sidecar(files.prediction) for files in pairing.files if files.prediction}
+    scored, examples = _without_examples(pairing.files, beside)
+    sidecars = list(beside.values())
     known = names or _names_in_dicom(scored, sidecars) or _named(_values_as_names(scored, ignore_value), sidecars)
     pairs = FilePairs(scored, known, ignore_value, annotated_slice)
     evaluation = evaluate(pairs, variants=variants, progress=progress)
@@ -136,15 +137,22 @@ def evaluate_folders(
         axis, index = (2, annotated_slice) if isinstance(annotated_slice, int) else annotated_slice
         settings["annotated slice"] = f"{index} along axis {axis}"
     settings |= _model(sidecars)
-    return replace(evaluation, notes=(*examples, *Pairing(tuple(scored), pairing.surplus).notes), settings=settings)
+    notes = [*examples, *Pairing(tuple(scored), pairing.surplus).notes]
+    if images is not None and not any(files.image for files in scored):
+        notes.append(f"{images}: no scan has the name of one that is scored, so the report is without pictures")
+    return replace(evaluation, notes=tuple(notes), settings=settings)
 
 
 def _without_examples(
-    files: Sequence[PairedFiles], sidecars: Sequence[Sidecar]
+    files: Sequence[PairedFiles], beside: Mapping[str, Sidecar]
 ) -> tuple[list[PairedFiles], tuple[str, ...]]:
-    """The cases to score, and what is to be said about those that the model had as examples."""
-    support = {bare_name(name) for sidecar in sidecars for name in sidecar.support}
-    examples = [each for each in files if bare_name(each.case) in support]
+    """The cases to score, and what is to be said about those that the model had as examples.
+
+    Where no file beside the prediction tells, its name has to do.
+    """
+    support = {bare_name(name) for sidecar in beside.values() for name in sidecar.support}
+    told = {case: sidecar.example for case, sidecar in beside.items() if sidecar.example is not None}
+    examples = [each for each in files if told.get(each.case, bare_name(each.case) in support)]
     others = [each for each in files if each not in examples]
     scored = others or [each for each in examples if each.prediction is not None]
     notes = (

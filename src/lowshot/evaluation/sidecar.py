@@ -10,7 +10,8 @@
 ``value`` is the structure's in the label map. ``expected_dice`` is null where the method makes no estimate,
 ``volume_ml`` where the spacing is not known. ``folded`` is there where an annotated scan was deformed: the share of the
 voxels where its displacement field folds.
-``model.support`` names the scans that the model had as examples, ``model.options`` what was chosen when it segmented
+``model.support`` names the scans that the model had as examples, ``example`` tells whether this is one of them (by its
+voxels; names may be those of others), ``model.options`` what was chosen when it segmented
 (``one_piece``, ``refine``), if anything.
 """
 
@@ -36,6 +37,8 @@ class Sidecar:
     """The label value of each structure; empty where the file is older than this entry."""
     file: str | None = None
     """The name of the segmentation; None where the file is older than this entry."""
+    example: bool | None = None
+    """Whether the model had this very scan as an example; None where nobody knows."""
 
     @property
     def support(self) -> tuple[str, ...]:
@@ -49,7 +52,14 @@ def sidecar_path(segmentation: Path) -> Path:
     return segmentation.with_name(f"{scan_name(segmentation)}.json")
 
 
-def write_sidecar(segmentation: Path, result: Result, model: Mapping[str, Any], spacing_known: bool = True) -> None:
+def write_sidecar(
+    segmentation: Path,
+    result: Result,
+    model: Mapping[str, Any],
+    *,
+    spacing_known: bool = True,
+    example: bool | None = None,
+) -> None:
     """Write the sidecar of a segmentation file.
 
     Raises:
@@ -69,6 +79,8 @@ def write_sidecar(segmentation: Path, result: Result, model: Mapping[str, Any], 
         }
     content: dict[str, Any] = {"case": scan_name(segmentation), "file": segmentation.name}
     content |= {"structures": structures, "notes": [*result.notes]}
+    if example is not None:
+        content["example"] = example
     if result.folded is not None:
         content["folded"] = result.folded
     content["model"] = {**model}
@@ -88,7 +100,8 @@ def read_sidecar(segmentation: Path) -> Sidecar:
         values = {name: int(entry["value"]) for name, entry in structures.items() if "value" in entry}
         notes, model = tuple(map(str, content.get("notes", ()))), dict(content.get("model", {}))
         file = str(content["file"]) if "file" in content else None
-        return Sidecar(expected, notes, model, values, file)
+        example = bool(content["example"]) if "example" in content else None
+        return Sidecar(expected, notes, model, values, file, example)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return Sidecar(notes=(f"{path.name} does not hold what lowshot writes beside a segmentation; not used",))
 

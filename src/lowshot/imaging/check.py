@@ -62,6 +62,20 @@ def check_together(support: Sequence[LabelledScan]) -> list[Finding]:
     return [Finding("error", f"{message}; is the background's value right?")]
 
 
+def given_before(scan: Scan, seen: dict[str, str]) -> list[Finding]:
+    """A finding where the same picture came already, under whatever name; else it is remembered.
+
+    Args:
+        scan: the next one.
+        seen: names of those that came before, by ``Scan.digest``; this one is added.
+    """
+    digest = scan.digest()
+    if digest in seen:
+        return [Finding("warning", f"{scan.name}: the same picture as {seen[digest]}; was another scan meant?")]
+    seen[digest] = scan.name
+    return []
+
+
 def _image(scan: Scan) -> Iterator[Finding]:
     for channel, image in zip(scan.channels, scan.voxels, strict=True):
         where = scan.name if len(scan.channels) == 1 else f"{scan.name}, {channel}"

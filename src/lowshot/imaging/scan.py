@@ -1,5 +1,6 @@
 """What a picture is: a scan, a segmentation, and the two together."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,10 @@ class Scan:
     def grid(self) -> Grid:
         i, j, k = self.voxels.shape[1:]
         return Grid((i, j, k), self.affine)
+
+    def digest(self) -> str:
+        """SHA-256 of the voxels: the same for the same picture, whatever its file is called and wherever it lies."""
+        return hashlib.sha256(self.voxels.cpu().contiguous().numpy().data).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
