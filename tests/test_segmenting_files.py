@@ -12,7 +12,7 @@ from imaging.dicom_series import series
 from lowshot.contract import Quality
 from lowshot.errors import BadVoxels, OutputError, SettingsError, UnreadableFile
 from lowshot.fitting import fit
-from lowshot.imaging.files import write_volume
+from lowshot.imaging.files import write_segmentation, write_volume
 from lowshot.imaging.label_maps import read_labels
 from lowshot.inputs.scan_files import ScanFiles, one_scan
 from lowshot.inputs.words import scan_files
@@ -183,6 +183,22 @@ def test_an_example_of_the_model_is_known_by_its_voxels(fitted, folder):
     batch(fitted, folder, scan_files([folder / "images"]))
     told = {path.stem: json.loads(path.read_text())["example"] for path in (folder / "out").glob("*.json")}
     assert told == {"s0": True, "renamed": True, "own": True, "s1": False, "s2": False}
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
+def test_a_correction_by_hand_is_not_replaced_and_does_not_stop_the_others(fitted, folder, suffix):
+    scans, made = scan_files([folder / "images"]), folder / "out" / "s1.nii.gz"
+    batch(fitted, folder, scans)
+    found, _ = read_labels(made)
+    found.labels[0, 0, :2] = 1
+    write_segmentation(found, made)
+    corrected = made.read_bytes()
+    done = batch(fitted, folder, scans, suffix=suffix)
+    assert [type(each) for each in done] == [Segmented, Failed, Segmented]
+    assert "s1.nii.gz: was changed since lowshot wrote it; move it to keep it" in str(done[1].error)
+    assert made.read_bytes() == corrected
+    made.unlink()
+    assert all(isinstance(each, Segmented) for each in batch(fitted, folder, scans, suffix=suffix))
 
 
 def test_a_result_takes_the_place_of_one_in_another_format(fitted, folder):

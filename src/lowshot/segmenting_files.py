@@ -12,11 +12,12 @@ from torch import Tensor
 
 from lowshot.atomic import appearing_together, remove_leftovers, require_writable_folder, stops_all_writing
 from lowshot.contract import Quality
-from lowshot.errors import LowshotError, OutputError, SettingsError, printable
+from lowshot.errors import InputError, LowshotError, OutputError, SettingsError, printable
 from lowshot.evaluation.sidecar import Sidecar, read_sidecar, sidecar_path, write_sidecar
 from lowshot.imaging import dicom_objects
 from lowshot.imaging.dicom_references import images_of
 from lowshot.imaging.files import LABELS_WRITTEN, write_segmentation, write_volume
+from lowshot.imaging.label_maps import read_labels
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import Scan
 from lowshot.inference.footprint import available_bytes, gigabytes, memory_needed, resident_bytes
@@ -181,6 +182,7 @@ class Batch:
         _announce(scan, which, memory_needed(model, axis_map, self.run, options), self.run)
         prepared = model.preparation.apply(scan, axis_map)
         path, replaced = self.outputs.path(files), self.outputs.in_another_format(files)
+        _refuse_corrected([each for each in (path, replaced) if each is not None])
         if dicom_objects.kind_written(path) is not None:
             images_of(files.all_paths[0], path)  # so that what they lack is told before the work
         for each in (path, sidecar_path(path)):
@@ -197,6 +199,34 @@ class Batch:
         sizes = result.segmentation.labels.flatten().bincount(minlength=len(model.names)).tolist()
         present = [name for name, size in zip(model.names.foreground, sizes[1:], strict=True) if size]
         return Segmented(files.name, path, result.quality, tuple(present), result.notes, time.monotonic() - start)
+
+
+def _refuse_corrected(results: Sequence[Path]) -> None:
+    """Refuse to replace what somebody has worked on.
+
+    Raises:
+        OutputError: a label map is no longer as it was written.
+    """
+    for path in results:
+        if path.exists() and dicom_objects.kind_written(path) is None and _is_corrected(path):
+            raise OutputError(f"{path}: was changed since lowshot wrote it; move it to keep it, or delete it")
+
+
+def _is_corrected(path: Path) -> bool:
+    """Whether its structures are not as large as the file beside it says, or there are others."""
+    told = read_sidecar(path)
+    written = {told.values[name]: count for name, count in told.voxels.items() if name in told.values}
+    if not written:  # by a version that did not count
+        return False
+    try:
+        found, _ = read_labels(path)
+    except InputError:
+        return True
+    counts = found.labels.flatten().long().bincount(minlength=len(found.names)).tolist()
+    sizes = {value: count for value, count in zip(found.names.values, counts, strict=True) if count}
+    background = 0 if 0 in sizes else None  # a model may have learned from label maps with another one
+    others = sizes.keys() - written.keys() - {background}
+    return any(sizes.get(value, 0) != count for value, count in written.items()) or bool(others and background == 0)
 
 
 def _is_example(scan: Scan, fitted: Fitted) -> bool | None:

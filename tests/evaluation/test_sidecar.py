@@ -28,6 +28,7 @@ def test_round_trip(tmp_path, result):
         ("no spleen here",),
         {"method": "mre-net", "support": ["1000"]},
         {"liver": 5, "spleen": 9},
+        {"liver": 500, "spleen": 0},
         "a.nii.gz",
     )
 

@@ -35,6 +35,8 @@ class Sidecar:
     model: Mapping[str, Any] = field(default_factory=dict)
     values: Mapping[str, int] = field(default_factory=dict)
     """The label value of each structure; empty where the file is older than this entry."""
+    voxels: Mapping[str, int] = field(default_factory=dict)
+    """How many voxels of each structure there were when it was written; empty likewise."""
     file: str | None = None
     """The name of the segmentation; None where the file is older than this entry."""
     example: bool | None = None
@@ -97,11 +99,13 @@ def read_sidecar(segmentation: Path) -> Sidecar:
         content = json.loads(path.read_text(encoding="utf-8"))
         structures = {str(name): entry for name, entry in content["structures"].items()}
         expected = {name: _expectation(entry) for name, entry in structures.items()}
-        values = {name: int(entry["value"]) for name, entry in structures.items() if "value" in entry}
+        values, voxels = (
+            {name: int(entry[key]) for name, entry in structures.items() if key in entry} for key in ("value", "voxels")
+        )
         notes, model = tuple(map(str, content.get("notes", ()))), dict(content.get("model", {}))
         file = str(content["file"]) if "file" in content else None
         example = bool(content["example"]) if "example" in content else None
-        return Sidecar(expected, notes, model, values, file, example)
+        return Sidecar(expected, notes, model, values, voxels, file, example)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return Sidecar(notes=(f"{path.name} does not hold what lowshot writes beside a segmentation; not used",))
 
