@@ -91,6 +91,10 @@ def test_results_that_are_there_are_kept_unless_told(typed, model, folder):
     assert (out / "s1.nii.gz").exists()
     nothing_left = segment(typed, model, folder / "images", "-o", out, "--skip-existing", "--json")
     assert (nothing_left.code, nothing_left.json) == (0, {"segmented": [], "failed": []})
+    spared = segment(typed, model, folder / "images" / "s0.nii.gz", "-o", out, "--overwrite")
+    assert spared.code != 0
+    assert "s0.nii.gz: was changed since lowshot wrote it" in spared.err
+    (out / "s0.nii.gz").unlink()
     assert segment(typed, model, folder / "images" / "s0.nii.gz", "-o", out, "--overwrite").code == 0
     assert nibabel.load(out / "s0.nii.gz").shape == (24, 24, 24)
 
