@@ -64,7 +64,9 @@ OnePiece = Annotated[
         "--one-piece", help="Keep of every structure the largest connected component; the rest is background."
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there, but for those that somebody corrected.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace results that are there, but for those that somebody corrected.")
+]
 SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Leave out scans whose results are there.")]
 
 
