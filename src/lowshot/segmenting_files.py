@@ -176,13 +176,13 @@ class Batch:
 
     def _segment(self, files: ScanFiles, which: str) -> Segmented:
         start = time.monotonic()
+        path, replaced = self.outputs.path(files), self.outputs.in_another_format(files)
+        _refuse_corrected([each for each in (path, replaced) if each is not None])
         model, options = self.fitted.segmenter(), options_of(self.fitted, self.options)
         scan = files.read(self.declared)
         axis_map = look(model, scan)
         _announce(scan, which, memory_needed(model, axis_map, self.run, options), self.run)
         prepared = model.preparation.apply(scan, axis_map)
-        path, replaced = self.outputs.path(files), self.outputs.in_another_format(files)
-        _refuse_corrected([each for each in (path, replaced) if each is not None])
         if dicom_objects.kind_written(path) is not None:
             images_of(files.all_paths[0], path)  # so that what they lack is told before the work
         for each in (path, sidecar_path(path)):
@@ -196,8 +196,8 @@ class Batch:
             write_segmentation(result.segmentation, path, scan.source)  # the last: where it is, the scan is finished
         if replaced is not None:  # or one scan would have two results
             replaced.unlink(missing_ok=True)
-        sizes = result.segmentation.labels.flatten().bincount(minlength=len(model.names)).tolist()
-        present = [name for name, size in zip(model.names.foreground, sizes[1:], strict=True) if size]
+        sizes = result.segmentation.sizes()[1:]
+        present = [name for name, size in zip(model.names.foreground, sizes, strict=True) if size]
         return Segmented(files.name, path, result.quality, tuple(present), result.notes, time.monotonic() - start)
 
 
@@ -222,11 +222,10 @@ def _is_corrected(path: Path) -> bool:
         found, _ = read_labels(path)
     except InputError:
         return True
-    counts = found.labels.flatten().long().bincount(minlength=len(found.names)).tolist()
-    sizes = {value: count for value, count in zip(found.names.values, counts, strict=True) if count}
-    background = 0 if 0 in sizes else None  # a model may have learned from label maps with another one
-    others = sizes.keys() - written.keys() - {background}
-    return any(sizes.get(value, 0) != count for value, count in written.items()) or bool(others and background == 0)
+    sizes = {value: count for value, count in zip(found.names.values, found.sizes(), strict=True) if count}
+    # A model may have learned from label maps whose background is another value: then there is no 0.
+    others = sizes.keys() - written.keys() - {0} if 0 in sizes else set()
+    return bool(others) or any(sizes.get(value, 0) != count for value, count in written.items())
 
 
 def _is_example(scan: Scan, fitted: Fitted) -> bool | None:

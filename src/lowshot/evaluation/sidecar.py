@@ -67,8 +67,7 @@ def write_sidecar(
     Raises:
         OutputError: it cannot be written.
     """
-    labels, names = result.segmentation.labels, result.segmentation.names
-    voxels = labels.flatten().long().bincount(minlength=len(names)).tolist()
+    names, voxels = result.segmentation.names, result.segmentation.sizes()
     millilitres = result.segmentation.grid.voxel_volume_mm3 / 1000
     structures = {}
     for name in names.foreground:

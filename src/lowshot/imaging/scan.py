@@ -59,6 +59,11 @@ class Segmentation:
         i, j, k = self.labels.shape
         return Grid((i, j, k), self.affine)
 
+    def sizes(self) -> list[int]:
+        """How many voxels there are of each of ``names``."""
+        counts: list[int] = self.labels.flatten().long().bincount(minlength=len(self.names)).tolist()
+        return counts
+
 
 @dataclass(frozen=True, eq=False)
 class LabelledScan:
