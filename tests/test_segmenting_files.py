@@ -153,16 +153,22 @@ def test_what_a_format_cannot_hold_fails_alone(fitted, folder):
 
 @pytest.mark.parametrize("file", ["s0.json", "s0.nrrd"])
 def test_a_file_of_somebody_else_is_never_replaced(fitted, folder, file):
-    scans, out = scan_files([folder / "images" / "s0.nii.gz"]), folder / "out"
-    out.mkdir()
-    (out / file).write_text('{"RepetitionTime": 2.0, "structures": {}}')
+    scans, theirs = scan_files([folder / "images" / "s0.nii.gz"]), folder / "out" / file
+    theirs.parent.mkdir()
+    theirs.write_text('{"RepetitionTime": 2.0, "structures": {}}')
     with pytest.raises(OutputError, match=rf"{file}: not written by lowshot; move it"):
         batch(fitted, folder, scans, suffix=".nrrd")
-    batch(fitted, folder, scans, suffix=".nii.gz") if file != "s0.json" else (out / file).unlink()
-    assert (out / file).exists() == (file != "s0.json")
-    if file == "s0.nrrd":  # what lies beside is of the other file
-        with pytest.raises(OutputError, match="not written by lowshot"):
-            batch(fitted, folder, scans, suffix=".nrrd")
+    assert theirs.exists()
+
+
+def test_a_file_of_somebody_else_beside_a_result_in_another_format_is_not_replaced(fitted, folder):
+    scans, theirs = scan_files([folder / "images" / "s0.nii.gz"]), folder / "out" / "s0.nrrd"
+    theirs.parent.mkdir()
+    theirs.write_text("an annotation")
+    batch(fitted, folder, scans, suffix=".nii.gz")  # the JSON file is of this one
+    with pytest.raises(OutputError, match="not written by lowshot"):
+        batch(fitted, folder, scans, suffix=".nrrd")
+    assert theirs.read_text() == "an annotation"
 
 
 def test_what_lowshot_wrote_is_a_result_in_any_format_and_may_be_replaced(fitted, folder):
