@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lowshot.errors import InputError
+from lowshot.imaging.check import given_before
 from lowshot.imaging.preparation import Preparation
+from lowshot.imaging.scan import Scan
 from lowshot.inputs.scan_files import NOTHING_DECLARED, Declared, ScanFiles
 from lowshot.progress import Progress
 from lowshot.registration.affine import Picture
@@ -40,14 +42,18 @@ def choose(scans: Sequence[ScanFiles], declared: Declared = NOTHING_DECLARED, *,
     Raises:
         InputError: fewer than two scans can be compared.
     """
-    pictures, failed = list[Picture](), list[tuple[str, InputError]]()
+    pictures, failed, seen = list[Picture](), list[tuple[str, InputError]](), dict[str, str]()
     with progress.task("reading", len(scans)) as task:
         for files in scans:
             try:
-                pictures.append(_coarse(files, declared, channels=len(pictures[0].voxels) if pictures else None))
+                scan = files.read(declared)
+                pictures.append(_coarse(scan, channels=len(pictures[0].voxels) if pictures else None))
             except InputError as error:
                 failed.append((files.name, error))
                 progress.warn(str(error))
+            else:
+                for finding in given_before(scan, seen):
+                    progress.warn(finding.message)
             task.advance()
     if len(pictures) < 2:
         raise InputError(f"expected at least two scans to choose from, got {len(pictures)} that can be read")
@@ -63,8 +69,8 @@ def choose(scans: Sequence[ScanFiles], declared: Declared = NOTHING_DECLARED, *,
     return Choice(tuple(sorted(ranked, key=lambda each: each.distance)), tuple(failed))
 
 
-def _coarse(files: ScanFiles, declared: Declared, channels: int | None) -> Picture:
-    prepared = PREPARATION.apply(files.read(declared))
+def _coarse(scan: Scan, channels: int | None) -> Picture:
+    prepared = PREPARATION.apply(scan)
     if channels not in (None, len(prepared.voxels)):
-        raise InputError(f"{files.name}: has {len(prepared.voxels)} channels, the scans before it have {channels}")
+        raise InputError(f"{scan.name}: has {len(prepared.voxels)} channels, the scans before it have {channels}")
     return coarse(Picture.of(prepared.name, prepared.voxels, prepared.grid))

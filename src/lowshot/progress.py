@@ -99,7 +99,7 @@ class Counted:
         """``n`` more units are done."""
         self.done += n
         self.figures |= figures
-        if self.seconds >= self._due:
+        if self.seconds >= self._due and self.done < self.total:  # the end is told when it has come
             self._due = self.seconds + min(60.0, max(1.0, 0.5 * self.seconds))
             self.report()
 

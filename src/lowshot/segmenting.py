@@ -1,10 +1,12 @@
 """From a scan to its segmentation, with a trained model: ``lowshot.segment``; from files: ``segmenting_files.py``."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from lowshot.contract import Result
 from lowshot.imaging.scan import Scan
+from lowshot.inference.extent import unlike_shown
 from lowshot.inference.predict import predict
 from lowshot.model_file import Fitted
 from lowshot.settings import build
@@ -37,7 +39,15 @@ def segment(
         ModelFileError: the model needs an example first.
     """
     run = Run(device=device, precision=precision, threads=threads)
-    return predict(fitted.segmenter(), scan, run, options_of(fitted, options))
+    result = predict(fitted.segmenter(), scan, run, options_of(fitted, options))
+    return with_doubts(result, fitted, scan)
+
+
+def with_doubts(result: Result, fitted: Fitted, scan: Scan) -> Result:
+    """The result, with a note where the scan is unlike those that the model was shown."""
+    shown = fitted.provenance.get("support_mm")
+    doubt = unlike_shown(scan, shown if isinstance(shown, list) else [], fitted.segmenter().preparation)
+    return result if doubt is None else replace(result, notes=(*result.notes, doubt))
 
 
 def options_of(fitted: Fitted, values: Mapping[str, Any] | None = None) -> Any:

@@ -25,7 +25,7 @@ from lowshot.inference.predict import look, predict_prepared
 from lowshot.inputs.scan_files import NOTHING_DECLARED, Declared, ScanFiles
 from lowshot.model_file import Fitted
 from lowshot.options import ONLY_SPEED
-from lowshot.segmenting import options_of
+from lowshot.segmenting import options_of, with_doubts
 from lowshot.training.run import Run
 
 DEFAULT_SUFFIX = ".nii.gz"
@@ -189,7 +189,7 @@ class Batch:
             remove_leftovers(each)
         keep = _ProbabilityFiles(path, scan, model.names).write if self.outputs.probabilities else None
         with appearing_together():
-            result = predict_prepared(model, scan, prepared, self.run, options, keep)
+            result = with_doubts(predict_prepared(model, scan, prepared, self.run, options, keep), self.fitted, scan)
             del prepared  # writing needs its memory
             example = _is_example(scan, self.fitted)
             write_sidecar(path, result, self.source, spacing_known=scan.spacing_known, example=example)

@@ -69,6 +69,11 @@ def balls(dtype=np.int16, **changed):
     return array
 
 
+def few_grey_values(folder):
+    """An image that could be a label map."""
+    saved(IMAGE, np.arange(24**3).reshape(SHAPE).astype(np.uint8))(folder)
+
+
 def ignored_at_a_border():
     """Every slice has some."""
     array = balls()
@@ -149,7 +154,7 @@ KINDS = [
         "expected finite numbers, got 1 NaN or infinite"),
     Bad("complex", saved(IMAGE, voxels(dtype=np.complex64)), IMAGE_READERS, IMAGE,
         "expected real numbers, got complex ones"),
-    Bad("nothing to see", saved(IMAGE, np.ones(SHAPE, np.float32)), EVERY, "s0",
+    Bad("nothing to see", saved(IMAGE, np.ones(SHAPE, np.float32)), IMAGE_READERS, "s0",
         "every voxel is 1; there is nothing to see"),
     # Axes and channels.
     Bad("four axes", saved(IMAGE, voxels(shape=(*SHAPE, 2))), IMAGE_READERS, IMAGE,
@@ -200,6 +205,8 @@ KINDS = [
         PICTURES, "labels.png",
         "expected grey values, got colour in 2.78%"),
     Bad("swapped", nothing, (f"fit {LABELS} {IMAGE} -o m.safetensors",), IMAGE, "is it the image, or probabilities"),
+    Bad("swapped, of few values", few_grey_values, (f"fit {LABELS} {IMAGE} --steps 2 -o m.safetensors",), "s0",
+        "4 different values in its image, 256 in its label map; swapped?"),
     # An empty support.
     Bad("nothing annotated", saved(LABELS, balls(_3=0, _7=0, _9=0)), EVERY, "s0",
         "its label map is empty: no structure is annotated"),
@@ -214,9 +221,11 @@ KINDS = [
     Bad("row without labels", text("support.csv", f"image,labels\n{IMAGE},\n"), (CSV,), "s0",
         "expected a label map beside the image (in a CSV: column 'labels')"),
     Bad("a table that is none", text("support.csv", f"image,labels\n{'x' * 200_000},b\n"), (CSV,), "support.csv",
-        "expected a CSV in UTF-8, could not read it (field larger than field limit"),
+        "expected a CSV, could not read it (field larger than field limit"),
+    Bad("a table in another encoding", lambda folder: (folder / "support.csv").write_bytes(b"image,labels\n\xfc,b\n"),
+        (CSV,), "support.csv", "expected a CSV in UTF-8; save it as such (in Excel: CSV UTF-8)"),
     Bad("a folder for a table", lambda folder: (folder / "support.csv").mkdir(), (CSV,), "support.csv",
-        "expected a CSV in UTF-8, could not read it (Is a directory)"),
+        "expected a CSV, could not read it (Is a directory)"),
     Bad("a scan named ..", text("support.csv", f"image,labels,name\n{IMAGE},{LABELS},..\n"),
         (CSV, "segment MODEL support.csv -o out --probabilities"), IMAGE, "'..' cannot name a scan"),
     Bad("an image too long", text("support.csv", f"image,labels\n{LONG},{LABELS}\n"),

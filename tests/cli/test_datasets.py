@@ -47,4 +47,4 @@ def test_a_folder_that_is_none_or_holds_none_is_refused(typed, tmp_path):
     assert "none of chaos-mr" in typed("datasets", tmp_path).err
     gone = typed("datasets", tmp_path / "gone")
     assert gone.code == 2
-    assert "there is none" in gone.err
+    assert gone.err == f"lowshot: error: {tmp_path}/gone: no such folder\n"

@@ -48,6 +48,19 @@ def test_a_place_that_holds_no_report_is_refused_before_anything_is_scored(typed
     assert f"{folder}/names.txt: expected a folder for results, this is a file" in done.err
 
 
+def test_an_earlier_report_is_kept_unless_told(typed, folder):
+    words = ["evaluate", folder / "labels", folder / "labels", "-o", folder / "scores"]
+    assert typed(*words).code == 0
+    before = (folder / "scores" / "scores.csv").read_bytes()
+    (folder / "labels" / "s2.nii.gz").unlink()
+    refused = typed(*words)
+    assert refused.code == 2
+    assert "scores/scores.csv: is there already; add --overwrite to replace it" in refused.err
+    assert (folder / "scores" / "scores.csv").read_bytes() == before
+    assert typed(*words, "--overwrite").code == 0
+    assert (folder / "scores" / "scores.csv").read_bytes() != before
+
+
 def test_names_come_from_the_files_beside_the_predictions(typed, model, folder):
     segmented = typed("segment", model, folder / "images", "-o", folder / "out", "--device", "cpu")
     assert segmented.code == 0, segmented.err

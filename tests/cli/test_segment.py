@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from ball_files import NAMES
+from ball_files import AFFINE, NAMES
 from lowshot.imaging.pieces import largest_pieces
 
 
@@ -174,6 +174,21 @@ def test_what_cannot_work_is_refused(typed, model, folder, monkeypatch, scan, me
     done = segment(typed, model, *scan.split(), "-o", "out")
     assert done.code == 2
     assert message in done.err
+
+
+def test_only_what_deforms_an_atlas_can_be_refined(typed, model, folder):
+    done = segment(typed, model, folder / "images", "-o", folder / "out", "--refine")
+    assert done.code == 2
+    assert "--refine is for methods that deform an atlas, such as lt-net; this is mre-net" in done.err
+
+
+def test_a_slice_for_a_volume_is_doubted(typed, model, folder):
+    slab = nibabel.Nifti1Image(np.random.default_rng(0).random((24, 24, 1), np.float32), AFFINE)
+    nibabel.save(slab, folder / "slice.nii.gz")
+    done = segment(typed, model, folder / "slice.nii.gz", folder / "images" / "s1.nii.gz", "-o", folder / "out")
+    assert "warning: slice: it measures 24 × 24 × 1.5 mm, the annotated scan 24 × 24 × 36 mm" in done.err
+    assert "s1: it measures" not in done.err
+    assert "it measures" in (folder / "out" / "slice.json").read_text()
 
 
 def test_a_scan_is_never_replaced_by_its_segmentation(typed, model, folder):

@@ -213,6 +213,17 @@ def test_values_that_have_nothing_in_common_are_refused_unless_they_have_names(t
     assert score.dice == 0
 
 
+def test_images_in_the_place_of_truth_are_refused_unless_the_values_have_names(folders):
+    predictions, truth, _ = folders
+    shown = Names.from_values(range(1, 200))
+    labels = torch.arange(1000, dtype=torch.int16).reshape(10, 10, 10) % 200
+    for case in ("a_seg", "b_seg", "c_seg"):
+        write_segmentation(Segmentation(labels, shown, SPACED), truth / f"{case}.nii.gz")
+    with pytest.raises(UnknownLabel, match="199 different values in the truth, "):
+        evaluate_folders(predictions, truth)
+    assert evaluate_folders(predictions, truth, names=Names.from_values(range(1, 501))).scores
+
+
 def test_a_prediction_on_another_grid_is_told_with_its_truth(folders):
     predictions, truth, _ = folders
     small = Segmentation(torch.zeros(4, 4, 4, dtype=torch.int16), NAMES, np.eye(4))

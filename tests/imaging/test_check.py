@@ -141,6 +141,16 @@ def test_scans_that_all_show_one_thing_and_no_background_are_an_error_together()
         assert check_together(support) == []
 
 
+def test_image_and_label_map_of_few_values_are_told_apart_by_how_many():
+    image, labels = scan().voxels[0], labelled().truth.labels
+    grey = ((image - image.min()) / (image.max() - image.min()) * 200).long()
+    names = Names.from_values(range(1, 201))
+    swapped = LabelledScan(scan(labels[None].float()), Segmentation(grey, names, np.diag([1.0, 1.0, 2.0, 1.0])))
+    assert "3 different values in its image" in next(iter(found(swapped)))[1]
+    assert [finding.severity for finding in check(swapped)].count("error") == 1
+    assert not any("swapped" in message for _, message in found(labelled()))
+
+
 def test_a_picture_that_came_before_is_told_by_either_name():
     seen = {}
     assert given_before(scan(), seen) == given_before(replace(scan(torch.zeros(1, *SHAPE)), name="other"), seen) == []

@@ -17,6 +17,7 @@ AnnotatedSlice = Annotated[
     str | None,
     typer.Option(metavar="INDEX", help="The only annotated slice of each truth, from 0; AXIS:INDEX for another axis."),
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a report that is there already.")]
 Variants = Annotated[bool, typer.Option("--variants", help="Also compute the HD95 of other scorers.")]
 
 
@@ -30,22 +31,24 @@ def evaluate(
     ignore_value: IgnoreValue = None,
     annotated_slice: AnnotatedSlice = None,
     variants: Variants = False,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare predictions with the truth: Dice, HD95 and volumes, and a page to look at.
+
+    A case without a prediction counts as an empty one: Dice 0. Example:
 
     lowshot evaluate segmentations/ truth/ --names names.txt --images scans/ -o evaluation/
     """
     terminal = Terminal(as_json)
 
-    from lowshot.atomic import require_writable_folder
     from lowshot.evaluation.folders import evaluate_folders
     from lowshot.imaging.names_file import read_names
     from lowshot.inputs.table import parse_slice
     from lowshot.reporting.score_tables import summary_table
-    from lowshot.reporting.write import evaluation_summary, write_evaluation
+    from lowshot.reporting.write import evaluation_summary, require_place, write_evaluation
 
-    require_writable_folder(output)
+    require_place(output, overwrite)
     evaluation = evaluate_folders(
         predictions,
         truth,

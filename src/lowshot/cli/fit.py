@@ -204,7 +204,7 @@ def _announce(task: "LowShotTask", folder: Path, output: Path, terminal: Termina
     terminal.progress.note(f"scans: {scans}; {structures}; training in {folder}")
     seen = annotated_structures(task.support, task.names)
     unseen = [name for name in task.names.foreground if name not in seen]
-    if unseen and task.support:
+    if 0 < len(unseen) < len(task.names.foreground):  # that nothing at all is annotated is an error of its own
         terminal.progress.warn(f"no annotated scan shows {', '.join(unseen)}: what never was seen will never be found")
     if output.exists():
         terminal.progress.note(f"{output} is there already and will be replaced at the end")

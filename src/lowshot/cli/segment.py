@@ -24,7 +24,7 @@ from lowshot.cli.options import (
     declared,
 )
 from lowshot.cli.terminal import Terminal
-from lowshot.errors import InputError, OutputError, SomeScansFailed
+from lowshot.errors import InputError, OutputError, SettingsError, SomeScansFailed
 from lowshot.settings import parse_words
 
 if TYPE_CHECKING:
@@ -113,6 +113,8 @@ def segment(
     outputs.require_apart(files)
     todo, kept = _without_finished(files, outputs, overwrite, skip_existing)
     cluster, fitted = cluster_of(engine, address, workers, threads, device), load(model)
+    if refine:
+        _require_atlas(fitted)
     source, meant = model_source(model, fitted) | ({"options": options} if options else {}), declared(channels, colour)
     if kept:
         _tell_of_kept(kept, len(todo), outputs, fitted, source, terminal)
@@ -134,6 +136,11 @@ def segment(
         if done:
             terminal.result(_as_json(done), outcome_table(done))
     _fail_if_any_failed(done)
+
+
+def _require_atlas(fitted: "Fitted") -> None:
+    if not hasattr(fitted.method.Options, "refine"):
+        raise SettingsError(f"--refine is for methods that deform an atlas, such as lt-net; this is {fitted.name}")
 
 
 def _tell_notes(outcome: "Segmented | Failed", terminal: Terminal) -> None:

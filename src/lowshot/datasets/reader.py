@@ -58,7 +58,7 @@ def find_cases(dataset: Dataset, folder: Path) -> Found:
         InputError: there is no such folder.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: expected the folder of {dataset.title}, there is none")
+        raise InputError(f"{folder}: no such folder")
     images: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     labels: dict[str, list[Path]] = defaultdict(list)
     patterns = {channel: _ending(pattern) for channel, pattern in dataset.images.items()}

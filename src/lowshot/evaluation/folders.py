@@ -19,6 +19,9 @@ from lowshot.imaging.names import Names, merged
 from lowshot.imaging.scan import LabelledScan
 from lowshot.progress import Progress
 
+_MANY_VALUES, _TIMES_AS_MANY = 100, 10
+"""Images have more values than this, and so many times as many as a label map."""
+
 
 class FilePairs:
     """Pairs that are read from their files each time they are asked for, so that one at a time is in memory."""
@@ -166,7 +169,8 @@ def _values_as_names(files: Sequence[PairedFiles], ignore_value: int | None) -> 
     """A name for every value that occurs in any of the files that can be read; the others fail when they are scored.
 
     Raises:
-        UnknownLabel: truth and predictions have no value in common, so that every score would be 0 for no good reason.
+        UnknownLabel: truth and predictions have no value in common, so that every score would be 0 for no good reason;
+            or so many more values are in one than in the other that it must be images.
     """
     true, predicted = (
         _values(filter(None, paths)) - {ignore_value, 0}
@@ -176,6 +180,12 @@ def _values_as_names(files: Sequence[PairedFiles], ignore_value: int | None) -> 
         raise UnknownLabel(
             f"no label value occurs in both: the truth has {_listed(true)}, the predictions {_listed(predicted)}; give "
             "a structure the same value in both, or names to the values (--names) if they are other structures"
+        )
+    few, many = sorted((len(true), len(predicted)))
+    if many > _MANY_VALUES and many > _TIMES_AS_MANY * few:
+        raise UnknownLabel(
+            f"{len(true)} different values in the truth, {len(predicted)} in the predictions; is one of them a folder "
+            "of images? If all are structures, say what they are called (--names)"
         )
     return Names.from_values(true | predicted)
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lowshot.imaging.grid import Grid
 from lowshot.imaging.scan import LabelledScan, Scan
@@ -43,7 +44,7 @@ class Finding:
 def check(subject: Scan | LabelledScan) -> list[Finding]:
     """Findings about a scan and, if it is a labelled one, its label map; the most severe first."""
     if isinstance(subject, LabelledScan):
-        findings = [*_image(subject.scan), *_label_map(subject)]
+        findings = [*_image(subject.scan), *(_swapped(subject) or _label_map(subject))]
     else:
         findings = list(_image(subject))
     return sorted(findings, key=lambda finding: ("error", "warning", "note").index(finding.severity))
@@ -85,7 +86,7 @@ def _image(scan: Scan) -> Iterator[Finding]:
             yield Finding("error", f"{where}: {bad:,} of {image.numel():,} voxels are NaN or infinite")
         elif low == high:
             yield Finding("error", f"{where}: every voxel is {low:g}; there is nothing to see")
-        elif (values := len(torch.unique(image.flatten()[:: max(1, image.numel() // LOOKED_AT)]))) <= FEW_VALUES:
+        elif (values := _different(image)) <= FEW_VALUES:
             yield Finding("warning", f"{where}: only {values} different values; is it a label map?")
         elif low < CT_BELOW:
             yield Finding("note", f"{where}: values from {low:g} to {high:g} look like CT in HU; a window suits it")
@@ -93,6 +94,11 @@ def _image(scan: Scan) -> Iterator[Finding]:
         yield from _grid(scan.name, scan.grid)
     else:
         yield Finding("note", f"{scan.name}: the file says nothing about millimetres; distances are counted in voxels")
+
+
+def _different(volume: Tensor) -> int:
+    """How many values occur, as far as a look at some of the voxels tells."""
+    return len(torch.unique(volume.flatten()[:: max(1, volume.numel() // LOOKED_AT)]))
 
 
 def _grid(name: str, grid: Grid) -> Iterator[Finding]:
@@ -108,6 +114,14 @@ def _grid(name: str, grid: Grid) -> Iterator[Finding]:
     shear = np.degrees(np.arcsin(abs(axes.T @ axes - np.eye(3)).max().clip(0, 1)))
     if shear > 0.1:
         yield Finding("note", f"{name}: the grid is sheared by {shear:.1f}° (a tilted gantry?); it is kept so")
+
+
+def _swapped(labelled: LabelledScan) -> list[Finding]:
+    image, labels = min(map(_different, labelled.scan.voxels)), _different(labelled.truth.labels)
+    if not image <= FEW_VALUES < labels:
+        return []
+    message = f"{labelled.scan.name}: {image} different values in its image, {labels} in its label map; swapped?"
+    return [Finding("error", message)]
 
 
 def _label_map(labelled: LabelledScan) -> Iterator[Finding]:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from lowshot.contract import Deforms, Model, Region, Result
-from lowshot.errors import ChannelMismatch
+from lowshot.errors import BadVoxels, ChannelMismatch
 from lowshot.imaging.axis_map import AxisMap
 from lowshot.imaging.preparation import Prepared
 from lowshot.imaging.scan import Scan, Segmentation
@@ -53,9 +54,10 @@ def look(model: Model, scan: Scan) -> AxisMap:
 
     Raises:
         ChannelMismatch: the scan has other channels than the model was made for.
-        InputError: the grid would be absurdly large.
+        InputError: there is nothing to see in it, or the grid would be absurdly large.
     """
     check_channels(model, scan)
+    _refuse_blank(scan)
     return model.preparation.axis_map(scan)
 
 
@@ -141,6 +143,15 @@ def _told(regions: Iterator[Region], prepared: Prepared, classes: int, task: Tas
         task.advance(round(100 * done) - told)
         told = round(100 * done)
     task.advance(100 - told)  # classes that are nowhere are not told of
+
+
+def _refuse_blank(scan: Scan) -> None:
+    """Refuse a scan, or a channel of it, without any contrast: whatever was found in it would be made up."""
+    for channel, image in zip(scan.channels, scan.voxels, strict=True):
+        low, high = torch.aminmax(image)
+        if low == high:
+            where = scan.name if len(scan.channels) == 1 else f"{scan.name}, {channel}"
+            raise BadVoxels(f"{where}: every voxel is {float(low):g}; there is nothing to see")
 
 
 def check_channels(model: Model, scan: Scan) -> None:

@@ -71,8 +71,10 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (UnicodeDecodeError, OSError, csv.Error) as error:
+        if isinstance(error, UnicodeDecodeError):
+            raise InputError(f"{path}: expected a CSV in UTF-8; save it as such (in Excel: CSV UTF-8)") from None
         reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"{path}: expected a CSV in UTF-8, could not read it ({reason})") from None
+        raise InputError(f"{path}: expected a CSV, could not read it ({reason})") from None
 
 
 def _channel_columns(path: Path, columns: Sequence[str]) -> list[str]:

@@ -3,13 +3,14 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from lowshot.atomic import atomic_path
+from lowshot.atomic import atomic_path, require_writable_folder
+from lowshot.errors import OutputError
 from lowshot.evaluation.definitions import DEFINITIONS
 from lowshot.evaluation.scores import Evaluation
 from lowshot.evaluation.summary import quality_correlation, summarise, units
@@ -25,6 +26,23 @@ class Written:
     scores: Path
     summary: Path
     report: Path
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> "Written":
+        """Their names."""
+        return cls(folder / "scores.csv", folder / "summary.json", folder / "report.html")
+
+
+def require_place(folder: Path, overwrite: bool) -> None:
+    """Refuse a folder into which the files could not be written in the end.
+
+    Raises:
+        OutputError: one of them is there and may not be replaced, or nothing can be written there.
+    """
+    there = next((path for path in astuple(Written.in_folder(folder)) if path.exists()), None)
+    if there is not None and not overwrite:
+        raise OutputError(f"{there}: is there already; add --overwrite to replace it, or choose another folder (-o)")
+    require_writable_folder(folder)
 
 
 def write_evaluation(
@@ -44,8 +62,7 @@ def write_evaluation(
     Raises:
         OutputError: a file cannot be written.
     """
-    folder = Path(folder)
-    written = Written(folder / "scores.csv", folder / "summary.json", folder / "report.html")
+    written = Written.in_folder(Path(folder))
     made_by = {
         **evaluation.settings,
         **(settings or {}),
