@@ -64,6 +64,13 @@ def test_files_of_one_name_are_named_after_their_folders(patients):
     assert names(f"{patients}/p1/*.nii.gz") == ["T1"]
 
 
+def test_the_pattern_that_is_advised_is_of_scans_not_of_label_maps(patients):
+    for name in ("GT_mask.nii.gz", "LABELS.nii.gz"):
+        (patients / "p1" / name).write_bytes(b"x")
+    with pytest.raises(InputError, match=r"holds 3 images \(GT_mask.* pattern such as '.*/\*/T1\.nii\.gz'"):
+        scan_files([patients])
+
+
 def test_several_images_of_a_patient_are_not_guessed_from(patients):
     (patients / "p1" / "FLAIR.nii.gz").write_bytes(b"x")
     with pytest.raises(InputError, match=r"p1: holds 2 images \(FLAIR\.nii\.gz, T1.* pattern such as '.*/\*/FLAIR"):

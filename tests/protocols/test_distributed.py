@@ -1,7 +1,8 @@
 """Protocols of public data sets: their folds on whole sets and on subsets, and every one of them from end to end."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -170,15 +171,22 @@ def test_a_folder_that_holds_too_little_is_one_clear_message(tmp_path):
         arranged(PROTOCOLS["chaos-five-folds"], tmp_path / "data", tmp_path / "out", Silent())
 
 
+@pytest.fixture(scope="module")
+def folder_of(tmp_path_factory):
+    """One folder for all protocols that are shown on the same phantoms: these are written and prepared once."""
+    folders = defaultdict[str, Path](lambda: tmp_path_factory.mktemp("study"))
+    return lambda one: folders[repr((one.distributed.dataset, one.distributed.structures, one.study))]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_every_one_runs_from_end_to_end_on_phantoms_in_its_data_set_s_layout(name, tmp_path):
+def test_every_one_runs_from_end_to_end_on_phantoms_in_its_data_set_s_layout(name, folder_of, tmp_path):
     one = PROTOCOLS[name]
     if one.distributed.recipe.resize is not None:  # a quarter of the voxels along each axis
         resize = tuple(None if size is None else size // 4 for size in one.distributed.recipe.resize)
         small = replace(one.distributed, recipe=replace(one.distributed.recipe, resize=resize))
         one = replace(one, distributed=small)
-    one, data = arranged(one, None, tmp_path, Silent())
+    one, data = arranged(one, None, folder_of(one), Silent())
     first = replace(one.folds[0], queries=one.folds[0].queries[:1])
     granted = System(method="copied-mask", options={"pairing": "chunks", "chunks": 3}, granted=True)
     system = granted if first.new else System(method="unet-slices", settings=TINY)

@@ -12,6 +12,8 @@ from lowshot.inputs.scan_files import ScanFiles, one_scan
 from lowshot.inputs.table import Row, read_table
 
 _PATTERN = re.compile(r"[*?\[]")
+_LABELS = re.compile(r"(?<![a-z])(labels?|seg|segmentations?|masks?|gt|truth|annotations?)(?![a-z])", re.IGNORECASE)
+"""In the name of a file that is hardly a scan."""
 
 
 def scan_files(words: Iterable[str | Path]) -> list[ScanFiles]:
@@ -81,9 +83,10 @@ def _of_patient(folder: Path) -> ScanFiles:
     """The one scan of a folder, which may lie a folder deeper."""
     images = image_files(folder)
     if len(images) > 1:
+        scan = next((each for each in images if not _LABELS.search(each.name)), images[0])
         raise InputError(
             f"{folder}: holds {len(images)} images ({images[0].name}, {images[1].name}, ...); say which is meant, with "
-            f"a pattern such as '{folder.parent}/*/{images[0].name}', or give channels in a CSV"
+            f"a pattern such as '{folder.parent}/*/{scan.name}', or give channels in a CSV"
         )
     within = [each for each in folder.iterdir() if not each.name.startswith(".")]
     if not images and len(within) == 1 and within[0].is_dir():
