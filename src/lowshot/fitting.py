@@ -25,7 +25,7 @@ from lowshot.imaging.check import check, check_together, given_before
 from lowshot.imaging.grid import Affine
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import LabelledScan, Scan
-from lowshot.inference.extent import extent_mm
+from lowshot.inference.placement import placement
 from lowshot.model_file import Fitted
 from lowshot.progress import Progress, Silent
 from lowshot.task import LowShotTask
@@ -242,7 +242,7 @@ def provenance_of(support: Sequence[LabelledScan], run: Run, files: Mapping[str,
         "plan": asdict(run.plan),
         "support": [labelled.scan.name for labelled in support],
         "support_voxels": [labelled.scan.digest() for labelled in support],
-        "support_mm": [extent_mm(labelled.scan) for labelled in support],
+        "support_lie": [placement(labelled.scan) for labelled in support],
         "training_files": sorted(files.values()),
         "machine": machine_of(run),
         "versions": {package: version(package) for package in ("lowshot", "torch")},

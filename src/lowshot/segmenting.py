@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from lowshot.contract import Result
 from lowshot.imaging.scan import Scan
-from lowshot.inference.extent import unlike_shown
+from lowshot.inference.placement import unlike_shown
 from lowshot.inference.predict import predict
 from lowshot.model_file import Fitted
 from lowshot.settings import build
@@ -44,10 +44,10 @@ def segment(
 
 
 def with_doubts(result: Result, fitted: Fitted, scan: Scan) -> Result:
-    """The result, with a note where the scan is unlike those that the model was shown."""
-    shown = fitted.provenance.get("support_mm")
-    doubt = unlike_shown(scan, shown if isinstance(shown, list) else [], fitted.segmenter().preparation)
-    return result if doubt is None else replace(result, notes=(*result.notes, doubt))
+    """The result, with notes where the scan is unlike those that the model was shown."""
+    shown = fitted.provenance.get("support_lie")
+    doubts = unlike_shown(scan, shown if isinstance(shown, list) else [], fitted.segmenter().preparation)
+    return replace(result, notes=(*result.notes, *doubts))
 
 
 def options_of(fitted: Fitted, values: Mapping[str, Any] | None = None) -> Any:

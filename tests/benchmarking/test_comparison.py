@@ -1,6 +1,7 @@
 import math
 
 import pytest
+from scipy import stats
 
 from benchmarking.test_tables import record
 from lowshot.benchmarking.comparison import compare
@@ -54,6 +55,23 @@ def test_a_scan_of_several_folds_is_one_scan():
     found = compare(both, "mre-net")["unet"]
     assert (found.pairs, found.over_scans.pairs) == (6, 2)
     assert math.isnan(found.interval.low)  # of two scans
+
+
+def test_a_fold_with_fewer_common_seeds_counts_as_well():
+    """Seeds 0 and 1 on the one fold, without a difference, and seed 0 alone on the other, where it is 0.1."""
+    ours = [on("a", seed=seed) for seed in (0, 1)] + [on("b", seed=seed) for seed in (0, 1)]
+    theirs = [on("a", system="unet", seed=seed) for seed in (0, 1)] + [on("b", system="unet", dice=WORSE)]
+    found = compare([*ours, *theirs], "mre-net")["unet"]
+    assert found.pairs == 6
+    assert found.difference == pytest.approx(-0.05)
+
+
+def test_scans_of_one_patient_count_as_one():
+    four = ((0.5, 0.5),) * 4
+    records = [record(dice=four), record("unet", dice=((0.4, 0.4), (0.6, 0.6), (0.7, 0.7), (0.8, 0.8)))]
+    found = compare(records, "mre-net", lambda case: "early" if case in ("s1", "s2") else case)["unet"]
+    assert (found.pairs, found.over_scans.pairs) == (8, 3)
+    assert found.over_scans.t.raw == pytest.approx(stats.ttest_1samp([0.0, 0.2, 0.3], 0).pvalue)
 
 
 def test_systems_without_a_common_seed_are_not_compared():

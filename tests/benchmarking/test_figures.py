@@ -4,7 +4,8 @@ import pytest
 
 from benchmarking.balls import BALLS
 from benchmarking.test_tables import record
-from lowshot.benchmarking.figures import COMMON, chart_pictures, comparable_parts, read_curves
+from lowshot.benchmarking.figures import COMMON, _volumes, chart_pictures, comparable_parts, read_curves
+from lowshot.benchmarking.results import rows
 from lowshot.protocols.protocol import Fold
 
 LOG = "stage,step,seconds,term,value\ntraining,10,1.5,loss,0.9\ntraining,20,3.0,loss,0.5\ntraining,20,3.0,dice,0.4\n"
@@ -42,6 +43,18 @@ def test_figures_are_the_same_each_time(tmp_path):
 def test_records_without_volumes_or_logs_have_no_such_figures(tmp_path):
     found = [each.name for each in chart_pictures(BALLS, [record()], tmp_path)]
     assert found == ["dice-s0.svg", "dice-over-minutes-s0.svg"]
+
+
+def test_what_one_seed_alone_finds_where_there_is_nothing_is_averaged_over_all():
+    def made(seed, predicted, true):
+        one = on("s0", seed=seed, dice=((0.8, 0.6),))
+        for score in one["cases"][0]["scores"]:
+            score |= {"volume_prediction": predicted, "volume_truth": true}
+        return one
+
+    found = _volumes(rows([made(0, 0.0, 0.0), made(1, 6.0, 0.0), made(2, 0.0, 0.0)]))
+    assert set(map(tuple, found.values())) == {((2.0, 0.0),)}
+    assert _volumes(rows([made(0, 0.0, 0.0)])) == {}
 
 
 def test_shots_are_compared_where_folds_differ_in_them(tmp_path):

@@ -245,7 +245,7 @@ NEW = replace(
         "panet whole": System(method="panet", settings=LEARNED, model_of="panet"),
     },
     reference="copied",
-    measures=("dice", "hd95", "volume_elsewhere"),
+    measures=("dice", "hd95_pooled_voxels", "volume_elsewhere"),
 )
 
 
@@ -302,6 +302,15 @@ def test_the_new_structure_alone_is_found_and_scored(new_structure):
     for record in records:
         assert [score["structure"] for case in record["cases"] for score in case["scores"]] == ["left ball"]
         assert set(found(root, record["system"]).flatten().tolist()) <= {0, NAMES.index("left ball")}
+
+
+def test_a_variant_of_hd95_is_computed_where_it_is_asked_for(new_structure):
+    _, _, records = new_structure
+    scores = [score for record in records for case in record["cases"] for score in case["scores"]]
+    assert all(score["hd95_pooled_voxels"] is not None and "hd95_in_plane" not in score for score in scores)
+    headings = [column.heading for column in main_table(NEW, records, NEW.folds[0].name).columns]
+    assert "HD95 pooled (voxels)" in headings
+    assert "HD95 (mm)" not in headings
 
 
 def test_in_a_granted_range_nothing_is_found_beyond_it(new_structure):

@@ -211,6 +211,11 @@ def test_a_protocol_chooses_its_measures():
     assert printed == ["0.897 ± 0.035", "0.160 ± 0.143", "0.875 ± 0.056", "0.078 ± 0.095"]
 
 
+def test_distances_are_in_voxels_where_millimetres_are_made_up():
+    headings = [column.heading for column in main_table(replace(BALLS, voxels_of_1_mm=True), [record()], "s0").columns]
+    assert "HD95 (voxels)" in headings
+
+
 def test_what_is_printed_for_one_structure_stands_beside_no_mean_over_several():
     assert "published Dice" not in cells_of(main_table(ULTRASOUND, [record()], "s0"), "mre-net")
 
@@ -220,9 +225,9 @@ def test_records_older_than_a_score_are_read():
     assert math.isnan(row.radial_error + row.true_positive_ratio + row.false_positive_ratio + row.volume_elsewhere)
     assert cells_of(main_table(ULTRASOUND, [record()], "s0"), "mre-net")["radial error"] == "–"
     header, line, *_ = to_csv([record()]).splitlines()
-    assert header.endswith("true_positive_ratio,false_positive_ratio,radial_error,volume_elsewhere")
-    assert line.endswith(",,,,")
-    assert to_csv([flat_record((0.25,))]).splitlines()[1].endswith(",0.25,")
+    assert header.endswith("radial_error,volume_elsewhere,hd95_in_plane,hd95_pooled_voxels")
+    assert line.endswith(",,,,,,")
+    assert to_csv([flat_record((0.25,))]).splitlines()[1].endswith(",0.25,,,")
 
 
 def organ_record(system, structure, **changes):

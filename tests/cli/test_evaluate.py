@@ -68,6 +68,12 @@ def test_names_come_from_the_files_beside_the_predictions(typed, model, folder):
     assert {each["structure"] for each in done.json["structures"]} == {"left ball", "right ball", "middle ball"}
 
 
+def test_structures_that_nobody_annotated_are_not_scored(typed, folder):
+    words = [folder / "labels", folder / "labels", "--names", folder / "names.txt", "-o", folder / "scores"]
+    done = typed("evaluate", *words, "--structures", "left ball, right ball", "--json")
+    assert [each["structure"] for each in done.json["structures"]] == ["left ball", "right ball"]
+
+
 def test_nothing_to_compare(typed, folder):
     done = typed("evaluate", folder / "predictons", folder / "labels", "-o", folder / "scores")
     assert done.code == 2

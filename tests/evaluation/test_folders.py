@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from imaging.dicom_series import segmentation, series
 from lowshot.errors import InputError, UnknownLabel
 from lowshot.evaluation.folders import evaluate_folders
 from lowshot.imaging.files import write_segmentation, write_volume
+from lowshot.imaging.label_maps import read_labels
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import Segmentation
 
@@ -211,6 +213,22 @@ def test_values_that_have_nothing_in_common_are_refused_unless_they_have_names(t
         evaluate_folders(*both)
     [score, _] = evaluate_folders(*both, names=Names.of({1: "one", 255: "another"})).scores
     assert score.dice == 0
+
+
+def test_what_was_not_annotated_is_told_and_can_be_left_out(folders):
+    predictions, truth, _ = folders
+    for path in truth.iterdir():
+        labels, _ = read_labels(path, NAMES)
+        write_segmentation(replace(labels, labels=labels.labels * (labels.labels == 1)), path)
+    evaluation = evaluate_folders(predictions, truth, names=NAMES)
+    assert dice_of(evaluation)["a_seg", "spleen"] == 0
+    assert any(note.startswith("spleen: predicted, and in no truth") for note in evaluation.notes)
+    evaluation = evaluate_folders(predictions, truth, names=NAMES, structures=["liver"])
+    assert {score.structure for score in evaluation.scores} == {"liver"}
+    assert evaluation.settings["structures"] == "liver"
+    assert not any("in no truth" in note for note in evaluation.notes)
+    with pytest.raises(UnknownLabel, match="no structure named 'kidney'"):
+        evaluate_folders(predictions, truth, names=NAMES, structures=["kidney"])
 
 
 def test_images_in_the_place_of_truth_are_refused_unless_the_values_have_names(folders):

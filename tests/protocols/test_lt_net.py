@@ -7,13 +7,14 @@ import pytest
 from lowshot import catalogue
 from lowshot.datasets.recipe import RAW
 from lowshot.protocols.candi import ATLASES, ONE_ATLAS, SUPERVISED
+from lowshot.protocols.registry import PROTOCOLS
 
 LOSSES = {"adversarial", "image_cycle", "transformation_cycle", "anatomy_cycle", "anatomy_difference"}
 
 
-def made(row):
-    system = ONE_ATLAS.systems[row]
-    preset = ONE_ATLAS.preset_of(system, ONE_ATLAS.preset)
+def made(row, protocol=ONE_ATLAS):
+    system = protocol.systems[row]
+    preset = protocol.preset_of(system, protocol.preset)
     return asdict(catalogue.create(system.method, catalogue.settings(system.method, preset, system.settings)))
 
 
@@ -31,6 +32,12 @@ def test_the_tuned_voxelmorph_has_the_weight_of_its_public_code():
     ablated, tuned = made("voxelmorph"), made("voxelmorph (tuned)")
     assert {name: value for name, value in tuned.items() if value != ablated[name]} == {"smoothness": 1}
     assert ONE_ATLAS.systems["voxelmorph (tuned)"].published[""].table == "6"
+
+
+def test_votes_are_what_their_rows_are_called():
+    for protocol in (ATLASES, PROTOCOLS["atlas-fusion"]):
+        for row in (name for name in protocol.systems if "vote" in name):
+            assert made(row, protocol)["vote"] == row.split()[0]
 
 
 @pytest.mark.parametrize("one", [ONE_ATLAS, ATLASES, SUPERVISED], ids=lambda one: one.name)

@@ -1,4 +1,4 @@
-"""The protocols of slices and pictures on phantoms, every row of them from end to end."""
+"""The protocols that need no data, every row of them from end to end."""
 
 from dataclasses import replace
 
@@ -11,13 +11,21 @@ from lowshot.benchmarking.tables import main_table
 from lowshot.progress import Silent
 from lowshot.protocols.registry import PROTOCOLS
 
+# None: as large as they are.
+SHAPES = {
+    "atlas-phantom-abdomen": (32, 32, 32),
+    "atlas-phantom-brain": (32, 32, 32),
+    "phantom-one-slice": None,
+    "phantom-ultrasound": None,
+}
+
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["phantom-one-slice", "phantom-ultrasound"])
+@pytest.mark.parametrize("name", SHAPES)
 def test_every_row_trains_and_is_scored(name, tmp_path):
     one = PROTOCOLS[name]
     fold = replace(one.folds[0], queries=one.folds[0].queries[:1])
-    one = replace(one, folds=(fold,))
+    one = replace(one, folds=(fold,), study=replace(one.study, shape=SHAPES[name] or one.study.shape))
     cases = cases_of(one, None, tmp_path, Silent())
     how = Machine(preset="compact", steps=2, device="cpu", precision="float32", threads=1)
     asked = cells(one, one.systems, one.folds, None)

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,30 +68,43 @@ class Comparison:
         return self.over_pairs.wilcoxon.holm
 
 
-def compare(records: Sequence[Record], reference: str) -> dict[str, Comparison]:
-    """Every system against the reference; all of one kind (``lowshot.benchmarking.kinds``)."""
+def compare(records: Sequence[Record], reference: str, patient_of: Callable[[str], str] = str) -> dict[str, Comparison]:
+    """Every system against the reference.
+
+    Args:
+        records: all of one kind (``lowshot.benchmarking.kinds``).
+        reference: the system that the others are compared with.
+        patient_of: whose scan a case is: two scans of one patient count as one, as they are not independent.
+    """
     found = differences(records, reference)
     over_pairs = _tested([list(each.values()) for each in found.values()])
-    over_scans = _tested([_of_scans(each) for each in found.values()])
+    over_scans = _tested([_of_scans(each, patient_of) for each in found.values()])
     return {
-        name: Comparison(_mean(list(each.values())), _interval(each), pairs, scans)
+        name: Comparison(_mean(list(each.values())), _interval(each, patient_of), pairs, scans)
         for (name, each), pairs, scans in zip(found.items(), over_pairs, over_scans, strict=True)
     }
 
 
 def differences(records: Sequence[Record], reference: str) -> dict[str, dict[Pair, float]]:
-    """Dice of every other system minus the reference's; systems without a common seed are left out."""
-    scores: dict[str, dict[int, dict[Pair, float]]] = defaultdict(lambda: defaultdict(dict))
+    """Dice of every other system minus the reference's, on each fold over the seeds that both have there.
+
+    Systems without a common fold and seed are left out, and so is a pair that is empty on both sides for some seed: it
+    has no Dice.
+    """
+    scores: dict[str, dict[str, dict[int, dict[Pair, float]]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(dict))
+    )
     for row in rows(records):
-        scores[row.system][row.seed][row.fold, row.case, row.structure] = row.dice
-    found = {}
+        scores[row.system][row.fold][row.seed][row.fold, row.case, row.structure] = row.dice
+    found: dict[str, dict[Pair, float]] = {}
     references = scores.pop(reference, {})
-    for system, by_seed in scores.items():
-        seeds = sorted(by_seed.keys() & references.keys())
-        if not seeds:
-            continue
-        ours, theirs = (_over_seeds([each[seed] for seed in seeds]) for each in (by_seed, references))
-        found[system] = {pair: ours[pair] - theirs[pair] for pair in sorted(ours.keys() & theirs.keys())}
+    for system, by_fold in scores.items():
+        for fold in sorted(by_fold.keys() & references.keys()):
+            seeds = sorted(by_fold[fold].keys() & references[fold].keys())
+            if seeds:
+                ours, theirs = (_over_seeds([each[fold][seed] for seed in seeds]) for each in (by_fold, references))
+                common = {pair: ours[pair] - theirs[pair] for pair in sorted(ours.keys() & theirs.keys())}
+                found.setdefault(system, {}).update(common)
     return found
 
 
@@ -101,16 +114,16 @@ def _over_seeds(scores: Sequence[Mapping[Pair, float]]) -> dict[Pair, float]:
     return {pair: mean for pair, mean in means.items() if not math.isnan(mean)}
 
 
-def _interval(differences: Mapping[Pair, float]) -> Interval:
-    return interval_over_scans(list(differences.values()), [case for _, case, _ in differences])
+def _interval(differences: Mapping[Pair, float], patient_of: Callable[[str], str]) -> Interval:
+    return interval_over_scans(list(differences.values()), [patient_of(case) for _, case, _ in differences])
 
 
-def _of_scans(differences: Mapping[Pair, float]) -> list[float]:
-    """The mean of each scan, over its structures and over the folds in which it is a query."""
-    scans: dict[str, list[float]] = defaultdict(list)
+def _of_scans(differences: Mapping[Pair, float], patient_of: Callable[[str], str]) -> list[float]:
+    """The mean of each patient, over structures, scans, and the folds in which they are queries."""
+    patients: dict[str, list[float]] = defaultdict(list)
     for (_, case, _), value in differences.items():
-        scans[case].append(value)
-    return [_mean(each) for each in scans.values()]
+        patients[patient_of(case)].append(value)
+    return [_mean(each) for each in patients.values()]
 
 
 def _mean(values: Sequence[float]) -> float:

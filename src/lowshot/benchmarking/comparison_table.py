@@ -17,7 +17,7 @@ def comparison_table(protocol: Protocol, records: Sequence[Record]) -> Table | N
 
     None where there is nothing to compare.
     """
-    against = compare(records, protocol.reference)
+    against = compare(records, protocol.reference, protocol.patient_of)
     if not against:
         return None
     columns = (
@@ -45,7 +45,7 @@ def significance_table(protocol: Protocol, records: Sequence[Record]) -> Table |
 
     None where there is nothing to compare.
     """
-    against = compare(records, protocol.reference)
+    against = compare(records, protocol.reference, protocol.patient_of)
     if not against:
         return None
     columns = (

@@ -24,6 +24,7 @@ from lowshot.inference.footprint import forget_highest_resident, highest_residen
 from lowshot.inference.predict import predict_prepared
 from lowshot.model_file import Fitted, load
 from lowshot.progress import Progress
+from lowshot.protocols.protocol import HD95_VARIANTS, Measure
 from lowshot.segmenting import options_of
 from lowshot.training.plan import Plan, Precision
 from lowshot.training.run import Run
@@ -156,18 +157,20 @@ def _scored(fitted: Fitted, cell: Cell, cases: Cases, case: str, folder: Path, h
     remove_leftovers(prediction)
     write_segmentation(result.segmentation, prediction, query.scan.source)
     expected = {name: None if quality is None else quality.expected_dice for name, quality in result.quality.items()}
-    every, only = evaluate_case(result.segmentation, query, case, expected).scores, cell.protocol.scored
-    scores = [_row(score) for score in every if not only or score.structure in only]
+    variants = [each for each in HD95_VARIANTS if each in cell.protocol.measures]
+    every = evaluate_case(result.segmentation, query, case, expected, variants=bool(variants)).scores
+    only = cell.protocol.scored
+    scores = [_row(score, variants) for score in every if not only or score.structure in only]
     folds = {} if result.folded is None else {"folded": result.folded}
     made = {"commit": commit_of_the_code(), "machine": fitting.machine_of(run), "threads": how.threads}
     write_json(path, {"case": case, **cost, **folds, "segmented": made, "scores": scores})
     return read_json(path)
 
 
-def _row(score: Score) -> Mapping[str, Any]:
+def _row(score: Score, variants: Sequence[Measure]) -> Mapping[str, Any]:
     """Plain values of JSON, which knows no NaN; six digits are more than a score is worth."""
-    row = {key: value for key, value in asdict(score).items() if key not in ("case", "missing")}
-    return {key: _plain(value) for key, value in row.items() if not key.startswith("hd95_pooled")}
+    left_out = {"case", "missing", *HD95_VARIANTS}.difference(variants)
+    return {key: _plain(value) for key, value in asdict(score).items() if key not in left_out}
 
 
 def _plain(value: Any) -> Any:

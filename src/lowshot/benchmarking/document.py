@@ -44,6 +44,8 @@ of them. Rows in granted slices and rows of whole volumes are never compared wit
 Differences stand in one table over all folds. 95 % interval, of them and of means over scans: percentiles of 9,999
 bootstrap resamples of scans, each with all of its structures, as these are not independent of each other. For the same
 reason the tests over pairs of scan and structure promise too much, and one over the means of scans stands beside them.
+Of few scans the intervals are too narrow: simulated for normal scores, they hold the mean in 74 of 100 cases for three
+scans, 84 for five, 88 for seven, 89 for ten and 93 for twenty.
 Smallest p possible: what the correction leaves of 2 / 2ⁿ, the least that n pairs, or n scans, allow Wilcoxon's test;
 where it is above 0.05, the test cannot tell the systems apart, whatever they do. None of it covers the choice of the
 annotated scan. `lowshot bench` writes both tests, Wilcoxon's and the paired t-test, with both corrections into files.

@@ -117,21 +117,24 @@ def _agreements(protocol: Protocol, records: Sequence[Record]) -> Iterator[Pictu
         "expected; grey: no difference. Scans of all folds, each the mean over seeds."
     )
     for name, own in by_system(protocol, records):
-        found = [row for row in rows(own) if row.volume_prediction + row.volume_truth > 0]
+        found = rows(own)
         units = {row.volume_unit for row in found}
-        if len(units) == 1:
+        if len(units) == 1 and any(row.volume_prediction + row.volume_truth > 0 for row in found):
             figure = volume_agreement(_volumes(found), units.pop())
             yield as_picture(f"volumes {name}.svg", f"Volumes against the truth, {name}", caption, figure)
 
 
 def _volumes(found: Sequence[Row]) -> Mapping[str, list[tuple[float, float]]]:
+    """Predicted and true volume of each structure in each scan of a fold, without those that are nowhere."""
     pairs: dict[str, dict[tuple[str, str], list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in found:
         pairs[row.structure][row.fold, row.case].append(row)
-    return {
+    volumes = {
         structure: [(sum(r.volume_prediction for r in own) / len(own), own[0].volume_truth) for own in scans.values()]
         for structure, scans in pairs.items()
     }
+    present = {structure: [each for each in scans if max(each) > 0] for structure, scans in volumes.items()}
+    return {structure: scans for structure, scans in present.items() if scans}
 
 
 def _curves(protocol: Protocol, records: Sequence[Record], root: Path) -> Iterator[Picture]:

@@ -20,6 +20,8 @@ class Shown:
 MEASURES: dict[Measure, Shown] = {
     "dice": Shown("Dice", 3, ("dice", "f1")),
     "hd95": Shown("HD95", 1, ("hd95",), of_unit=True),
+    "hd95_in_plane": Shown("HD95 in planes", 1, ("hd95",), of_unit=True),
+    "hd95_pooled_voxels": Shown("HD95 pooled (voxels)", 1, ("hd95",)),
     "radial_error": Shown("radial error", 3, ("are",)),
     "true_positive_ratio": Shown("true positives", 3, ("tp",)),
     "false_positive_ratio": Shown("false positives", 3, ("fp",)),

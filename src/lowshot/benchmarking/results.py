@@ -14,12 +14,12 @@ from lowshot import catalogue
 from lowshot.atomic import atomic_path, remove_leftovers
 from lowshot.benchmarking.cell import RECORD, Record, as_json, read_json
 from lowshot.errors import SettingsError, UnreadableFile
-from lowshot.protocols.protocol import Fold, Protocol, System
+from lowshot.protocols.protocol import HD95_VARIANTS, Fold, Protocol, System
 from lowshot.settings import build
 
 SCORES = ("structure", "dice", "hd95", "hd95_unit", "volume_prediction", "volume_truth", "volume_unit", "empty")
-RATIOS = ("true_positive_ratio", "false_positive_ratio", "radial_error", "volume_elsewhere")
-"""Scores that older records do not have."""
+RATIOS = ("true_positive_ratio", "false_positive_ratio", "radial_error", "volume_elsewhere", *HD95_VARIANTS)
+"""Scores that older records do not have, or that few protocols ask for."""
 COLUMNS = ("protocol", "system", "fold", "seed", "case", "seconds", "peak_bytes", *SCORES, "expected_dice", *RATIOS)
 CHOSEN = ("options", "model_of", "as_long_as", "granted", "granted_above", "scored")
 """Of a request, what older cells and most rows do not have."""
@@ -47,7 +47,9 @@ class Row:
     false_positive_ratio: float
     radial_error: float
     volume_elsewhere: float
-    """This and the three above: NaN where they are not defined, and in older records."""
+    hd95_in_plane: float
+    hd95_pooled_voxels: float
+    """This and the five above: NaN where they are not defined or not asked for, and in older records."""
     volume_prediction: float
     volume_truth: float
     """NaN in records without volumes."""

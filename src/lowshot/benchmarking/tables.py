@@ -22,7 +22,7 @@ PUBLISHED_COSTS = {"training-minutes": "training (min)", "gpu-memory-gb": "train
 def main_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Table:
     """The protocol's measures of every system on one fold, the published figures beside them."""
     here = _of_fold(records, fold)
-    against = compare(here, protocol.reference)
+    against = compare(here, protocol.reference, protocol.patient_of)
     ours, theirs = measure_columns(protocol, here), published_columns(protocol)
     columns = (
         *(Column("system", numeric=False), Column("seeds", 0), Column("steps", 0), Column("minutes", 1)),
@@ -46,7 +46,7 @@ def main_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Tabl
 def measure_columns(protocol: Protocol, records: Sequence[Record]) -> list[Column]:
     """One for each of the protocol's measures, with the unit of these records."""
     shown = [MEASURES[measure] for measure in protocol.measures]
-    unit = _unit(records)
+    unit = "voxels" if protocol.voxels_of_1_mm else _unit(records)
     return [Column(f"{each.heading} ({unit})" if each.of_unit else each.heading, digits=each.digits) for each in shown]
 
 
@@ -80,7 +80,7 @@ def _scan_row(protocol: Protocol, system: System, name: str, records: Sequence[R
     for row in rows(records):
         scores[row.case].append(row.dice)
     means = [Summary.of(each).mean for each in scores.values()]
-    scans, interval = Summary.of(means), interval_over_scans(means, list(scores))
+    scans, interval = Summary.of(means), interval_over_scans(means, list(map(protocol.patient_of, scores)))
     theirs = published_figure(protocol, system, records, fold, "dice")
     printed: tuple[Cell, ...] = (None, None, None)
     if theirs is not None and theirs.min is not None:  # else its spread is over something else

@@ -26,15 +26,16 @@ def demo(
     """Make synthetic abdominal CT scans, annotate one, segment the others, and see how good that is."""
     terminal = Terminal(as_json)
     _make_study(output, terminal)
-    model, results = output / "model.safetensors", output / "segmentations"
+    model, results, scores = (output / name for name in ("model.safetensors", "segmentations", "evaluation"))
     example, others = output / "annotated", output / "others"
     pair: Sequence[Path] = [_only_file(example / "images"), _only_file(example / "labels")]
     names = ["--names", str(example / "names.txt")]
     anew = ["--restart"] if restart else []
+    pictures = ["--images", str(others / "images")]
     commands: dict[str, Sequence[str | Path]] = {
         "fit": [*pair, *names, "--minutes", f"{minutes:g}", "-o", model, *anew, *_again(model)],
         "segment": [model, others / "images", "-o", results, *_again(results)],
-        "evaluate": [results, others / "labels", *names, "--images", others / "images", "-o", output / "evaluation"],
+        "evaluate": [results, others / "labels", *names, *pictures, "-o", scores, *_again(scores)],
     }
     printed = {command: _run([command, *map(str, words)], terminal) for command, words in commands.items()}
     if as_json:

@@ -17,6 +17,10 @@ AnnotatedSlice = Annotated[
     str | None,
     typer.Option(metavar="INDEX", help="The only annotated slice of each truth, from 0; AXIS:INDEX for another axis."),
 ]
+Structures = Annotated[
+    str | None,
+    typer.Option(metavar="NAME,…", help="What is annotated in the truth, if not all that is predicted; alone scored."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a report that is there already.")]
 Variants = Annotated[bool, typer.Option("--variants", help="Also compute the HD95 of other scorers.")]
 
@@ -30,6 +34,7 @@ def evaluate(
     images: Images = None,
     ignore_value: IgnoreValue = None,
     annotated_slice: AnnotatedSlice = None,
+    structures: Structures = None,
     variants: Variants = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -56,6 +61,7 @@ def evaluate(
         names=read_names(names) if names else None,
         ignore_value=ignore_value,
         annotated_slice=parse_slice(annotated_slice or "", "--annotated-slice"),
+        structures=[name.strip() for name in structures.split(",")] if structures else None,
         variants=variants,
         progress=terminal.progress,
     )

@@ -12,7 +12,7 @@ import torch
 from lowshot.errors import GridMismatch, InputError, UnknownLabel
 from lowshot.evaluation.evaluate import evaluate
 from lowshot.evaluation.pairing import PairedFiles, Pairing, bare_name, pair_files
-from lowshot.evaluation.scores import Evaluation, Pair
+from lowshot.evaluation.scores import Empty, Evaluation, Pair
 from lowshot.evaluation.sidecar import Sidecar, read_sidecar
 from lowshot.imaging.label_maps import names_within, read_labelled, read_labels
 from lowshot.imaging.names import Names, merged
@@ -32,9 +32,11 @@ class FilePairs:
         names: Names,
         ignore_value: int | None = None,
         annotated_slice: int | tuple[int, int] | None = None,
+        structures: Sequence[str] | None = None,
     ) -> None:
         self._files, self._names = files, names
         self._ignore_value, self._annotated_slice = ignore_value, annotated_slice
+        self._structures = structures
 
     def __len__(self) -> int:
         return len(self._files)
@@ -69,6 +71,7 @@ class FilePairs:
             names=self._names,
             ignore_value=self._ignore_value,
             annotated_slice=self._annotated_slice,
+            annotated=self._structures,
             name=files.case,
         )
         if files.image is None:
@@ -101,6 +104,7 @@ def evaluate_folders(
     names: Names | None = None,
     ignore_value: int | None = None,
     annotated_slice: int | tuple[int, int] | None = None,
+    structures: Sequence[str] | None = None,
     variants: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -119,6 +123,7 @@ def evaluate_folders(
         ignore_value: a value of the truth that marks unknown voxels; in a prediction it is background.
         annotated_slice: index (from 0) along the third axis, or (axis, index), of the only slice that was annotated in
             each truth; nothing else is scored.
+        structures: names of those that were annotated in the truth, where these are not all; no other is scored.
         variants: also compute the variants of HD95 that other scorers report.
         progress: where to say how far the work is.
 
@@ -131,7 +136,9 @@ def evaluate_folders(
     scored, examples = _without_examples(pairing.files, beside)
     sidecars = list(beside.values())
     known = names or _names_in_dicom(scored, sidecars) or _named(_values_as_names(scored, ignore_value), sidecars)
-    pairs = FilePairs(scored, known, ignore_value, annotated_slice)
+    for structure in structures or ():
+        known.index(structure)
+    pairs = FilePairs(scored, known, ignore_value, annotated_slice, structures)
     evaluation = evaluate(pairs, variants=variants, progress=progress)
     settings: dict[str, Any] = {key: str(path) for key, path in paths.items() if path is not None}
     if ignore_value is not None:
@@ -139,11 +146,28 @@ def evaluate_folders(
     if annotated_slice is not None:
         axis, index = (2, annotated_slice) if isinstance(annotated_slice, int) else annotated_slice
         settings["annotated slice"] = f"{index} along axis {axis}"
+    if structures is not None:
+        settings["structures"] = ", ".join(structures)
     settings |= _model(sidecars)
     notes = [*examples, *Pairing(tuple(scored), pairing.surplus).notes]
     if images is not None and not any(files.image for files in scored):
         notes.append(f"{images}: no scan has the name of one that is scored, so the report is without pictures")
+    notes += _never_annotated(evaluation)
     return replace(evaluation, notes=tuple(notes), settings=settings)
+
+
+def _never_annotated(evaluation: Evaluation) -> list[str]:
+    """What is said of structures that are predicted and in no truth at all: perhaps nobody annotated them."""
+    empty: dict[str, set[Empty]] = {}
+    for score in evaluation.scores:
+        empty.setdefault(score.structure, set()).add(score.empty)
+    found = [name for name, kinds in empty.items() if "truth" in kinds and kinds <= {"truth", "both"}]
+    if not found or len(found) == len(empty):
+        return []
+    return [
+        f"{', '.join(found)}: predicted, and in no truth, so that every Dice is 0; if nobody annotated that, name what "
+        "was annotated (--structures)"
+    ]
 
 
 def _without_examples(

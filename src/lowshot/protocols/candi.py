@@ -17,7 +17,8 @@ DRAWN = (
 CROP = (
     "crop: lt-net and voxelmorph look at 160 × 128 × 160 voxels from left to right, back to front and foot to head, "
     "around the centroid of the body; the paper writes 160 × 160 × 128 and does not say along which axes: scans have "
-    "128 to 158 slices, and these are coronal as far as we know. The other rows see whole scans"
+    "128 to 158 slices, and these are coronal as far as we know. data-aug looks at "
+    "160 × 192 × 224 around the centre; the other rows see whole scans"
 )
 
 
@@ -83,8 +84,10 @@ ATLASES = replace(
     systems={
         "local vote": System(
             method="multi-atlas",
+            settings={"vote": "local"},
             published={f"{n} atlases": Published("4", "mabmis", f"{n} atlases") for n in (2, 3, 4, 5)},
         ),
+        "majority vote": System(method="multi-atlas", settings={"vote": "majority"}),
         "ants joint label fusion": System(method="ants-fusion"),
     },
     reference="local vote",

@@ -12,8 +12,19 @@ from lowshot.datasets.recipe import Recipe
 from lowshot.errors import SettingsError
 from lowshot.phantoms.study import Study
 
-Measure = Literal["dice", "hd95", "radial_error", "true_positive_ratio", "false_positive_ratio", "volume_elsewhere"]
+Measure = Literal[
+    "dice",
+    "hd95",
+    "hd95_in_plane",
+    "hd95_pooled_voxels",
+    "radial_error",
+    "true_positive_ratio",
+    "false_positive_ratio",
+    "volume_elsewhere",
+]
 """A score, by its name in ``lowshot.evaluation.scores.Score``."""
+HD95_VARIANTS: tuple[Measure, ...] = ("hd95_in_plane", "hd95_pooled_voxels")
+"""HD95 as some papers' scorers compute it; they are computed where a protocol asks for one."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +160,10 @@ class Protocol:
     """Pixels of the new structure that a slice has more of, to be in a range that is granted."""
     merge_sides: bool = False
     """Whether left and right twins are one row of the table of structures."""
+    patient_until: str = ""
+    """What ends the patient's part of a case's name, where there are several scans of one: they are not independent."""
+    voxels_of_1_mm: bool = False
+    """Whether the files' millimetres are made up, one for each voxel: distances are then in voxels."""
     measures: tuple[Measure, ...] = ("dice", "hd95")
     """The columns of the main table; what papers print stands beside them. Systems are compared by Dice."""
     paper: str = ""
@@ -156,6 +171,10 @@ class Protocol:
     dataset: str = ""
     differs: tuple[str, ...] = ()
     """What is not as in the paper, one sentence each."""
+
+    def patient_of(self, case: str) -> str:
+        """Whose scan a case is."""
+        return case.partition(self.patient_until)[0] if self.patient_until else case
 
     def chosen(self, names: tuple[str, ...] | None) -> dict[str, System]:
         """The systems of these names, in their order; all of them for None.
