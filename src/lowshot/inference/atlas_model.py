@@ -28,6 +28,7 @@ from lowshot.registration.sampling import moved, voxel_positions
 from lowshot.task import LowShotTask
 from lowshot.training.allocator import freed_memory_kept
 from lowshot.training.run import Run
+from lowshot.transforms.support import warn_of_crop
 
 SLAB_VOXELS = 100_000
 """Of the scan, whose labels are copied at a time: few enough for the processor's cache."""
@@ -163,6 +164,7 @@ def prepare_atlases(support: Sequence[LabelledScan], preparation: Preparation, p
     atlases = []
     for labelled in support:
         prepared, unknown = preparation.apply(labelled.scan), _unknown_share(labelled)
+        warn_of_crop(labelled, prepared, progress)
         if unknown:
             progress.warn(
                 f"{labelled.scan.name}: what is unknown of it, {unknown:.1%} of what is marked, is carried over as "

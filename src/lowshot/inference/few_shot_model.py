@@ -22,6 +22,7 @@ from lowshot.inference.memory import activation_bytes
 from lowshot.inference.patch_model import load_weights
 from lowshot.nn.geometry import Triple
 from lowshot.nn.prototypes import enlarged
+from lowshot.progress import Progress
 from lowshot.settings import build
 from lowshot.task import LowShotTask
 from lowshot.training.run import Run
@@ -100,6 +101,7 @@ class FewShotLearner:
                     f"from has {', '.join(self.knowledge.channels)}"
                 )
         examples = [Examples.of(labelled, self.knowledge.preparation) for labelled in support]
+        _warn_of_unknown(support, run.progress)
         unseen = [k for k in range(1, len(names)) if not any(bool(each.shown(k).any()) for each in examples)]
         missing = [names.names[k] for k in unseen]
         if missing and some_lacking and len(missing) < len(names.foreground):
@@ -116,6 +118,14 @@ class FewShotLearner:
         """Network weights; channels and preparation in the header."""
         weights = {NETWORK + name: value.detach().cpu() for name, value in self.network.state_dict().items()}
         return State(self.knowledge.to_json(), weights)
+
+
+def _warn_of_unknown(support: Sequence[LabelledScan], progress: Progress) -> None:
+    """Networks that learn from masks know the structure and the rest, nothing in between."""
+    for labelled in support:
+        known = labelled.known
+        if known is not None and bool((known.any(dim=0).any(dim=0) & ~known.all(dim=0).all(dim=0)).any()):
+            progress.warn(f"{labelled.scan.name}: what is unknown within annotated slices counts as background here")
 
 
 @dataclass(eq=False)

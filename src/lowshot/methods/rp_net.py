@@ -78,8 +78,8 @@ class RPNet:
     alignment: float = 1.0  # code
     schedule: Literal["constant", "cosine"] = "constant"  # ours
     steps: int = 50_000  # ours
-    learning_rate: float = 1e-5  # code, of Adam
-    weight_decay: float = 1e-4  # code
+    learning_rate: float = 1e-5  # code
+    weight_decay: float = 1e-4  # code, in Adam's gradient; that it is decoupled (AdamW) is ours
 
     Options: ClassVar[type] = PairingOptions
 

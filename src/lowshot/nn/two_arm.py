@@ -139,6 +139,8 @@ class GatedArms(nn.Module):
 class ConcatenatedArms(nn.Module):
     """co-FCN in SE-Net's arms: the conditioner's maps are laid beside the segmenter's on their way down.
 
+    In SE-Net's public code those of a decoder are laid beside the segmenter's on their way up, too.
+
     Args:
         channels: of the images.
         widths: of the conditioner and of the segmenter.
@@ -168,8 +170,9 @@ class ConcatenatedArms(nn.Module):
 class RegressedClassifier(nn.Module):
     """OSLSM in SE-Net's arms: the conditioner says how a pixel is classified by the segmenter's last map.
 
-    Its deepest map, averaged over pixels, becomes the weights and the bias of a logistic classifier. The mean of
-    several shots' logits is that of their weights.
+    Its deepest map, averaged over pixels, becomes the weights and the bias of a logistic classifier; in SE-Net's public
+    code it is the last map of a conditioner that has a decoder, too. The mean of several shots' logits is that of
+    their weights.
 
     Args:
         channels: of the images.

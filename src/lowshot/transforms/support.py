@@ -12,6 +12,7 @@ from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation, Prepared, prepared_grid
 from lowshot.imaging.scan import LabelledScan, Scan
 from lowshot.nn.geometry import working_spacing
+from lowshot.progress import Progress
 from lowshot.training.run import Run
 from lowshot.transforms.patches import Volume
 from lowshot.transforms.spatial import pixel_mm
@@ -49,18 +50,21 @@ def prepare_support(
 
 def _volume(labelled: LabelledScan, preparation: Preparation, run: Run) -> Volume:
     prepared = preparation.apply(labelled.scan)
-    annotated = labelled.truth.labels > 0
-    left = int(annotated[prepared.axis_map.scan_box()].sum()) / max(1, int(annotated.sum()))
-    if left < 1:
-        run.progress.warn(
-            f"{labelled.scan.name}: the crop ({preparation.crop}) leaves out {1 - left:.0%} of what is annotated"
-        )
+    warn_of_crop(labelled, prepared, run.progress)
     known = known_voxels(labelled)
     labels = preparation.apply_labels(labelled.truth.labels, prepared, known)
     everywhere = torch.ones_like(labelled.truth.labels, dtype=torch.bool)
     mask = preparation.apply_mask(everywhere if known is None else known, prepared)
     device = run.device  # patches are drawn and augmented where the network is trained
     return Volume(prepared.voxels.to(device), labels.to(device), mask.to(device), _spacing(labelled.scan, prepared))
+
+
+def warn_of_crop(labelled: LabelledScan, prepared: Prepared, progress: Progress) -> None:
+    """Tell if some of what is annotated lies outside of what a method looks at: there it will never be found."""
+    annotated = labelled.truth.labels > 0
+    left = int(annotated[prepared.axis_map.scan_box()].sum()) / max(1, int(annotated.sum()))
+    if left < 1:
+        progress.warn(f"{labelled.scan.name}: the crop leaves out {max(1 - left, 0.01):.0%} of what is annotated")
 
 
 def _spacing(scan: Scan, prepared: Prepared) -> tuple[float, float, float]:
