@@ -63,7 +63,8 @@ class PseudoLabels:
     regions: Int[Tensor, "n i j"]
     """Every region has its own number in all of the base; 0 is none."""
     pairs: Int[Tensor, "tasks 4"]
-    """Support slice, query slice, region, and the place (slice or scan) that is drawn before the region. On the CPU."""
+    """Support slice, query slice, region, and the place (slice or scan) that is drawn before the region. On the CPU, in
+    the order of places."""
 
     def draw(self, generator: Generator, among: Bool[Tensor, " n"] | None = None) -> Pair:
         """A place, then one of its regions, then a pair of slices that show it, each drawn uniformly.
@@ -73,8 +74,8 @@ class PseudoLabels:
             among: which slices may be the query, of which one can be; None: all.
         """
         rows = self.pairs if among is None else self.pairs[among[self.pairs[:, 1]]]
-        for column in (3, 2):
-            values = torch.unique(rows[:, column])
+        for column, different in ((3, torch.unique_consecutive), (2, torch.unique)):  # all rows need no sorting
+            values = different(rows[:, column])
             chosen = values[torch.randint(len(values), (), generator=generator)]
             rows = rows[rows[:, column] == chosen]
         support, query, region, _ = rows[torch.randint(len(rows), (), generator=generator)].tolist()
