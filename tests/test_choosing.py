@@ -11,7 +11,8 @@ from lowshot.errors import InputError
 from lowshot.imaging.files import write_volume
 from lowshot.inputs.words import scan_files
 from lowshot.progress import Silent
-from lowshot.registration import affine
+
+pytestmark = pytest.mark.usefixtures("brief_alignment")
 
 
 class Told(Silent):
@@ -20,13 +21,6 @@ class Told(Silent):
 
     def warn(self, message):
         self.warnings.append(message)
-
-
-@pytest.fixture(autouse=True)
-def _brief(monkeypatch):
-    """These bodies lie almost upon each other; a few steps, and the tests take a fifth of the time."""
-    for name in ("RIGID_STEPS", "AFFINE_STEPS", "FINE_STEPS"):
-        monkeypatch.setattr(affine, name, 6)
 
 
 @pytest.fixture

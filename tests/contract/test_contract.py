@@ -17,8 +17,9 @@ from lowshot.imaging.pieces import largest_pieces
 from lowshot.inference.memory import _LiveBytes
 from lowshot.inference.predict import predict
 from lowshot.model_file import Fitted, load
-from lowshot.registration import affine
 from lowshot.training.run import Budget, Run
+
+pytestmark = pytest.mark.usefixtures("brief_alignment")
 
 ENTRIES = catalogue.CATALOGUE | FAKES
 QUERY = subject(7, FLIPPED, shape=(22, 21, 11)).scan
@@ -27,13 +28,6 @@ QUERY = subject(7, FLIPPED, shape=(22, 21, 11)).scan
 @pytest.fixture(autouse=True)
 def _listed(monkeypatch):
     monkeypatch.setattr(catalogue, "CATALOGUE", ENTRIES)
-
-
-@pytest.fixture(autouse=True)
-def _brief(monkeypatch):
-    """How well scans are laid upon each other is no matter here, and would be most of the time."""
-    for name in ("RIGID_STEPS", "AFFINE_STEPS", "FINE_STEPS"):
-        monkeypatch.setattr(affine, name, 4)
 
 
 @pytest.fixture(params=ENTRIES)

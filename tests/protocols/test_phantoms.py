@@ -21,6 +21,7 @@ SHAPES = {
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("brief_alignment")
 @pytest.mark.parametrize("name", SHAPES)
 def test_every_row_trains_and_is_scored(name, tmp_path):
     one = PROTOCOLS[name]
