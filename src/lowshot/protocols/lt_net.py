@@ -122,7 +122,7 @@ ATLASES = replace(
         PEOPLE,
         "our registration and votes, not MABMIS itself, whose figures stand beside the local votes",
         "how votes are weighed was chosen with two of the annotated brains, of which the four others segmented each",
-        "seconds a scan: of the local votes, and of joint label fusion of three, on a slower machine that was busy; "
+        "seconds a scan: of the local votes, and of joint label fusion of three to five, on a slower, busy machine; "
         "a quiet one needs half to three quarters of that",
         COARSE,
         FOLDS,
