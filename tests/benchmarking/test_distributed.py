@@ -37,6 +37,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.usefixtures("brief_alignment")
 def test_the_atlas_is_the_scan_closest_to_the_average_and_is_looked_for_once(folder, tmp_path, monkeypatch):
     one = PROTOCOLS["candi-one-atlas"]
     (before,) = one.distributed.arrange(tuple(f"case-{seed}" for seed in range(6)))

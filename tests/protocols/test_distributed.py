@@ -179,6 +179,7 @@ def folder_of(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("brief_alignment")
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_one_runs_from_end_to_end_on_phantoms_in_its_data_set_s_layout(name, folder_of, tmp_path):
     one = PROTOCOLS[name]
