@@ -59,14 +59,17 @@ def of_brains(protocol, arrange):
 def test_seven_folds_have_a_mean_and_a_deviation_beside_the_published_ones():
     protocol = of_brains(ONE_SHOT, each_in_turn)
     records = [
-        on(fold.name, dice=((0.5 + number / 10, 0.5 + number / 10),), hd95=float(number)) | {"preset": "paper"}
+        on(fold.name, dice=((0.5 + number / 10, 0.5 + number / 10),)) | {"preset": "paper"}
         for number, fold in enumerate(protocol.folds)
     ]
+    for number, record in enumerate(records):
+        for score in record["cases"][0]["scores"]:
+            score["hd95_in_plane"] = float(number)
     (table,) = setting_tables(protocol, records)
     assert "overview of 1 annotated: mean ± deviation over 7 folds" in table.title
     found = cells_of(table, "mre-net")
-    assert (found["Dice"], found["HD95 (mm)"]) == ("0.800 ± 0.216", "3.0 ± 2.2")
-    assert (found["published Dice"], found["published HD95"]) == ("0.784 ± 0.011", "6.3 ± 1.7 mm")
+    assert (found["Dice"], found["HD95 in planes (mm)"]) == ("0.800 ± 0.216", "3.0 ± 2.2")
+    assert (found["published Dice"], found["published HD95 in planes"]) == ("0.784 ± 0.011", "6.3 ± 1.7 mm")
 
 
 def test_seeds_are_averaged_before_folds():
