@@ -62,8 +62,8 @@ def test_seven_folds_have_a_mean_and_a_deviation_beside_the_published_ones():
         on(fold.name, dice=((0.5 + number / 10, 0.5 + number / 10),)) | {"preset": "paper"}
         for number, fold in enumerate(protocol.folds)
     ]
-    for number, record in enumerate(records):
-        for score in record["cases"][0]["scores"]:
+    for number, made in enumerate(records):
+        for score in made["cases"][0]["scores"]:
             score["hd95_in_plane"] = float(number)
     (table,) = setting_tables(protocol, records)
     assert "overview of 1 annotated: mean ± deviation over 7 folds" in table.title
