@@ -308,5 +308,5 @@ def odd(dataset):
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(InputError, match="expected the folder of CHAOS"):
+    with pytest.raises(InputError, match="no such folder"):
         find_cases(DATASETS["chaos-mr"], tmp_path / "nowhere")

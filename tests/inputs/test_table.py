@@ -88,8 +88,8 @@ def test_scans_without_labels(tmp_path):
         ("image,annotated_slice\na,middle\n", "INDEX or AXIS:INDEX"),
         ("image,name\na,../x\n", "cannot name a scan"),
         ("image,name\na,..\n", r"a: '\.\.' cannot name a scan"),
-        ('image,labels\n"' + "x" * 200_000 + '",b\n', r"support\.csv: expected a CSV .* \(field larger than"),
-        ('"' + "x" * 200_000 + '",labels\na,b\n', r"support\.csv: expected a CSV .* \(field larger than"),
+        ('image,labels\n"' + "x" * 200_000 + '",b\n', r"support\.csv: expected a CSV, .* \(field larger than"),
+        ('"' + "x" * 200_000 + '",labels\na,b\n', r"support\.csv: expected a CSV, .* \(field larger than"),
         ("T1\n" + "x" * 300 + "\n", r"support\.csv: column 'T1' is taken for a channel, but in no row"),
         ("T1\n~nobody-of-this-name/a.nii\n", r"support\.csv: column 'T1' is taken for a channel, but in no row"),
         ("T1\x1b[2J\na\n", r"support\.csv: the heading 'T1\\x1b\[2J' holds control characters"),
@@ -110,7 +110,7 @@ def test_a_missing_or_binary_table(tmp_path):
 
 def test_a_folder_that_is_named_like_a_table(tmp_path):
     (tmp_path / "support.csv").mkdir()
-    with pytest.raises(InputError, match=r"support\.csv: expected a CSV .* \(Is a directory\)"):
+    with pytest.raises(InputError, match=r"support\.csv: expected a CSV, .* \(Is a directory\)"):
         read_table(tmp_path / "support.csv")
 
 
