@@ -91,20 +91,18 @@ def differences(records: Sequence[Record], reference: str) -> dict[str, dict[Pai
     Systems without a common fold and seed are left out, and so is a pair that is empty on both sides for some seed: it
     has no Dice.
     """
-    scores: dict[str, dict[str, dict[int, dict[Pair, float]]]] = defaultdict(
-        lambda: defaultdict(lambda: defaultdict(dict))
-    )
+    scores: dict[tuple[str, str], dict[int, dict[Pair, float]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows(records):
-        scores[row.system][row.fold][row.seed][row.fold, row.case, row.structure] = row.dice
+        scores[row.system, row.fold][row.seed][row.fold, row.case, row.structure] = row.dice
     found: dict[str, dict[Pair, float]] = {}
-    references = scores.pop(reference, {})
-    for system, by_fold in scores.items():
-        for fold in sorted(by_fold.keys() & references.keys()):
-            seeds = sorted(by_fold[fold].keys() & references[fold].keys())
-            if seeds:
-                ours, theirs = (_over_seeds([each[fold][seed] for seed in seeds]) for each in (by_fold, references))
-                common = {pair: ours[pair] - theirs[pair] for pair in sorted(ours.keys() & theirs.keys())}
-                found.setdefault(system, {}).update(common)
+    for (system, fold), by_seed in sorted(scores.items()):
+        references = scores.get((reference, fold), {})
+        seeds = sorted(by_seed.keys() & references.keys())
+        if system == reference or not seeds:
+            continue
+        ours, theirs = (_over_seeds([each[seed] for seed in seeds]) for each in (by_seed, references))
+        common = {pair: ours[pair] - theirs[pair] for pair in sorted(ours.keys() & theirs.keys())}
+        found.setdefault(system, {}).update(common)
     return found
 
 

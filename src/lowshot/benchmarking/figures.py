@@ -118,9 +118,9 @@ def _agreements(protocol: Protocol, records: Sequence[Record]) -> Iterator[Pictu
     )
     for name, own in by_system(protocol, records):
         found = rows(own)
-        units = {row.volume_unit for row in found}
-        if len(units) == 1 and any(row.volume_prediction + row.volume_truth > 0 for row in found):
-            figure = volume_agreement(_volumes(found), units.pop())
+        units, volumes = {row.volume_unit for row in found}, _volumes(found)
+        if len(units) == 1 and volumes:
+            figure = volume_agreement(volumes, units.pop())
             yield as_picture(f"volumes {name}.svg", f"Volumes against the truth, {name}", caption, figure)
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from lowshot.imaging.grid import Grid
@@ -78,14 +79,13 @@ def given_before(scan: Scan, seen: dict[str, str]) -> list[Finding]:
 
 
 def _image(scan: Scan) -> Iterator[Finding]:
-    for channel, image in zip(scan.channels, scan.voxels, strict=True):
-        where = scan.name if len(scan.channels) == 1 else f"{scan.name}, {channel}"
+    for where, image in by_channel(scan):
         bad = int((~torch.isfinite(image)).sum())
         low, high = float(image.min()), float(image.max())
         if bad:
             yield Finding("error", f"{where}: {bad:,} of {image.numel():,} voxels are NaN or infinite")
-        elif low == high:
-            yield Finding("error", f"{where}: every voxel is {low:g}; there is nothing to see")
+        elif blank := told_of_blank(where, image):
+            yield Finding("error", blank)
         elif (values := _different(image)) <= FEW_VALUES:
             yield Finding("warning", f"{where}: only {values} different values; is it a label map?")
         elif low < CT_BELOW:
@@ -94,6 +94,18 @@ def _image(scan: Scan) -> Iterator[Finding]:
         yield from _grid(scan.name, scan.grid)
     else:
         yield Finding("note", f"{scan.name}: the file says nothing about millimetres; distances are counted in voxels")
+
+
+def by_channel(scan: Scan) -> Iterator[tuple[str, Float[Tensor, "i j k"]]]:
+    """Each channel of a scan, after what a sentence about it begins with."""
+    for channel, image in zip(scan.channels, scan.voxels, strict=True):
+        yield scan.name if len(scan.channels) == 1 else f"{scan.name}, {channel}", image
+
+
+def told_of_blank(where: str, image: Float[Tensor, "i j k"]) -> str | None:
+    """A sentence about a channel without any contrast; None about others."""
+    low, high = torch.aminmax(image)
+    return f"{where}: every voxel is {float(low):g}; there is nothing to see" if low == high else None
 
 
 def _different(volume: Tensor) -> int:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from lowshot.contract import Deforms, Model, Region, Result
 from lowshot.errors import BadVoxels, ChannelMismatch
 from lowshot.imaging.axis_map import AxisMap
+from lowshot.imaging.check import by_channel, told_of_blank
 from lowshot.imaging.preparation import Prepared
 from lowshot.imaging.scan import Scan, Segmentation
 from lowshot.inference.assemble import ProbabilityFile, assemble
@@ -147,11 +147,9 @@ def _told(regions: Iterator[Region], prepared: Prepared, classes: int, task: Tas
 
 def _refuse_blank(scan: Scan) -> None:
     """Refuse a scan, or a channel of it, without any contrast: whatever was found in it would be made up."""
-    for channel, image in zip(scan.channels, scan.voxels, strict=True):
-        low, high = torch.aminmax(image)
-        if low == high:
-            where = scan.name if len(scan.channels) == 1 else f"{scan.name}, {channel}"
-            raise BadVoxels(f"{where}: every voxel is {float(low):g}; there is nothing to see")
+    for where, image in by_channel(scan):
+        if blank := told_of_blank(where, image):
+            raise BadVoxels(blank)
 
 
 def check_channels(model: Model, scan: Scan) -> None:
