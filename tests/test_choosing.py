@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from contract.studies import subject
+from listening import Listening
 from lowshot.choosing import choose
 from lowshot.errors import InputError
 from lowshot.imaging.files import write_volume
@@ -13,14 +14,6 @@ from lowshot.inputs.words import scan_files
 from lowshot.progress import Silent
 
 pytestmark = pytest.mark.usefixtures("brief_alignment")
-
-
-class Told(Silent):
-    def __init__(self):
-        self.warnings = []
-
-    def warn(self, message):
-        self.warnings.append(message)
 
 
 @pytest.fixture
@@ -50,7 +43,7 @@ def test_the_odd_one_out_comes_last_wherever_the_scans_lie(folder):
 def test_a_scan_that_cannot_be_read_is_left_out_and_one_that_comes_twice_is_told(folder):
     (folder / "case-3.nii.gz").write_bytes(b"not an image")
     shutil.copy(folder / "case-0.nii.gz", folder / "copy.nii.gz")
-    told = Told()
+    told = Listening()
     choice = choose(scan_files([folder]), progress=told)
     assert [name for name, _ in choice.failed] == ["case-3"]
     assert len(choice.ranking) == 5

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from contract.studies import NAMES, TASKS, partly_known, subject
+from listening import Listening
 from lowshot.contract import Deforms
 from lowshot.errors import EmptySupport, LowshotError, ModelFileError
 from lowshot.imaging.preparation import Preparation
@@ -150,14 +151,6 @@ def test_what_is_annotated_in_part_is_no_atlas():
     assert "only in part" in atlas_problems(partly, most=1)[0]
     looked_for = LowShotTask(NAMES, [replace(subject(0), annotated=frozenset({"body"}))])
     assert "only in part" in atlas_problems(looked_for, most=1)[0]
-
-
-class Listening(Silent):
-    def __init__(self):
-        self.warnings = []
-
-    def warn(self, message):
-        self.warnings.append(message)
 
 
 def test_a_little_unknown_tissue_is_carried_over_as_background_and_that_is_told():

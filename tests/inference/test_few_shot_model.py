@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from listening import Listening
 from lowshot.contract import Adapted, Embeds, Learner, State
 from lowshot.errors import ChannelMismatch, EmptySupport, GridMismatch
 from lowshot.fewshot import examples
@@ -16,7 +17,6 @@ from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
 from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowledge, restore
 from lowshot.inference.predict import predict
 from lowshot.nn.prototypes import enlarged
-from lowshot.progress import Silent
 from lowshot.training.run import Run
 
 SIZE = (24, 20)
@@ -224,20 +224,15 @@ def test_memory_grows_with_the_slices_at_once_and_no_further_than_the_scan(monke
 
 
 def test_what_is_unknown_within_an_annotated_slice_is_told_to_count_as_background():
-    said = []
-
-    class Listening(Silent):
-        def warn(self, message):
-            said.append(message)
-
-    run = Run(device="cpu", precision="float32", memory_format="contiguous", progress=Listening())
+    heard = Listening()
+    run = Run(device="cpu", precision="float32", memory_format="contiguous", progress=heard)
     one_slice = labelled({5: 8}, known=[5])
     learner().adapt([one_slice], NAMES, run)
-    assert said == []  # other slices are examples of nothing
+    assert heard.warnings == []  # other slices are examples of nothing
     rim = one_slice.known.clone()
     rim[:2, :, 5] = False
     learner().adapt([replace(one_slice, known=rim)], NAMES, run)
-    assert said == ["annotated: what is unknown within annotated slices counts as background here"]
+    assert heard.warnings == ["annotated: what is unknown within annotated slices counts as background here"]
 
 
 def test_a_structure_without_an_example_is_refused_by_name():

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from listening import Listening
 from lowshot.errors import EmptySupport, GridMismatch
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
 from lowshot.inference.atlas_model import prepare_atlases
-from lowshot.progress import Silent
 from lowshot.training.run import Run
 from lowshot.transforms.support import class_counts, known_voxels, prepare_support
 
@@ -128,17 +128,9 @@ def test_pictures_keep_their_pixels():
         prepare_support([picture, labelled()], Preparation(), None, run=Run())
 
 
-class Listening(Silent):
-    def __init__(self):
-        self.said = []
-
-    def warn(self, message):
-        self.said.append(message)
-
-
 def test_a_crop_that_leaves_labels_out_says_so():
     learning, copying = Listening(), Listening()
     prepare_support([labelled()], Preparation(crop=(4, 4, 4)), None, run=Run(progress=learning))
     prepare_atlases([labelled()], Preparation(crop=(4, 4, 4)), copying)
-    assert learning.said[0] == copying.said[0]
-    assert "leaves out" in learning.said[0]
+    assert learning.warnings[0] == copying.warnings[0]
+    assert "leaves out" in learning.warnings[0]
