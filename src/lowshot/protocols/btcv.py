@@ -5,7 +5,17 @@ from dataclasses import replace
 
 from lowshot.datasets.recipe import MRE_NET_BTCV
 from lowshot.phantoms.study import Study
-from lowshot.protocols.mrbrains import AUGMENTED, ONE_SCAN, ONE_SCAN_DIFFERS, each_in_turn, full, leave_one_out
+from lowshot.protocols.mrbrains import (
+    AUGMENTED,
+    ONE_SCAN,
+    ONE_SCAN_DIFFERS,
+    PLAIN,
+    ablation,
+    each_in_turn,
+    full,
+    leave_one_out,
+)
+from lowshot.protocols.mre_net import COSTS
 from lowshot.protocols.protocol import Distributed, Fold, Protocol, Published, System
 
 ORGANS = ("spleen", "right kidney", "left kidney", "gallbladder", "oesophagus", "liver", "stomach", "pancreas")
@@ -58,14 +68,21 @@ def _viii(method: str, setting: str = "1-shot") -> dict[str, Published]:
 
 ONE_SHOT = Protocol(
     name="btcv-one-shot",
-    summary="MRE-Net's tables VIII and X on BTCV: seven CT scans, each the annotated one in turn",
+    summary="MRE-Net's tables II, VI, VIII and X on BTCV: seven CT scans, each the annotated one in turn",
     folds=(),
     distributed=Distributed(dataset="btcv", recipe=MRE_NET_BTCV, arrange=seven_in_turn),
     systems={
-        "mre-net": System(method="mre-net", settings=full(*MAJORITY), published=_viii("mre-net")),
+        "mre-net": System(
+            method="mre-net",
+            settings=full(*MAJORITY),
+            published=_viii("mre-net"),
+            costs=(Published("VI", "mre-net", "distance cosine"),),
+        ),
+        "unet": System(method="unet", settings=PLAIN, published={"": Published("II", "mre-net[]")}),
         "unet + augmentation": System(method="unet", settings=AUGMENTED, published=_viii("u-net-3d+aug")),
         "ants SyN": System(method="ants-syn", published=_viii("ants")),
         "sse-one-scan": ONE_SCAN,
+        **ablation(*MAJORITY),
     },
     reference="mre-net",
     study=Study(anatomy="abdomen-ct", shape=(64, 56, 48), subjects=13, variation=0.5, structures=ORGANS),
@@ -80,6 +97,7 @@ ONE_SHOT = Protocol(
         "spread: over the seven folds in the overview, as in the paper",
         "augmentation: ours is stronger than the paper's flips and contrast",
         ONE_SCAN_DIFFERS,
+        COSTS,
     ),
 )
 UNLABELLED = replace(

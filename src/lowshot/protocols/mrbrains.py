@@ -49,30 +49,51 @@ def full(*majority: str, **changes: Any) -> dict[str, Any]:
     return {"augmentation": "none", "mining": True, "majority": majority, **changes}
 
 
-def _mre_net(published: Published, **changes: Any) -> System:
-    return System(method="mre-net", settings=full(*MAJORITY, **changes), published={"": published})
-
-
 STUDY = Study(anatomy="brain-mr", shape=(48, 56, 40), subjects=4)
 PLAIN, AUGMENTED = {"augmentation": "none"}, {"augmentation": "strong"}
 MAJORITY = ("cortical grey matter", "white matter", "ventricles")
+WITHOUT = {
+    "without hard examples (d)": ("dml,coord,ams", {"mining": False}),
+    "without AMS (c)": ("dml,coord", {"mining": False, "attention": False}),
+    "without AMS and coordinates (b)": ("dml", {"mining": False, "attention": False, "coordinates": False}),
+    "without metric learning (f)": ("coord,ams,ohem", {"metric_learning": False}),
+    "without coordinates (g)": ("dml,ams,ohem", {"coordinates": False}),
+}
+
+
+def ablation(*majority: str) -> dict[str, System]:
+    """Rows of tables II and VI, which are printed for brains and abdomens: (a) is a U-Net, (e) is MRE-Net."""
+    euclidean = Published("VI", "mre-net", "distance squared-euclidean")
+    return {
+        name: _changed(Published("II", f"mre-net[{modules}]"), *majority, **changes)
+        for name, (modules, changes) in WITHOUT.items()
+    } | {
+        "squared Euclidean distance": replace(_changed(euclidean, *majority, distance="euclidean"), costs=(euclidean,))
+    }
+
+
+def _changed(published: Published, *majority: str, **changes: Any) -> System:
+    return System(method="mre-net", settings=full(*majority, **changes), published={"": published})
+
+
+def _mre_net(published: Published, **changes: Any) -> System:
+    return _changed(published, *MAJORITY, **changes)
+
+
+def _embedding_of(size: int) -> System:
+    where = Published("III", "mre-net", f"Ne={size}")
+    return replace(_mre_net(where, embedding_size=size), costs=(where,))
+
+
+MODES = {"one mode (M = 1)": 1, "two modes (M = 2)": 2, "four modes (M = 4)": 4, "five modes (M = 5)": 5}
+"""Three are MRE-Net."""
 ABLATION = {
-    "without hard examples (d)": _mre_net(Published("II", "mre-net[dml,coord,ams]"), mining=False),
-    "without AMS (c)": _mre_net(Published("II", "mre-net[dml,coord]"), mining=False, attention=False),
-    "without AMS and coordinates (b)": _mre_net(
-        Published("II", "mre-net[dml]"), mining=False, attention=False, coordinates=False
-    ),
-    "without metric learning (f)": _mre_net(Published("II", "mre-net[coord,ams,ohem]"), metric_learning=False),
-    "without coordinates (g)": _mre_net(Published("II", "mre-net[dml,ams,ohem]"), coordinates=False),
-    "one mode (M = 1)": _mre_net(Published("IV", "mre-net", "M=1 1-shot"), modes=1),
+    **ablation(*MAJORITY),
+    **{f"embedding of {size} channels": _embedding_of(size) for size in (512, 1024, 4096)},
+    **{name: _mre_net(Published("IV", "mre-net", f"M={modes} 1-shot"), modes=modes) for name, modes in MODES.items()},
     "mixing: one-hot": _mre_net(Published("V", "mre-net", "mixing one-hot"), mixing="one-hot"),
     "mixing: average": _mre_net(Published("V", "mre-net", "mixing average"), mixing="average"),
-    "squared Euclidean distance": replace(
-        _mre_net(Published("VI", "mre-net", "distance squared-euclidean"), distance="euclidean"),
-        costs=(Published("VI", "mre-net", "distance squared-euclidean"),),
-    ),
 }
-"""Rows (a) and (e) are "unet" and "mre-net"."""
 UNKNOWN = (
     "infarctions and others (labels 9, 10) are unknown to training and scores, K = 9; in the paper they are trained as "
     "classes, K = 11, and left out of the scores"
@@ -85,7 +106,7 @@ ONE_SCAN_DIFFERS = (
 )
 ONE_SHOT = Protocol(
     name="mrbrains-one-shot",
-    summary="MRE-Net's tables II, V to VII and X on MRBrainS18: seven brains, each the annotated one in turn",
+    summary="MRE-Net's tables II to VII and X on MRBrainS18: seven brains, each the annotated one in turn",
     folds=(),
     distributed=Distributed(dataset="mrbrains18", recipe=MRE_NET_BRAINS, arrange=each_in_turn),
     systems={
@@ -121,21 +142,30 @@ ONE_SHOT = Protocol(
         COSTS,
     ),
 )
+
+
+def _in_shots(row: System, method: str, table: str, settings: dict[int, str]) -> System:
+    """The row with what is printed of it, by shots, beside every draw of as many."""
+    published = {
+        f"{shots} shots {draw}": Published(table, method, setting)
+        for shots, setting in settings.items()
+        for draw in range(1, DRAWS + 1)
+    }
+    return replace(row, published=published, costs=())
+
+
 SHOTS = replace(
     ONE_SHOT,
     name="mrbrains-shots",
-    summary="MRE-Net's table VII: two and three annotated brains, seven draws of each",
+    summary="MRE-Net's tables IV and VII: two and three annotated brains, seven draws of each",
     distributed=Distributed(dataset="mrbrains18", recipe=MRE_NET_BRAINS, arrange=drawn_shots),
     systems={
-        name: replace(
-            ONE_SHOT.systems[name],
-            published={
-                f"{shots} shots {draw}": Published("VII", printed, f"{shots}-shot")
-                for shots in (2, 3)
-                for draw in range(1, DRAWS + 1)
-            },
-        )
+        name: _in_shots(ONE_SHOT.systems[name], printed, "VII", {2: "2-shot", 3: "3-shot"})
         for name, printed in (("mre-net", "mre-net"), ("mre-net + augmentation", "mre-net+aug"))
+    }
+    | {
+        name: _in_shots(ONE_SHOT.systems[name], "mre-net", "IV", {3: f"M={modes} 3-shot"})
+        for name, modes in MODES.items()
     },
     differs=(*ONE_SHOT.differs[:4], f"pairs and triplets are drawn with seed {SEED}; the paper's are not known"),
 )

@@ -67,6 +67,7 @@ PROTOCOLS: dict[str, Protocol] = {
         five_folds.CARDIAC,
         five_folds.CARDIAC_LAST,
         five_folds.CARDIAC_FIRST,
+        five_folds.APSCL_CHAOS,
         five_folds.GCN_DE_CHAOS,
         five_folds.GCN_DE_SYNAPSE,
         breast.BUSI,
