@@ -24,7 +24,7 @@ from lowshot.inference.footprint import forget_highest_resident, highest_residen
 from lowshot.inference.predict import predict_prepared
 from lowshot.model_file import Fitted, load
 from lowshot.progress import Progress
-from lowshot.protocols.protocol import HD95_VARIANTS, Measure
+from lowshot.protocols.protocol import VARIANTS, Measure
 from lowshot.segmenting import options_of
 from lowshot.training.plan import Plan, Precision
 from lowshot.training.run import Run
@@ -157,7 +157,7 @@ def _scored(fitted: Fitted, cell: Cell, cases: Cases, case: str, folder: Path, h
     remove_leftovers(prediction)
     write_segmentation(result.segmentation, prediction, query.scan.source)
     expected = {name: None if quality is None else quality.expected_dice for name, quality in result.quality.items()}
-    variants = [each for each in HD95_VARIANTS if each in cell.protocol.measures]
+    variants = [each for each in VARIANTS if each in cell.protocol.measures]
     every = evaluate_case(result.segmentation, query, case, expected, variants=bool(variants)).scores
     only = cell.protocol.scored
     scores = [_row(score, variants) for score in every if not only or score.structure in only]
@@ -169,7 +169,7 @@ def _scored(fitted: Fitted, cell: Cell, cases: Cases, case: str, folder: Path, h
 
 def _row(score: Score, variants: Sequence[Measure]) -> Mapping[str, Any]:
     """Plain values of JSON, which knows no NaN; six digits are more than a score is worth."""
-    left_out = {"case", "missing", *HD95_VARIANTS}.difference(variants)
+    left_out = {"case", "missing", *VARIANTS}.difference(variants)
     return {key: _plain(value) for key, value in asdict(score).items() if key not in left_out}
 
 

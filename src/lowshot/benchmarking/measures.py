@@ -12,7 +12,7 @@ class Shown:
     heading: str
     digits: int
     printed_as: tuple[str, ...]
-    """Its names in ``published.csv``; papers differ."""
+    """Its names in ``published.csv``; papers differ. None of what stands beside the same score in another form."""
     of_unit: bool = False
     """Whether a unit stands with it: a distance."""
 
@@ -22,6 +22,9 @@ MEASURES: dict[Measure, Shown] = {
     "hd95": Shown("HD95", 1, ("hd95",), of_unit=True),
     "hd95_in_plane": Shown("HD95 in planes", 1, ("hd95",), of_unit=True),
     "hd95_pooled_voxels": Shown("HD95 pooled (voxels)", 1, ("hd95",)),
+    "hd95_legacy_empty": Shown("HD95 pooled (voxels) with 0 for empty", 1, ()),
+    "dice_of_slices": Shown("Dice of slices", 3, ()),
+    "dice_legacy_empty": Shown("Dice with 1 for empty truth", 3, ()),
     "radial_error": Shown("radial error", 3, ("are",)),
     "true_positive_ratio": Shown("true positives", 3, ("tp",)),
     "false_positive_ratio": Shown("false positives", 3, ("fp",)),

@@ -14,11 +14,11 @@ from lowshot import catalogue
 from lowshot.atomic import atomic_path, remove_leftovers
 from lowshot.benchmarking.cell import RECORD, Record, as_json, read_json
 from lowshot.errors import SettingsError, UnreadableFile
-from lowshot.protocols.protocol import HD95_VARIANTS, Fold, Protocol, System
+from lowshot.protocols.protocol import VARIANTS, Fold, Protocol, System
 from lowshot.settings import build
 
 SCORES = ("structure", "dice", "hd95", "hd95_unit", "volume_prediction", "volume_truth", "volume_unit", "empty")
-RATIOS = ("true_positive_ratio", "false_positive_ratio", "radial_error", "volume_elsewhere", *HD95_VARIANTS)
+RATIOS = ("true_positive_ratio", "false_positive_ratio", "radial_error", "volume_elsewhere", *VARIANTS)
 """Scores that older records do not have, or that few protocols ask for."""
 COLUMNS = ("protocol", "system", "fold", "seed", "case", "seconds", "peak_bytes", *SCORES, "expected_dice", *RATIOS)
 CHOSEN = ("options", "model_of", "as_long_as", "granted", "granted_above", "scored")
@@ -49,7 +49,10 @@ class Row:
     volume_elsewhere: float
     hd95_in_plane: float
     hd95_pooled_voxels: float
-    """This and the five above: NaN where they are not defined or not asked for, and in older records."""
+    hd95_legacy_empty: float
+    dice_of_slices: float
+    dice_legacy_empty: float
+    """This and the eight above: NaN where they are not defined or not asked for, and in older records."""
     volume_prediction: float
     volume_truth: float
     """NaN in records without volumes."""

@@ -22,7 +22,7 @@ Structures = Annotated[
     typer.Option(metavar="NAME,…", help="What is annotated in the truth, if not all that is predicted; alone scored."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a report that is there already.")]
-Variants = Annotated[bool, typer.Option("--variants", help="Also compute the HD95 of other scorers.")]
+Variants = Annotated[bool, typer.Option("--variants", help="Also compute Dice and HD95 as other scorers do.")]
 
 
 def evaluate(

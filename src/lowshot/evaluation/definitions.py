@@ -26,5 +26,10 @@ DEFINITIONS: dict[str, str] = {
         "The correlation is Spearman's, over pairs of case and structure."
     ),
     "hd95_pooled_voxels": "The 95th percentile of both directions pooled, always in voxels (medpy's form).",
+    "hd95_legacy_empty": "The same, but 0 where either mask is empty (the scorer of MT-UNet and TransUNet).",
+    "dice_legacy_empty": (
+        "Dice, but 1 where something is predicted and the truth is empty, and 0 where both are (the same scorer)."
+    ),
+    "dice_of_slices": "The mean of Dice over slices along the third axis in which either mask has a voxel (GCN-DE's).",
     "hd95_in_plane": "HD95 over borders drawn slice by slice with a 3×3 erosion (the MRBrainS18 scorer's form).",
 }

@@ -18,7 +18,8 @@ from lowshot.evaluation.comparable import comparable_labels, looked_for_structur
 from lowshot.evaluation.overlap import dice, false_positive_ratio, true_positive_ratio
 from lowshot.evaluation.radial import radial_error
 from lowshot.evaluation.scores import CaseScores, Empty, Evaluation, Pairs, Score
-from lowshot.evaluation.surface import VOXELS, hd95, hd95_in_plane, hd95_pooled_voxels
+from lowshot.evaluation.surface import VOXELS, hd95
+from lowshot.evaluation.variants import Variants, variants_of
 from lowshot.imaging.grid import Affine
 from lowshot.imaging.scan import LabelledScan, Segmentation
 from lowshot.progress import Progress, Silent
@@ -29,7 +30,7 @@ def evaluate(pairs: Pairs, *, variants: bool = False, progress: Progress | None 
 
     Args:
         pairs: predictions with their truth; when it is lazy, only one pair at a time is in memory.
-        variants: also compute the variants of HD95 that other scorers report.
+        variants: also compute Dice and HD95 as other scorers do.
         progress: where to say how far the work is.
 
     Raises:
@@ -79,7 +80,7 @@ def evaluate_case(
             and where.
         case: its name in tables and messages.
         expected_dice: the model's own estimate by structure name, shown beside the true Dice.
-        variants: also compute the variants of HD95 that other scorers report.
+        variants: also compute Dice and HD95 as other scorers do.
 
     Raises:
         GridMismatch: prediction and truth do not share one grid.
@@ -143,12 +144,11 @@ def _score(
         empty=_EMPTY[not prediction.any(), not truth.any()],
         missing=missing,
         expected_dice=expected_dice,
-        hd95_pooled_voxels=hd95_pooled_voxels(prediction, truth) if variants else float("nan"),
-        hd95_in_plane=hd95_in_plane(prediction, truth, affine) if variants else float("nan"),
         true_positive_ratio=true_positive_ratio(prediction, truth),
         false_positive_ratio=false_positive_ratio(prediction, truth),
         volume_elsewhere=int(prediction[..., ~truth.any(axis=(0, 1))].sum()) * voxel_volume,
         radial_error=_radial_error(prediction, truth, affine),
+        **(variants_of(prediction, truth, affine) if variants else Variants()),
     )
 
 

@@ -124,7 +124,7 @@ def evaluate_folders(
         annotated_slice: index (from 0) along the third axis, or (axis, index), of the only slice that was annotated in
             each truth; nothing else is scored.
         structures: names of those that were annotated in the truth, where these are not all; no other is scored.
-        variants: also compute the variants of HD95 that other scorers report.
+        variants: also compute Dice and HD95 as other scorers do.
         progress: where to say how far the work is.
 
     Raises:

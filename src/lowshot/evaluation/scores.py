@@ -32,7 +32,10 @@ class Score:
     """What the model itself expected, without truth; NaN where it made no estimate."""
     hd95_pooled_voxels: float = float("nan")
     hd95_in_plane: float = float("nan")
-    """This and the one above: other scorers' variants, NaN unless asked for."""
+    hd95_legacy_empty: float = float("nan")
+    dice_of_slices: float = float("nan")
+    dice_legacy_empty: float = float("nan")
+    """This and the four above: as other scorers compute them (``variants.py``), NaN unless asked for."""
     true_positive_ratio: float = float("nan")
     false_positive_ratio: float = float("nan")
     """Parts of the truth's size that were found rightly and wrongly; NaN where the truth is empty."""

@@ -207,13 +207,15 @@ def _gcn_de(name: str, what: str, distributed: Distributed, study: Study) -> Pro
         summary=f"GCN-DE's tables I and II on {what}: five folds, every organ new in turn, K = 8 chunks",
         systems=_gcn_de_rows(),
         reference="gcn-de",
+        measures=("dice", "dice_of_slices", "hd95", "volume_elsewhere"),
         granted_above=GCN_DE_PIXELS,
         paper="gcn-de",
         differs=(
             f"granted range: the query is cut to slices with more than {GCN_DE_PIXELS} pixels of the organ, K = 8 "
             "chunks; rows with 'whole volume' segment the scan as it is with the same model; " + SUPPORTS["in block"],
             "scans are resampled as for SSL-ALPNet; the paper does not describe it",
-            "Dice of volumes at the last step; the paper's code averages over slices and keeps the best epoch",
+            "at the last step; the paper's code keeps the best epoch, and its Dice is the mean over slices, a column "
+            "of its own",
             "the new organ is never trained on; the public code's sampler trains on spleen and kidneys even then",
             SCRATCH,
             *(("grey values of CT: the paper's window for gcn-de alone, z-scores of each scan for the others",) * ct),

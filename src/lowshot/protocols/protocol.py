@@ -17,14 +17,23 @@ Measure = Literal[
     "hd95",
     "hd95_in_plane",
     "hd95_pooled_voxels",
+    "hd95_legacy_empty",
+    "dice_of_slices",
+    "dice_legacy_empty",
     "radial_error",
     "true_positive_ratio",
     "false_positive_ratio",
     "volume_elsewhere",
 ]
 """A score, by its name in ``lowshot.evaluation.scores.Score``."""
-HD95_VARIANTS: tuple[Measure, ...] = ("hd95_in_plane", "hd95_pooled_voxels")
-"""HD95 as some papers' scorers compute it; they are computed where a protocol asks for one."""
+VARIANTS: tuple[Measure, ...] = (
+    "hd95_in_plane",
+    "hd95_pooled_voxels",
+    "hd95_legacy_empty",
+    "dice_of_slices",
+    "dice_legacy_empty",
+)
+"""Scores as some papers' scorers compute them; they are computed where a protocol asks for one."""
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,18 @@ ROW_COLUMNS = (
     "radial_error",
     "hd95_pooled_voxels",
     "hd95_in_plane",
+    "hd95_legacy_empty",
+    "dice_of_slices",
+    "dice_legacy_empty",
 )
+SOMETIMES = ROW_COLUMNS[ROW_COLUMNS.index("radial_error") :]
+"""Radial errors are of images, variants are there where they were asked for."""
 
 
 def rows_table(evaluation: Evaluation) -> Table:
-    """One row per case and structure, by the names of ``Score``; radial errors and variants of HD95 where there are."""
+    """One row per case and structure, by the names of ``Score``; radial errors and variants where there are."""
     rows = tuple(tuple(getattr(score, name) for name in ROW_COLUMNS) for score in evaluation.scores)
-    return Table(tuple(map(Column, ROW_COLUMNS)), rows).without_empty(*ROW_COLUMNS[-3:])
+    return Table(tuple(map(Column, ROW_COLUMNS)), rows).without_empty(*SOMETIMES)
 
 
 def summary_table(evaluation: Evaluation) -> Table:
