@@ -23,8 +23,12 @@ FLAT = np.diag([-1.0, -1.0, 1.0, 1.0])
 SHAPE = (7, 6, 5)
 
 
+def is_flat(dataset):
+    return "ultrasound" in dataset.modality or "2-D" in dataset.modality
+
+
 def subject(dataset, seed, affine=AFFINE):
-    flat = "ultrasound" in dataset.modality or "2-D" in dataset.modality
+    flat = is_flat(dataset)
     shape = (*SHAPE[:2], 1) if flat else SHAPE
     random = np.random.default_rng(seed)
     names = Names.of(dict(dataset.structures))
@@ -80,12 +84,13 @@ def test_a_missing_sequence_is_named(tmp_path):
     assert find_cases(dataset, tmp_path).problems == {"1": "1: no FLAIR"}
 
 
-@pytest.mark.parametrize("name", ["btcv", "chaos-mr", "candi"])
+@pytest.mark.parametrize("name", DATASETS)
 def test_an_identifier_that_is_there_twice_is_refused(name, tmp_path):
     dataset, _ = exported(name, tmp_path / "one")
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     found = find_cases(dataset, tmp_path)
     assert found.cases == {}
+    assert len(found.problems) == 2
     assert all("there twice: " in problem for problem in found.problems.values())
 
 
@@ -124,8 +129,9 @@ def test_both_ways_in_which_ct_slices_are_named_are_paired_with_their_labels(nam
     assert read.truth.labels.equal(ours.truth.labels)
 
 
-def test_another_orientation_comes_out_right(tmp_path):
-    dataset = DATASETS["chaos-mr"]
+@pytest.mark.parametrize("name", [name for name in DATASETS if not is_flat(DATASETS[name])])
+def test_another_orientation_comes_out_right(name, tmp_path):
+    dataset = DATASETS[name]
     turned = np.array([[0, 0, 3, 7], [-1.5, 0, 0, 4], [0, -2, 0, 5], [0, 0, 0, 1.0]])  # sagittal slices
     ours = subject(dataset, 0, turned)
     export(dataset, [ours], tmp_path)
