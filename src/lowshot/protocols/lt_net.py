@@ -94,6 +94,20 @@ EQUAL_MINUTES = replace(
     ),
 )
 
+LAST = ADULTS[5:]
+TIMED = ("lt-net", "lt-net --refine", "registration (multi-atlas)", "ants affine", "ants SyN", "ants SyNCC")
+TWO_CORES = replace(
+    ONE_SHOT,
+    name="atlas-two-cores",
+    summary="What refining costs beside ANTs: one after the other on the same two cores, with two threads",
+    folds=(Fold("1000", ("1000",), LAST, unlabelled=ADULTS[1:]),),
+    systems={name: replace({**ABLATION, **OTHERS}[name], seeds=(0,)) for name in TIMED},
+    differs=(
+        *(PEOPLE, POOL, SMALLER, FOLDS),
+        "times: --threads 2, rows in turn, nothing else on the machine; of three of the seven scans",
+    ),
+)
+
 WHOLE = {
     "most_voxels": 600_000,
     "widths": (16, 32, 64, 64, 64),
@@ -106,7 +120,6 @@ COARSE = (
     "right"
 )
 
-LAST = ADULTS[5:]
 MABMIS = {f"{n} annotated": Published("4", "mabmis", f"{n} atlases") for n in (2, 3, 4, 5)}
 ATLASES = replace(
     ONE_SHOT,
