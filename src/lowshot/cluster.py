@@ -9,10 +9,11 @@ import platform
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from threading import current_thread
+from typing import Any, TextIO, TypeVar
 
 from lowshot.errors import InputError, LowshotError, MissingExtra, SettingsError
 
@@ -126,9 +127,23 @@ def _connected(ray: Any, cluster: Cluster) -> Iterator[None]:
         first = str(error).strip().partition("\n")[0]
         raise InputError(f"no Ray cluster at {cluster.address or 'this machine'}: {first}") from error
     try:
-        yield
+        with redirect_stdout(_WithoutRay(sys.stdout)):
+            yield
     finally:
         ray.shutdown()
+
+
+class _WithoutRay:
+    """Standard output without what Ray's own thread prints there when a worker dies: a result may be JSON."""
+
+    def __init__(self, stdout: TextIO) -> None:
+        self._stdout = stdout
+
+    def write(self, text: str) -> int:
+        return len(text) if current_thread().name.startswith("ray_") else self._stdout.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stdout, name)
 
 
 def _refuse_where_nobody_listens(address: str | None) -> None:

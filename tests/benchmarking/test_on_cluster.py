@@ -1,12 +1,7 @@
 """Cells on two workers, one of which is killed in the middle."""
 
-import os
-import signal
-import time
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
-from threading import Thread
 
 import pytest
 
@@ -17,6 +12,7 @@ from benchmarking.balls import BALLS, HOW, bench
 from lowshot.benchmarking.results import read_results
 from lowshot.cluster import Cluster
 from lowshot.protocols.protocol import System
+from ray_workers import one_killed
 
 pytestmark = [
     pytest.mark.slow,
@@ -35,34 +31,10 @@ def scores(records):
     return {(r["system"], r["seed"], case["case"]): case["scores"] for r in records for case in r["cases"]}
 
 
-def busy_workers():
-    """Process numbers of Ray's workers that have something to do: Ray titles them after it."""
-    found = []
-    for title in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if title.read_bytes().startswith(b"ray::_on_worker"):
-                found.append(int(title.parent.name))
-        except OSError:
-            pass  # it has ended
-    return found
-
-
-def kill_one(when, killed):
-    for _ in range(3000):
-        workers = busy_workers()
-        if when() and workers:
-            os.kill(workers[0], signal.SIGKILL)
-            killed.append(workers[0])
-            return
-        time.sleep(0.02)
-
-
 def test_a_worker_that_is_killed_in_the_middle_changes_no_result(data, tmp_path):
-    how, root, killed = replace(HOW, steps=60), tmp_path / "cluster", []
-    killer = Thread(target=kill_one, args=(lambda: len(list(root.glob("cells/*/*/*/training/log.csv"))) > 1, killed))
-    killer.start()
-    records, failed = bench(data, root, how=how, cluster=TWO)
-    killer.join()
+    how, root = replace(HOW, steps=60), tmp_path / "cluster"
+    with one_killed(lambda: len(list(root.glob("cells/*/*/*/training/log.csv"))) > 1) as killed:
+        records, failed = bench(data, root, how=how, cluster=TWO)
     assert killed
     assert failed == []
     alone, _ = bench(data, tmp_path / "alone", how=how)

@@ -7,6 +7,7 @@ import torch
 
 from ball_files import AFFINE, NAMES
 from lowshot.imaging.pieces import largest_pieces
+from ray_workers import one_killed
 
 
 def segment(typed, model, *words):
@@ -49,13 +50,15 @@ def test_what_a_result_is_doubted_for_is_told_at_once(typed, folder):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own, of the processes and sockets that it leaves to the system
-def test_workers_of_a_cluster_write_the_same_and_list_the_same_bad_scan(typed, model, folder):
+def test_workers_of_a_cluster_write_the_same_though_one_is_killed_and_list_the_same_bad_scan(typed, model, folder):
     pytest.importorskip("ray")
     (folder / "images" / "s1.nii.gz").write_bytes(b"not an image")
     ours = segment(typed, model, folder / "images", "-o", folder / "here", "--threads", 1, "--json")
-    theirs = segment(
-        *(typed, model, folder / "images", "-o", folder / "there"), *("--engine", "ray", "--workers", 2, "--json")
-    )
+    with one_killed(lambda: True) as killed:
+        theirs = segment(
+            *(typed, model, folder / "images", "-o", folder / "there"), *("--engine", "ray", "--workers", 2, "--json")
+        )
+    assert killed
     assert theirs.code == ours.code == 3, theirs.err
     assert sorted(each["case"] for each in theirs.json["segmented"]) == ["s0", "s2"]
     assert [each["case"] for each in theirs.json["failed"]] == ["s1"]
