@@ -92,3 +92,12 @@ def test_agrees_with_what_pytorch_allocates():
         peak = max(peak, now)
     announced = activation_bytes(network, (x.to("meta"),))
     assert announced <= peak < 1.5 * announced  # the rest is scratch space of the convolutions
+
+
+def test_for_inputs_of_one_shape_it_is_looked_for_once():
+    passes, network = [], nn.Sequential(convolution(1, 4)).eval()
+    network.register_forward_hook(lambda *_: passes.append(1))
+    once, again = (activation_bytes(network, (image(1),)) for _ in range(2))
+    assert (once, len(passes)) == (again, 1)
+    assert activation_bytes(network, (image(1, torch.bfloat16),)) < once
+    assert len(passes) == 2
