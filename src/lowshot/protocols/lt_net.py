@@ -95,6 +95,20 @@ EQUAL_MINUTES = replace(
 )
 
 LAST = ADULTS[5:]
+TUNING = replace(
+    ONE_SHOT,
+    name="atlas-tuning",
+    summary="Where the smoothness of compact was chosen: VoxelMorph, another atlas than that of the tables",
+    folds=(Fold("1001", ("1001",), LAST, unlabelled=(ADULTS[0], *ADULTS[2:])),),
+    systems={
+        f"voxelmorph at smoothness {weight:g}": System(method="voxelmorph", settings={"smoothness": weight})
+        for weight in (0.1, 0.3, 1.0, 3.0)
+    },
+    reference="voxelmorph at smoothness 1",
+    paper="",
+    differs=("all three scans are among the seven that atlas-one-shot segments", FOLDS),
+)
+
 TIMED = ("lt-net", "lt-net --refine", "registration (multi-atlas)", "ants affine", "ants SyN", "ants SyNCC")
 TWO_CORES = replace(
     ONE_SHOT,

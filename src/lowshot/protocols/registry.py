@@ -29,6 +29,7 @@ PROTOCOLS: dict[str, Protocol] = {
         lt_net.ONE_SHOT,
         lt_net.EQUAL_MINUTES,
         lt_net.TWO_CORES,
+        lt_net.TUNING,
         lt_net.ATLASES,
         lt_net.UNLABELLED,
         lt_net.SUPERVISED,
