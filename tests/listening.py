@@ -1,13 +1,16 @@
-"""A progress that remembers what it was warned of."""
+"""A progress that remembers what it was told."""
 
 from lowshot.progress import Silent
 
 
 class Listening(Silent):
-    """Says nothing; ``warnings`` holds what it was told, in order."""
+    """Says nothing; ``notes`` and ``warnings`` hold what it was told, in order."""
 
     def __init__(self):
-        self.warnings = []
+        self.notes, self.warnings = [], []
+
+    def note(self, message):
+        self.notes.append(message)
 
     def warn(self, message):
         self.warnings.append(message)

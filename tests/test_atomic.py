@@ -1,6 +1,7 @@
 import errno
 import os
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -172,6 +173,16 @@ def test_the_last_of_a_group_is_there_only_with_the_others(tmp_path, monkeypatch
             write(tmp_path / name, "new")
     assert seen == [{"a": "old", "b": "old"}, {"a": "new", "b": "old"}, {"a": "new", "b": "new"}]
     assert shown(tmp_path) == dict.fromkeys("abc", "new")
+
+
+def test_which_one_is_the_last_can_be_told(tmp_path, monkeypatch):
+    seen, rename = [], os.replace
+    monkeypatch.setattr(os, "replace", lambda *names: (seen.append(Path(names[1]).name), rename(*names)))
+    with appearing_together(last=tmp_path / "a") as written:
+        for name in "abc":
+            write(tmp_path / name, name)
+        assert {path.name: temporary.read_text() for path, temporary in written.items()} == {n: n for n in "abc"}
+    assert seen == ["b", "c", "a"]
 
 
 def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):

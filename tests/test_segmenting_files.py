@@ -2,9 +2,11 @@ import errno
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 
 from ball_files import NAMES, TINY, labelled, write_ball_files
@@ -205,6 +207,39 @@ def test_a_correction_by_hand_is_not_replaced_and_does_not_stop_the_others(fitte
     assert made.read_bytes() == corrected
     made.unlink()
     assert all(isinstance(each, Segmented) for each in batch(fitted, folder, scans, suffix=suffix))
+
+
+def test_a_structure_that_was_moved_counts_as_corrected_too(fitted, folder):
+    """Its voxels are as many as before."""
+    scans, made = scan_files([folder / "images" / "s1.nii.gz"]), folder / "out" / "s1.nii.gz"
+    batch(fitted, folder, scans)
+    found, _ = read_labels(made)
+    write_segmentation(replace(found, labels=found.labels.roll(3, dims=0)), made)
+    (failed,) = batch(fitted, folder, scans)
+    assert "was changed since lowshot wrote it" in str(failed.error)
+
+
+def test_a_dicom_result_that_was_corrected_is_not_replaced(fitted, folder):
+    scans, made = as_series(folder, "p1"), folder / "out" / "p1.rtstruct.dcm"
+    assert isinstance(*batch(fitted, folder, scans, suffix=".rtstruct.dcm"), Segmented)
+    assert isinstance(*batch(fitted, folder, scans, suffix=".rtstruct.dcm"), Segmented)
+    corrected = pydicom.dcmread(made)
+    corrected.StructureSetLabel = "corrected"
+    corrected.save_as(made)
+    (failed,) = batch(fitted, folder, scans, suffix=".rtstruct.dcm")
+    assert "p1.rtstruct.dcm: was changed since lowshot wrote it" in str(failed.error)
+
+
+def test_probabilities_of_an_earlier_result_do_not_outlive_it(fitted, folder):
+    scans, kept = scan_files([folder / "images" / "s0.nii.gz"]), folder / "out" / "probabilities" / "s0"
+    list(Batch(fitted, Outputs(folder / "out", probabilities=True), run()).segment(scans))
+    (kept / "9-of-another-model.nii.gz").write_bytes(b"")
+    (kept / "notes.txt").write_text("somebody's own")
+    list(Batch(fitted, Outputs(folder / "out", probabilities=True), run()).segment(scans))
+    assert len(list(kept.glob("*.nii.gz"))) == len(NAMES)
+    assert not (kept / "9-of-another-model.nii.gz").exists()
+    batch(fitted, folder, scans)
+    assert [path.name for path in kept.iterdir()] == ["notes.txt"]
 
 
 def test_a_result_takes_the_place_of_one_in_another_format(fitted, folder):

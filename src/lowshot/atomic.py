@@ -28,7 +28,7 @@ class _Written(NamedTuple):
     path: Path
 
 
-_GROUP: ContextVar[list[_Written] | None] = ContextVar("files that appear together", default=None)
+_GROUP: ContextVar[dict[Path, Path] | None] = ContextVar("files that appear together, and where they lie", default=None)
 
 
 @contextmanager
@@ -53,31 +53,37 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             if group is None:
                 os.replace(*written)
             else:
-                group.append(written)
+                group[path] = written.temporary
     finally:
-        if group is None or written not in group:
+        if group is None or group.get(path) != written.temporary:
             _remove(written.temporary)
 
 
 @contextmanager
-def appearing_together() -> Iterator[None]:
+def appearing_together(last: Path | None = None) -> Iterator[dict[Path, Path]]:
     """Files that are written by ``atomic_path`` inside appear when this block ends well, all of them or none.
 
-    The last one written appears last, and one that stood in its place goes first: where it is, the others are whole
-    and belong to it, whenever the process was killed.
+    The last one appears last, and one that stood in its place goes first: where it is, the others are whole and belong
+    to it, whenever the process was killed.
+
+    Args:
+        last: which of them that is; None: the one that is written last.
+
+    Yields:
+        where each that was written lies until then.
 
     Raises:
         OutputError: the operating system refused.
     """
-    group: list[_Written] = []
+    group: dict[Path, Path] = {}
     token = _GROUP.set(group)
     try:
-        yield
-        _appear(group)
+        yield group
+        _appear([_Written(group[path], path) for path in sorted(group, key=lambda path: path == last)])
     finally:
         _GROUP.reset(token)
-        for written in group:
-            _remove(written.temporary)
+        for temporary in group.values():
+            _remove(temporary)
 
 
 def require_writable_folder(folder: Path) -> None:

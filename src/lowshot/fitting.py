@@ -26,6 +26,7 @@ from lowshot.imaging.grid import Affine
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import LabelledScan, Scan
 from lowshot.inference.placement import placement
+from lowshot.inputs.digests import digests
 from lowshot.model_file import Fitted
 from lowshot.progress import Progress, Silent
 from lowshot.task import LowShotTask
@@ -90,7 +91,7 @@ def fit(
     _warn_of_unused(task, method, progress or Silent())
     base = _base_structures(task, method)
     warn_of_known(task.names, base, progress or Silent())
-    files = digests_of(task) if files is None else files
+    files = {**(digests_of(task) if files is None else files), **_digest_of_weights(made)}
     budget = Budget(steps, minutes)
     folder = None if folder is None else Path(folder)
     with held(folder):
@@ -149,6 +150,12 @@ def _able(method: str, values: Mapping[str, Any], task: LowShotTask) -> Method:
     if problems:
         raise TaskProblem(f"{method} cannot learn from this: {'; '.join(problems)}")
     return made
+
+
+def _digest_of_weights(method: Method) -> dict[str, str]:
+    """Of the file of weights that a method begins with, if it does: another content is another training."""
+    weights = getattr(method, "weights", None)
+    return {} if weights is None else digests([Path(weights)])
 
 
 def refuse_errors(support: Sequence[LabelledScan], progress: Progress) -> None:

@@ -2,7 +2,8 @@
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,21 +13,22 @@ from torch import Tensor
 
 from lowshot.atomic import appearing_together, remove_leftovers, require_writable_folder, stops_all_writing
 from lowshot.contract import Quality
-from lowshot.errors import InputError, LowshotError, OutputError, SettingsError, printable
+from lowshot.errors import LowshotError, OutputError, SettingsError, printable
 from lowshot.evaluation.sidecar import Sidecar, read_sidecar, sidecar_path, write_sidecar
 from lowshot.imaging import dicom_objects
 from lowshot.imaging.dicom_references import images_of
 from lowshot.imaging.files import LABELS_WRITTEN, write_segmentation, write_volume
-from lowshot.imaging.label_maps import read_labels
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import Scan
 from lowshot.inference.footprint import available_bytes, gigabytes, memory_needed, resident_bytes
 from lowshot.inference.predict import look, predict_prepared
+from lowshot.inputs.digests import digest
 from lowshot.inputs.scan_files import NOTHING_DECLARED, Declared, ScanFiles
 from lowshot.model_file import Fitted
 from lowshot.options import ONLY_SPEED
 from lowshot.segmenting import options_of, with_doubts
 from lowshot.training.run import Run
+from lowshot.wording import listed
 
 DEFAULT_SUFFIX = ".nii.gz"
 """Where the source's own format cannot be written (DICOM, MGZ, TIFF)."""
@@ -188,12 +190,14 @@ class Batch:
         for each in (path, sidecar_path(path)):
             remove_leftovers(each)
         keep = _ProbabilityFiles(path, scan, model.names).write if self.outputs.probabilities else None
-        with appearing_together():
+        with appearing_together(last=path) as written:  # where it is, the scan is finished
             result = with_doubts(predict_prepared(model, scan, prepared, self.run, options, keep), self.fitted, scan)
             del prepared  # writing needs its memory
-            example = _is_example(scan, self.fitted)
-            write_sidecar(path, result, self.source, spacing_known=scan.spacing_known, example=example)
-            write_segmentation(result.segmentation, path, scan.source)  # the last: where it is, the scan is finished
+            write_segmentation(result.segmentation, path, scan.source)
+            example, sha256 = _is_example(scan, self.fitted), digest(written[path])
+            known = scan.spacing_known
+            write_sidecar(path, result, self.source, sha256=sha256, spacing_known=known, example=example)
+        _remove_older_probabilities(path, files.name, written)
         if replaced is not None:  # or one scan would have two results
             replaced.unlink(missing_ok=True)
         sizes = result.segmentation.sizes()[1:]
@@ -205,27 +209,12 @@ def _refuse_corrected(results: Sequence[Path]) -> None:
     """Refuse to replace what somebody has worked on.
 
     Raises:
-        OutputError: a label map is no longer as it was written.
+        OutputError: a file is no longer as it was written.
     """
     for path in results:
-        if path.exists() and dicom_objects.kind_written(path) is None and _is_corrected(path):
+        told = read_sidecar(path).sha256
+        if path.exists() and told is not None and digest(path) != told:
             raise OutputError(f"{path}: was changed since lowshot wrote it; move it to keep it, or delete it")
-
-
-def _is_corrected(path: Path) -> bool:
-    """Whether its structures are not as large as the file beside it says, or there are others."""
-    told = read_sidecar(path)
-    written = {told.values[name]: count for name, count in told.voxels.items() if name in told.values}
-    if not written:  # by a version that did not count
-        return False
-    try:
-        found, _ = read_labels(path)
-    except InputError:
-        return True
-    sizes = {value: count for value, count in zip(found.names.values, found.sizes(), strict=True) if count}
-    # A model may have learned from label maps whose background is another value: then there is no 0.
-    others = sizes.keys() - written.keys() - {0} if 0 in sizes else set()
-    return bool(others) or any(sizes.get(value, 0) != count for value, count in written.items())
 
 
 def _is_example(scan: Scan, fitted: Fitted) -> bool | None:
@@ -258,6 +247,16 @@ def _probability_path(segmentation: Path, case: str, names: Names, name: str) ->
     return segmentation.parent / "probabilities" / case / f"{value}-{word}{DEFAULT_SUFFIX}"
 
 
+def _remove_older_probabilities(segmentation: Path, case: str, written: Container[Path]) -> None:
+    """Those of an earlier result, which the one that took its place does not have: they would pass as its own."""
+    folder = segmentation.parent / "probabilities" / case
+    for path in folder.glob(f"[0-9]*-*{DEFAULT_SUFFIX}"):
+        if path not in written:
+            path.unlink(missing_ok=True)
+    with suppress(OSError):  # it is not there, or not empty
+        folder.rmdir()
+
+
 @dataclass(frozen=True)
 class _ProbabilityFiles:
     """``probabilities/CASE/VALUE-NAME.nii.gz`` beside the segmentation, one for each structure."""
@@ -271,10 +270,6 @@ class _ProbabilityFiles:
         path = _probability_path(self.segmentation, self.scan.name, self.names, name)
         remove_leftovers(path)
         write_volume(probability[None], self.scan.affine, path, self.scan.source)
-
-
-_LISTED = 3
-"""Cases that are named where there are many."""
 
 
 def unlike_kept(kept: Sequence[ScanFiles], outputs: Outputs, fitted: Fitted, source: Mapping[str, Any]) -> str | None:
@@ -300,7 +295,7 @@ def unlike_kept(kept: Sequence[ScanFiles], outputs: Outputs, fitted: Fitted, sou
             cases.setdefault(differs, []).append(scan.name)
     if not cases:
         return None
-    told = "; ".join(f"{len(names)} {differs}: {_some(names)}" for differs, names in cases.items())
+    told = "; ".join(f"{len(names)} {differs}: {listed(names)}" for differs, names in cases.items())
     return (
         f"of the {len(kept)} results that are kept, this command would make {sum(map(len, cases.values()))} otherwise "
         f"({told}); to have all alike, use --overwrite or another output folder"
@@ -333,8 +328,3 @@ def _same_labels(fitted: Fitted, beside: Sidecar, options: Any) -> bool:
     except SettingsError:  # written by a version that had other options
         return False
     return all(then[name] == now[name] for name in now if name not in ONLY_SPEED)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")

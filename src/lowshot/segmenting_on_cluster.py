@@ -44,11 +44,16 @@ class SharedBatch:
         self.outputs.folder.mkdir(parents=True, exist_ok=True)
         with progress.task("scans", len(scans)) as task:
             for scan, outcome in on_cluster(partial(_segment, self), scans, cluster, self.outputs.folder):
-                ended = Failed(scan.name, outcome) if isinstance(outcome, LowshotError) else outcome
+                ended = _died(scan, outcome) if isinstance(outcome, LowshotError) else outcome
                 if isinstance(ended, Failed):
                     progress.warn(str(ended.error))
                 task.advance()
                 yield ended
+
+
+def _died(scan: ScanFiles, error: LowshotError) -> Failed:
+    """What workers died over is not in the error."""
+    return Failed(scan.name, LowshotError(f"{scan.name}: {error}"))
 
 
 def _segment(shared: SharedBatch, scan: ScanFiles) -> Segmented | Failed:

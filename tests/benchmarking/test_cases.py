@@ -12,6 +12,7 @@ from lowshot.imaging.files import write_segmentation, write_volume
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import Segmentation
+from lowshot.inputs.digests import digest
 from lowshot.protocols.protocol import Fold, Layout
 from lowshot.training.run import Run
 
@@ -31,6 +32,12 @@ def cases(tmp_path):
         write_segmentation(Segmentation(labels, NAMES, np.eye(4)), tmp_path / "labels" / f"{case}.nii.gz")
     (tmp_path / "names.txt").write_text("1 cavity\n2 wall\n")
     return Cases(tmp_path, Layout())
+
+
+def test_of_one_of_several_series_in_a_folder_the_whole_folder_is_hashed(cases, tmp_path):
+    (tmp_path / "cases.csv").write_text("name,image,labels\na,images#4,labels/a.nii.gz\n")
+    found = Cases(tmp_path, Layout()).digests(["a"], labels=False)
+    assert found == {"a image": digest(tmp_path / "images")}
 
 
 def test_without_a_draw_all_of_the_support_teaches(cases):

@@ -5,6 +5,7 @@ import pytest
 from ball_files import write_ball_files
 from benchmarking.balls import BALLS, bench
 from contract import tiny
+from listening import Listening
 from lowshot.benchmarking.cases import cases_of
 from lowshot.benchmarking.document import protocol_tables
 from lowshot.benchmarking.report import write_report
@@ -26,16 +27,6 @@ PROTOCOL = replace(
 )
 
 
-class Heard(Silent):
-    """Remembers what was said."""
-
-    def __init__(self):
-        self.warnings = []
-
-    def warn(self, message):
-        self.warnings.append(message)
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return write_ball_files(tmp_path_factory.mktemp("balls"), count=4)
@@ -50,7 +41,7 @@ def finished(data, tmp_path_factory):
 
 
 def written(data, root, records):
-    heard = Heard()
+    heard = Listening()
     cases = cases_of(PROTOCOL, data, root, Silent())
     return write_report(PROTOCOL, records, protocol_tables(PROTOCOL, records), cases, root, heard), heard.warnings
 

@@ -86,7 +86,6 @@ def test_several_channels(typed, folder):
         (["--base", "nowhere"], "nowhere: no such file or folder"),
         (["--base", "."], "expected images/ and labels/"),
         (["--weights", __file__], "settings of mre-net: no setting named weights"),
-        (["--weights", "nowhere.pth"], "nowhere.pth: cannot be read"),
     ],
 )
 def test_what_cannot_work_is_refused_before_training(typed, folder, words, message):

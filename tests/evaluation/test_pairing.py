@@ -90,6 +90,12 @@ def test_a_folder_without_label_maps(folders):
         pair_files(predictions, truth)
 
 
+def test_a_folder_without_images(folders):
+    predictions, truth, images = folders(["a.nii"], ["a.nii"], ["a.dcm"])
+    with pytest.raises(UnreadableFile, match="no image in this folder"):
+        pair_files(predictions, truth, images)
+
+
 def test_single_files_and_images(folders):
     predictions, truth, images = folders(["out.nii", "a.nii"], ["a_seg.nii"], ["a.nii.gz"])
     alone = pair_files(predictions / "out.nii", truth / "a_seg.nii").files

@@ -22,14 +22,14 @@ def result():
 
 
 def test_round_trip(tmp_path, result):
-    write_sidecar(tmp_path / "a.nii.gz", result, {"method": "mre-net", "support": ["1000"]})
+    write_sidecar(tmp_path / "a.nii.gz", result, {"method": "mre-net", "support": ["1000"]}, sha256="abc")
     assert read_sidecar(tmp_path / "a.nii.gz") == Sidecar(
         {"liver": 0.91, "spleen": None},
         ("no spleen here",),
         {"method": "mre-net", "support": ["1000"]},
         {"liver": 5, "spleen": 9},
-        {"liver": 500, "spleen": 0},
         "a.nii.gz",
+        "abc",
     )
 
 

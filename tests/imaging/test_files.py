@@ -163,6 +163,9 @@ def test_files_become_channels_of_one_scan(tmp_path):
     three = save_nifti(tmp_path / "shifted.nii.gz", image_array(), SHIFTED)
     with pytest.raises(GridMismatch, match=r"shifted\.nii\.gz: channel DWI .*3\.46 mm apart"):
         read_scan({"T1": one, "DWI": three})
+    for declared in ({"channels": ["a", "b"]}, {"colour": True}):
+        with pytest.raises(ChannelMismatch, match="each channel has a file of its own; leave out --channels"):
+            read_scan({"T1": one, "FLAIR": two}, **declared)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", "", ".mgz", ".tif", ".mhd"])

@@ -73,6 +73,19 @@ def test_a_picture_does_not_tell_left_from_right():
     assert auto(scan(KIDNEYS, spacing_known=False)) is None
 
 
+@pytest.mark.parametrize(("first_axis", "mirrored"), [((1, 0, 0), True), ((-1, 0, 0), True), ((0, 1, 0), False)])
+@pytest.mark.parametrize("mirror", ["auto", "symmetric"])
+def test_a_slice_is_mirrored_only_along_an_axis_from_left_to_right(first_axis, mirrored, mirror):
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1] = first_axis, np.abs(np.roll(first_axis, 1))
+    affine[:3, :2] = affine[:3, :2] if mirrored else np.eye(3)[:, [1, 0]]
+    one = scan({name: (i, j, 1) for name, (i, j, _) in KIDNEYS.items()}, affine, shape=(41, 20, 3))
+    flat = LabelledScan(
+        Scan("s", one.scan.voxels[..., 1:2], affine), Segmentation(one.truth.labels[..., 1:2], one.truth.names, affine)
+    )
+    assert mirror_pairs(one.truth.names, [flat], mirror) == (((1, 2),) if mirrored else None)
+
+
 def test_without_pairs_or_scans_nothing_is_mirrored():
     names = Names.of({1: "liver"})
     assert mirror_pairs(names, []) is None

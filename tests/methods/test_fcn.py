@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from listening import Listening
 from lowshot.errors import SettingsError, UnreadableFile
+from lowshot.fitting import fit
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
 from lowshot.inference.predict import predict
@@ -13,7 +15,6 @@ from lowshot.methods.fcn import FCN
 from lowshot.methods.presets import FCN as PRESETS
 from lowshot.methods.scs import SCS
 from lowshot.nn.vgg import VGG16
-from lowshot.progress import Silent
 from lowshot.task import LowShotTask
 from lowshot.training.run import Run
 
@@ -67,17 +68,6 @@ def test_it_is_restored_from_its_state():
     assert torch.equal(*both)
 
 
-class Told(Silent):
-    def __init__(self):
-        self.notes, self.warnings = [], []
-
-    def note(self, message):
-        self.notes.append(message)
-
-    def warn(self, message):
-        self.warnings.append(message)
-
-
 @pytest.fixture
 def narrow(monkeypatch):
     """VGG-16 of full width would take seconds to start."""
@@ -92,7 +82,7 @@ def test_weights_are_taken_from_a_file(tmp_path, narrow):
     path = tmp_path / "vgg16.pth"
     torch.save(stored | {"classifier.6.bias": torch.zeros(3)}, path)
     method = FCN(size=(32, 32), steps=1, learning_rate=1e-9, weights=str(path))
-    told = Told()
+    told = Listening()
     model = method.fit(LowShotTask(NAMES, [image(0)]), run(progress=told))
     kept = model.state().tensors
     torch.testing.assert_close(kept["backbone.features.28.weight"], stored["features.28.weight"])
@@ -101,6 +91,21 @@ def test_weights_are_taken_from_a_file(tmp_path, narrow):
     assert any("no fitting features.0.bias" in warning for warning in told.warnings)
     path.unlink()
     method.restore(model.state())  # the file is needed for learning alone
+
+
+def test_other_weights_in_the_same_file_are_another_training(tmp_path, narrow):
+    path, task = tmp_path / "vgg16.pth", LowShotTask(NAMES, [image(0)])
+    how = {"settings": {"size": (32, 32), "weights": str(path)}, "steps": 1, "folder": tmp_path / "t"}
+
+    def fit_from(seed):
+        torch.manual_seed(seed)
+        torch.save(VGG16(width=1 / 16).state_dict(), path)
+        return fit(task, "fcn", "paper", **how, device="cpu", precision="float32")
+
+    fit_from(0)
+    fit_from(0)
+    with pytest.raises(SettingsError, match=r"vgg16\.pth"):
+        fit_from(1)
 
 
 def test_weights_that_cannot_be_are_refused(tmp_path, narrow):

@@ -3,6 +3,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from listening import Listening
 from lowshot.errors import SettingsError, UnreadableFile
 from lowshot.nn.weights import Loaded, load_file_into, take_weights
 from lowshot.progress import Silent
@@ -16,17 +17,6 @@ class Network(nn.Module):
         self.conv1 = nn.Conv2d(1, width, 3)
         self.bn1 = nn.BatchNorm2d(width)
         self.layer1 = nn.Sequential(nn.Conv2d(width, width, 1))
-
-
-class Told(Silent):
-    def __init__(self):
-        self.notes, self.warnings = [], []
-
-    def note(self, message):
-        self.notes.append(message)
-
-    def warn(self, message):
-        self.warnings.append(message)
 
 
 def written(folder, stored, name="weights.pth"):
@@ -114,7 +104,7 @@ def test_the_table_is_short_and_harmless_whatever_the_file_says():
 
 
 def test_what_is_taken_is_noted_and_what_is_missing_warned_of(tmp_path):
-    stored, told = values(Network()), Told()
+    stored, told = values(Network()), Listening()
     take_weights(Network(), written(tmp_path, stored), told)
     assert told.notes == ["weights.pth:\nconv1: 2 of 2 taken\nbn1: 4 of 4 taken\nlayer1: 2 of 2 taken"]
     assert told.warnings == []
@@ -125,7 +115,7 @@ def test_what_is_taken_is_noted_and_what_is_missing_warned_of(tmp_path):
 
 
 def test_a_long_list_of_missing_tensors_is_cut(tmp_path):
-    network, told = nn.ModuleList([Network(), Network(), Network()]), Told()
+    network, told = nn.ModuleList([Network(), Network(), Network()]), Listening()
     stored = {name: value for name, value in values(network).items() if name[0] in "01" and "conv1.bias" not in name}
     take_weights(network, written(tmp_path, stored), told)
     assert told.warnings[0].count(".weight") + told.warnings[0].count(".bias") + told.warnings[0].count("running") == 8
@@ -143,7 +133,7 @@ def test_a_file_with_less_than_half_of_the_network_is_refused(tmp_path, kept):
 
 def test_half_of_it_is_enough(tmp_path):
     stored = dict(list(values(Network()).items())[:4])
-    told = Told()
+    told = Listening()
     take_weights(Network(), written(tmp_path, stored), told)
     assert len(told.warnings) == 1
 

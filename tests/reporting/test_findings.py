@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from lowshot.evaluation.scores import CaseScores, Evaluation, Score
-from lowshot.reporting.findings import FIRST, MOST_NAMES, counted, findings
+from lowshot.reporting.findings import FIRST, MOST_NAMES, findings
 
 
 def score(case, structure, dice, hd95=1.0, **more):
@@ -68,7 +68,3 @@ def test_the_models_own_expectation():
     assert "rank correlation 1.00 (8 pairs)" in sentences
     assert "Checking only the 1 of 4 scans that it expected least of would have found 1 of the 1 worst." in sentences
     assert "0.10 too high on average" in sentences
-
-
-def test_counted():
-    assert [counted(number, "scan") for number in (0, 1, 2)] == ["0 scans", "1 scan", "2 scans"]

@@ -92,6 +92,16 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
     assert "checkpoints/training.pt" in files(tmp_path)
 
 
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("name", ["fit.json", "plan.json", "log.csv"])
+def test_files_of_somebody_else_that_are_called_alike_are_left_alone(name, restart, tmp_path):
+    (tmp_path / name).write_text('{"date": "patient,comment"}')
+    with pytest.raises(SettingsError, match=f"holds {name}, but of no training of lowshot's; choose another folder"):
+        begin(tmp_path, REQUEST, restart=restart)
+    assert files(tmp_path) == [name]
+    assert (tmp_path / name).read_text() == '{"date": "patient,comment"}'
+
+
 def test_only_the_first_process_touches_it(tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     begin(tmp_path / "t", REQUEST)

@@ -12,6 +12,7 @@ from filelock import FileLock
 
 from lowshot.benchmarking.new_structure import only, without, without_slices_of
 from lowshot.errors import InputError
+from lowshot.imaging.dicom import split_series
 from lowshot.imaging.label_maps import read_labels
 from lowshot.imaging.names import Names
 from lowshot.imaging.names_file import read_names
@@ -170,7 +171,7 @@ def cases_of(protocol: Protocol, data: Path | None, folder: Path, progress: Prog
 
 def _digest(path: Path) -> str:
     """A scan is in many cells of one benchmark; it is read again only where it has changed."""
-    found = path.stat()
+    found = split_series(path)[0].stat()
     return _digest_as_of(path, found.st_mtime_ns, found.st_size)
 
 

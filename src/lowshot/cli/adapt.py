@@ -25,6 +25,7 @@ from lowshot.cli.options import (
     declared,
 )
 from lowshot.cli.terminal import Terminal
+from lowshot.wording import counted, listed
 
 if TYPE_CHECKING:
     from lowshot.model_file import Fitted
@@ -100,9 +101,9 @@ def _tell(adapted: "Fitted", output: Path, seconds: float, terminal: Terminal) -
         "structures": list(structures),
         "seconds": round(seconds, 1),
     }
-    listed = ", ".join(structures[:8]) + (", …" if len(structures) > 8 else "")
     terminal.result(
         result,
-        f"{output}: {adapted.name} with {len(scans)} annotated, {len(structures)} structures ({listed}), in "
+        f"{output}: {adapted.name} with {len(scans)} annotated, {counted(len(structures), 'structure')} "
+        f"({listed(structures, 8)}), in "
         f"{seconds:.1f} s. Next: lowshot segment {output} SCANS -o FOLDER",
     )

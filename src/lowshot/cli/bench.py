@@ -19,6 +19,7 @@ from lowshot.cli.options import (
 )
 from lowshot.cli.terminal import Terminal
 from lowshot.errors import InputError, SettingsError, SomeScansFailed
+from lowshot.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,7 +127,7 @@ def bench(
         *(f"{what}: {path}" for what, path in files.items()),
     )
     if failed:
-        raise SomeScansFailed(f"{len(failed)} cells failed; the first: {failed[0]}")
+        raise SomeScansFailed(f"{counted(len(failed), 'cell')} failed; the first: {failed[0]}")
 
 
 def _written(

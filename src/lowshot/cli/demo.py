@@ -54,7 +54,9 @@ def _make_study(folder: Path, terminal: Terminal) -> None:
 
 
 def _only_file(folder: Path) -> Path:
-    return min(folder.iterdir())
+    from lowshot.inputs.words import image_files
+
+    return image_files(folder)[0]
 
 
 def _again(result: Path) -> list[str]:

@@ -8,6 +8,7 @@ import typer
 from lowshot.cli.options import AsJson, IgnoreValue, NamesFile
 from lowshot.cli.terminal import Terminal
 from lowshot.errors import SomeScansFailed
+from lowshot.wording import counted
 
 Predictions = Annotated[Path, typer.Argument(help="Folder of label maps, or one.")]
 Truth = Annotated[Path, typer.Argument(help="Folder of label maps of the same names, or one.")]
@@ -74,4 +75,6 @@ def evaluate(
     summary = {**evaluation_summary(evaluation), "files": files}
     terminal.result(summary, summary_table(evaluation), f"Report: {written.report}")
     if evaluation.failed:
-        raise SomeScansFailed(f"{len(evaluation.failed)} cases could not be scored; the first: {evaluation.failed[0]}")
+        raise SomeScansFailed(
+            f"{counted(len(evaluation.failed), 'case')} could not be scored; the first: {evaluation.failed[0]}"
+        )

@@ -30,6 +30,7 @@ from lowshot.cli.options import (
 )
 from lowshot.cli.terminal import Terminal
 from lowshot.settings import parse_words
+from lowshot.wording import counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,9 +114,9 @@ def fit(
     """
     start, terminal = time.monotonic(), Terminal(as_json)
     settings = _settings(changes or (), allow_missing, weights)
-    catalogue.settings(method, preset, settings)  # a misspelt name is told before anything heavy is imported
-
+    _refuse_what_cannot_be(method, preset, settings, steps, minutes)
     from lowshot import fitting
+    from lowshot.inputs.digests import digests
 
     with place_of_training(output, folder, overwrite, terminal) as training:
         files = _files(image, labels, annotated_slice, support=support, unlabelled=unlabelled, base=base)
@@ -135,7 +136,7 @@ def fit(
             threads=threads,
             folder=training,
             restart=restart,
-            files=_digests(files, weights),
+            files=digests(files.paths),
             progress=terminal.progress,
         )
         save(fitted, output, overwrite, terminal)
@@ -148,10 +149,15 @@ def _settings(changes: "Sequence[str]", allow_missing: bool, weights: Path | Non
     return parse_words(changes) | {name: value for name, value in options.items() if value is not None}
 
 
-def _digests(files: "TaskFiles", weights: Path | None) -> dict[str, str]:
-    from lowshot.inputs.digests import digests
+def _refuse_what_cannot_be(
+    method: str, preset: str, settings: dict[str, Any], steps: int | None, minutes: float | None
+) -> None:
+    """Before any scan is read; a misspelt name even before anything heavy is imported."""
+    values = catalogue.settings(method, preset, settings)
 
-    return digests([*files.paths, *([weights] if weights else [])])
+    from lowshot.training.run import Budget
+
+    catalogue.create(method, values), Budget(steps, minutes)
 
 
 def _show(path: Path | None, task: "LowShotTask", terminal: Terminal, **how: Any) -> None:
@@ -197,8 +203,8 @@ def _announce(task: "LowShotTask", folder: Path, output: Path, terminal: Termina
     """Say what was found in the annotated scans and what will be learned, before hours are spent on it."""
     from lowshot.transforms.support import annotated_structures
 
-    names = ", ".join(task.names.foreground[:8]) + (", …" if len(task.names) > 9 else "")
-    structures = f"{len(task.names) - 1} structures ({names})" if task.support else "no new structure yet"
+    names = task.names.foreground
+    structures = f"{counted(len(names), 'structure')} ({listed(names, 8)})" if task.support else "no new structure yet"
     counts = {"annotated": task.support, "unlabelled": task.unlabelled, "of other structures": task.base}
     scans = ", ".join(f"{len(scans)} {what}" for what, scans in counts.items() if scans)
     terminal.progress.note(f"scans: {scans}; {structures}; training in {folder}")

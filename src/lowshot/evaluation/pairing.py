@@ -9,6 +9,7 @@ from pathlib import Path
 from lowshot.errors import InputError, UnreadableFile
 from lowshot.imaging.files import IMAGE_SUFFIXES, LABEL_SUFFIXES, scan_name
 from lowshot.imaging.stored import require_file
+from lowshot.wording import listed
 
 _DECORATION = re.compile(
     r"(?<![a-z])(segmentations?|segm?|labels?|lbl|masks?|ground ?truth|truth|gt|manual|annotations?|predictions?|pred"
@@ -104,35 +105,32 @@ def _grouped(key: Callable[[Path], str], paths: Sequence[Path]) -> dict[str, lis
     return groups
 
 
-def _files(where: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """The files of a folder that may be label maps or images, in the order of their names; or the one file."""
+def _files(where: Path, suffixes: tuple[str, ...], what: str = "label map") -> list[Path]:
+    """The files of a folder that may be what they are called, in the order of their names; or the one file."""
     if where.is_file():
         return [where]
     require_file(where)
     found = sorted(path for path in where.iterdir() if path.name.lower().endswith(suffixes))
     visible = [path for path in found if not path.name.startswith(".")]
     if not visible:
-        raise UnreadableFile(f"{where}: there is no label map in this folder ({', '.join(suffixes)})")
+        raise UnreadableFile(f"{where}: there is no {what} in this folder ({', '.join(suffixes)})")
     return visible
 
 
 def _pictures(where: Path) -> list[Path]:
     """The images of a folder, or its folders of DICOM series; or the one image."""
     folders = [each for each in sorted(where.iterdir()) if each.is_dir()] if where.is_dir() else []
-    return [each for each in folders if not each.name.startswith(".")] or _files(where, IMAGE_SUFFIXES)
+    return [each for each in folders if not each.name.startswith(".")] or _files(where, IMAGE_SUFFIXES, "image")
 
 
 def _nothing_fits(predictions: Path, truth: Path, predicted: Sequence[Path], true: Sequence[Path]) -> str:
     closest = _did_you_mean(scan_name(predicted[0]), [scan_name(path) for path in true])
+    ours, theirs = (listed([path.name for path in paths]) for paths in (predicted, true))
     return (
-        f"no file of {predictions} ({_some(predicted)}) has the name of a file of {truth} ({_some(true)}); "
+        f"no file of {predictions} ({ours}) has the name of a file of {truth} ({theirs}); "
         f"name predictions like their truth, except for the extension or words like 'seg'. "
         f"First prediction: {scan_name(predicted[0])}{closest}"
     )
-
-
-def _some(paths: Sequence[Path]) -> str:
-    return ", ".join(path.name for path in paths[:3]) + (", …" if len(paths) > 3 else "")
 
 
 def _did_you_mean(name: str, names: Iterable[str]) -> str:

@@ -2,12 +2,14 @@
 
     {"case": "1003",
      "file": "1003.nii.gz",
+     "sha256": "9f86d0…",
      "structures": {"liver": {"value": 6, "expected_dice": 0.93, "volume_ml": 1412.5, "voxels": 706250}},
      "notes": ["..."],
      "folded": 0.0004,
      "model": {"file": "model.safetensors", "method": "mre-net", "support": ["1000"], ...}}
 
-``value`` is the structure's in the label map. ``expected_dice`` is null where the method makes no estimate,
+``sha256`` is that of the segmentation as it was written: one that was corrected since has another. ``value`` is the
+structure's in the label map. ``expected_dice`` is null where the method makes no estimate,
 ``volume_ml`` where the spacing is not known. ``folded`` is there where an annotated scan was deformed: the share of the
 voxels where its displacement field folds.
 ``model.support`` names the scans that the model had as examples, ``example`` tells whether this is one of them (by its
@@ -35,10 +37,10 @@ class Sidecar:
     model: Mapping[str, Any] = field(default_factory=dict)
     values: Mapping[str, int] = field(default_factory=dict)
     """The label value of each structure; empty where the file is older than this entry."""
-    voxels: Mapping[str, int] = field(default_factory=dict)
-    """How many voxels of each structure there were when it was written; empty likewise."""
     file: str | None = None
     """The name of the segmentation; None where the file is older than this entry."""
+    sha256: str | None = None
+    """Of the segmentation as it was written; None likewise."""
     example: bool | None = None
     """Whether the model had this very scan as an example; None where nobody knows."""
 
@@ -59,6 +61,7 @@ def write_sidecar(
     result: Result,
     model: Mapping[str, Any],
     *,
+    sha256: str | None = None,
     spacing_known: bool = True,
     example: bool | None = None,
 ) -> None:
@@ -79,6 +82,8 @@ def write_sidecar(
             "voxels": count,
         }
     content: dict[str, Any] = {"case": scan_name(segmentation), "file": segmentation.name}
+    if sha256 is not None:
+        content["sha256"] = sha256
     content |= {"structures": structures, "notes": [*result.notes]}
     if example is not None:
         content["example"] = example
@@ -98,13 +103,11 @@ def read_sidecar(segmentation: Path) -> Sidecar:
         content = json.loads(path.read_text(encoding="utf-8"))
         structures = {str(name): entry for name, entry in content["structures"].items()}
         expected = {name: _expectation(entry) for name, entry in structures.items()}
-        values, voxels = (
-            {name: int(entry[key]) for name, entry in structures.items() if key in entry} for key in ("value", "voxels")
-        )
+        values = {name: int(entry["value"]) for name, entry in structures.items() if "value" in entry}
         notes, model = tuple(map(str, content.get("notes", ()))), dict(content.get("model", {}))
-        file = str(content["file"]) if "file" in content else None
+        file, sha256 = (str(content[key]) if key in content else None for key in ("file", "sha256"))
         example = bool(content["example"]) if "example" in content else None
-        return Sidecar(expected, notes, model, values, voxels, file, example)
+        return Sidecar(expected, notes, model, values, file, sha256, example)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return Sidecar(notes=(f"{path.name} does not hold what lowshot writes beside a segmentation; not used",))
 

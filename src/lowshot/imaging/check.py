@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lowshot.imaging.grid import Grid
 from lowshot.imaging.scan import LabelledScan, Scan
+from lowshot.wording import listed
 
 ANISOTROPIC = 8.0
 """Longest over shortest side of a voxel from which 3-D methods see little along the long one."""
@@ -28,6 +29,9 @@ FEW_VALUES = 32
 
 LOOKED_AT = 200_000
 """Voxels are enough to see whether there are few values."""
+
+MOST_NAMES = 10
+"""Structures or scans that a finding names."""
 
 CT_BELOW = -500.0
 """Magnitudes of MR and ultrasound are not negative; air in CT is."""
@@ -59,7 +63,7 @@ def check_together(support: Sequence[LabelledScan]) -> list[Finding]:
     seen = {int(index) for labelled in support for index in torch.unique(labelled.truth.labels)}
     if len(seen) > 1 or not 0 < (only := seen.pop()) < len(names):
         return []
-    scans = _listed([labelled.scan.name for labelled in support])
+    scans = listed([labelled.scan.name for labelled in support], MOST_NAMES)
     message = f"{scans}: every voxel is {names[only]} and none background, so there is nothing to tell it from"
     return [Finding("error", f"{message}; is the background's value right?")]
 
@@ -160,13 +164,13 @@ def _label_map(labelled: LabelledScan) -> Iterator[Finding]:
         yield Finding("warning", f"{name}: no voxel is background; is the background's value right?")
     tiny = [f"{structure} ({size})" for structure, size in sizes.items() if 0 < size < TINY_VOXELS]
     if tiny:
-        yield Finding("warning", f"{name}: fewer than {TINY_VOXELS} voxels of {_listed(tiny)}")
+        yield Finding("warning", f"{name}: fewer than {TINY_VOXELS} voxels of {listed(tiny, MOST_NAMES)}")
     absent = [structure for structure, size in sizes.items() if not size]
     if absent:
-        yield Finding("note", f"{name}: nothing labelled as {_listed(absent)}")
+        yield Finding("note", f"{name}: nothing labelled as {listed(absent, MOST_NAMES)}")
     surplus = [structure for structure, size in sizes.items() if size and structure not in _annotated(labelled)]
     if surplus:
-        yield Finding("warning", f"{name}: labelled, though not declared as annotated: {_listed(surplus)}")
+        yield Finding("warning", f"{name}: labelled, though not declared as annotated: {listed(surplus, MOST_NAMES)}")
     if labelled.known is None:
         yield from _gaps(labelled)
     yield from _overlap(labelled)
@@ -182,9 +186,10 @@ def _gaps(labelled: LabelledScan) -> Iterator[Finding]:
     gapped = {name: at for name, at in shown.items() if len(at) > 2 and int(at.diff().min()) > 1}
     if gapped:
         name, at = next(iter(gapped.items()))
+        every = listed(list(gapped), MOST_NAMES)
         yield Finding(
             "warning",
-            f"{labelled.scan.name}: {_listed(list(gapped))} never in two slices next to each other ({name} in "
+            f"{labelled.scan.name}: {every} never in two slices next to each other ({name} in "
             f"{', '.join(map(str, at.tolist()[:4]))}, ...); were those between annotated? If not, give them a value of "
             "their own and say --ignore-value, or annotate them",
         )
@@ -204,7 +209,3 @@ def _overlap(labelled: LabelledScan) -> Iterator[Finding]:
 
 def _annotated(labelled: LabelledScan) -> frozenset[str]:
     return frozenset(labelled.truth.names.names) if labelled.annotated is None else labelled.annotated
-
-
-def _listed(items: list[str]) -> str:
-    return ", ".join(items[:10]) + (f" and {len(items) - 10} more" if len(items) > 10 else "")

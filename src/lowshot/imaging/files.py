@@ -103,6 +103,9 @@ def read_scan(
         GridMismatch: the files of several channels lie on different grids.
     """
     if isinstance(paths, Mapping):
+        if channels or colour:
+            listed = ", ".join(f"{channel}={path}" for channel, path in paths.items())
+            raise ChannelMismatch(f"{listed}: each channel has a file of its own; leave out --channels and --colour")
         return _read_channels(paths, name)
     path = Path(paths)
     stored = read_stored(path)

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lowshot.imaging.names import Names, lateral_pairs
-from lowshot.imaging.scan import LabelledScan
+from lowshot.imaging.preparation import nearest_ras
+from lowshot.imaging.scan import LabelledScan, Scan
 
 Mirror = Literal["auto", "symmetric", "off"]
 
@@ -26,9 +27,10 @@ def mirror_pairs(
 
     ``auto`` mirrors only where that is obvious: there are pairs by name, and every other structure lies on the plane
     between them in the annotated scans. A brain with a third ventricle passes, two kidneys with a liver do not.
-    ``symmetric`` declares the anatomy to be symmetric: the pairs by name swap, all else stays. ``off``: None.
+    ``symmetric`` declares the anatomy to be symmetric: the pairs by name swap, all else stays. ``off``: None; so it is
+    for a single slice whose first axis does not run between left and right, as images are never turned.
     """
-    if mirror == "off":
+    if mirror == "off" or any(_is_seen_from_the_side(each.scan) for each in support):
         return None
     pairs = lateral_pairs(names)
     if mirror == "symmetric":
@@ -40,6 +42,11 @@ def mirror_pairs(
     paired = {index for pair in pairs for index in pair}
     alone = [index for index in range(1, len(names)) if index not in paired]
     return pairs if all(_on_the_plane(scan, pairs, alone) for scan in support) else None
+
+
+def _is_seen_from_the_side(scan: Scan) -> bool:
+    """Whether this is one slice, and its first axis runs from front to back or from head to foot."""
+    return scan.grid.shape[2] == 1 and nearest_ras(scan.grid.affine)[0][0] != 0
 
 
 def _on_the_plane(labelled: LabelledScan, pairs: Sequence[tuple[int, int]], alone: Sequence[int]) -> bool:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from lowshot.errors import UnknownLabel, printable
 from lowshot.imaging.grid import Grid
 from lowshot.imaging.names import Names
+from lowshot.wording import listed
 
 Mask = npt.NDArray[np.bool_]
 
@@ -59,8 +60,8 @@ class Structures:
         matching = self._matching(names)
         found = frozenset(by_value[value] for index, value in matching.items() if index in self.looked_for)
         if not found:
-            listed = _some([self.names[index] for index in matching])
-            raise UnknownLabel(f"{self.where}: lists {listed}, but nothing of that is drawn; leave this scan out")
+            some = listed([self.names[index] for index in matching], _LISTED)
+            raise UnknownLabel(f"{self.where}: lists {some}, but nothing of that is drawn; leave this scan out")
         return found
 
     def _matching(self, names: Names) -> dict[int, int]:
@@ -72,12 +73,13 @@ class Structures:
                 found[index] = names.values[place]
         if not found:
             raise UnknownLabel(
-                f"{self.where}: none of its structures ({_some(self.names)}) is among the names "
-                f"({_some(names.foreground)}); give them the same names"
+                f"{self.where}: none of its structures ({listed(self.names, _LISTED)}) is among the names "
+                f"({listed(names.foreground, _LISTED)}); give them the same names"
             )
         if len(set(found.values())) < len(found):
             twins = [self.names[index] for index, value in found.items() if list(found.values()).count(value) > 1]
-            raise UnknownLabel(f"{self.where}: {_some(twins)} go by one name of the table; rename one of them")
+            some = listed(twins, _LISTED)
+            raise UnknownLabel(f"{self.where}: {some} go by one name of the table; rename one of them")
         return found
 
     def _all_of(self, taken: Iterable[int]) -> npt.NDArray[np.int64]:
@@ -111,7 +113,3 @@ def legible_names(stored: Sequence[str]) -> tuple[str, ...]:
         taken.add(own)
         found.append(own)
     return tuple(found)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")

@@ -20,6 +20,7 @@ from lowshot.imaging.stored import require_file
 from lowshot.inputs.scan_files import ScanFiles
 from lowshot.inputs.table import Row, read_table
 from lowshot.inputs.words import label_files, scan_files
+from lowshot.wording import listed
 
 NAMES_FILES = ("names.txt", "labels.txt")
 DATASET = "dataset.json"
@@ -66,7 +67,7 @@ def base_files(path: Path) -> BaseFiles:
 def _require_labels(where: Path, lacking: Sequence[str]) -> None:
     if lacking:
         raise EmptySupport(
-            f"{where}: expected a label map for every scan of a base, found none for {_some(lacking)}; "
+            f"{where}: expected a label map for every scan of a base, found none for {listed(lacking)}; "
             "add them, or take these scans out"
         )
 
@@ -78,7 +79,7 @@ def _pairs(folder: Path) -> list[Row]:
         present = sorted(each.name for each in folder.iterdir() if not each.name.startswith("."))
         raise InputError(
             f"{folder}: expected images/ and labels/ with files of the same names, or nnU-Net's {DATASET}, imagesTr/ "
-            f"and labelsTr/, found {_some(present) or 'nothing'}; arrange it so, or list the files in a CSV"
+            f"and labelsTr/, found {listed(present) or 'nothing'}; arrange it so, or list the files in a CSV"
         )
     scans, label_maps = scan_files([images]), label_files(labels)
     if not label_maps:
@@ -89,7 +90,7 @@ def _pairs(folder: Path) -> list[Row]:
     surplus = [path.name for path in label_maps if path not in used]
     if surplus:
         raise InputError(
-            f"{images}: expected an image for every label map of {labels}, found none for {_some(surplus)}; "
+            f"{images}: expected an image for every label map of {labels}, found none for {listed(surplus)}; "
             "add them, or remove these label maps"
         )
     return [Row(scan, found[scan.all_paths[0]]) for scan in scans]
@@ -110,14 +111,14 @@ def _nnunet(path: Path) -> BaseFiles:
     missing = [f"{each}{ending} ({channel})" for each, channel in expected.items() if each not in there]
     if missing:
         raise InputError(
-            f"{images}: expected {_some(missing)} for the label maps of {labels} and the channels of {path.name}, "
+            f"{images}: expected {listed(missing)} for the label maps of {labels} and the channels of {path.name}, "
             "found no such file; add it, or remove its label map"
         )
     surplus = [f"{each}{ending}" for each in pictures if each not in expected]
     if surplus:
         raise InputError(
             f"{labels}: expected a label map for every image (CASE{ending} for CASE_0000{ending}) and a channel of "
-            f"{path.name} for its number, found none for {_some(surplus)}; add it, or remove the image"
+            f"{path.name} for its number, found none for {listed(surplus)}; add it, or remove the image"
         )
     rows = []
     for case, files in wanted.items():
@@ -143,7 +144,7 @@ def _content(path: Path) -> Mapping[str, Any]:
     regions = [name for name, value in labels.items() if isinstance(value, list)]
     if regions:
         raise InputError(
-            f"{path}: expected one label value for each structure, got regions of several for {_some(regions)}, which "
+            f"{path}: expected one label value for each structure, got regions of several for {listed(regions)}, which "
             'overlap; name the values themselves, such as "edema": 1'
         )
     if not isinstance(content.get("file_ending", ""), str):
@@ -182,10 +183,6 @@ def _without_ending(folder: Path, ending: str) -> list[str]:
     if not found:
         raise InputError(
             f"{folder}: expected files that end in {ending} (file_ending of {DATASET}), found "
-            f"{_some(files) or 'nothing'}; put them there, or correct the ending"
+            f"{listed(files) or 'nothing'}; put them there, or correct the ending"
         )
     return found
-
-
-def _some(items: Sequence[str]) -> str:
-    return ", ".join(items[:3]) + (f" and {len(items) - 3} more" if len(items) > 3 else "")

@@ -62,8 +62,6 @@ class ScanFiles:
 
     def read(self, declared: Declared = NOTHING_DECLARED) -> Scan:
         """The scan as stored; errors as ``read_scan``."""
-        if isinstance(self.paths, Mapping):
-            return read_scan(self.paths, name=self.name, colour=declared.colour)
         return read_scan(self.paths, name=self.name, channels=declared.channels, colour=declared.colour)
 
 

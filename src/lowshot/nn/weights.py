@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lowshot.errors import SettingsError, UnreadableFile, printable
 from lowshot.progress import Progress
+from lowshot.wording import listed
 
 COUNTER = "num_batches_tracked"
 """Files older than these lack them, and nothing depends on them."""
@@ -87,8 +88,7 @@ def take_weights(network: nn.Module, file: Path, progress: Progress) -> None:
         )
     progress.note(f"{file.name}:\n{table}")
     if missing:
-        more = f" and {len(missing) - LONGEST} more" if len(missing) > LONGEST else ""
-        progress.warn(f"{file.name} has no fitting {', '.join(missing[:LONGEST])}{more}; these begin at random")
+        progress.warn(f"{file.name} has no fitting {listed(missing, LONGEST)}; these begin at random")
 
 
 def _prefix(found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:

@@ -10,6 +10,7 @@ from lowshot.evaluation.statistics import Summary
 from lowshot.evaluation.summary import StructureSummary, quality_correlation, summarise, units
 from lowshot.evaluation.triage import triage
 from lowshot.reporting.tables import NOTHING, mean_and_spread
+from lowshot.wording import counted, listed
 
 FIRST = 5
 """How many of the worst are named at the top."""
@@ -93,19 +94,17 @@ def _warnings(evaluation: Evaluation) -> list[str]:
         others = "" if math.isnan(without) else f" Over the other scans the mean Dice is {without:.2f}."
         warnings.append(
             f"No prediction for {counted(len(evaluation.missing), 'scan')}, each counting as Dice 0: "
-            f"{_some(evaluation.missing)}.{others}"
+            f"{listed(evaluation.missing, MOST_NAMES)}.{others}"
         )
     predicted = [score for score in evaluation.scores if not score.missing]
     for empty, what in (("prediction", "Not found at all"), ("truth", "Predicted where the truth has none")):
         scores = [score for score in predicted if score.empty == empty]
         named = [f"{score.structure} in {score.case}" for score in scores]
         if scores:
-            warnings.append(f"{what}, {counted(len(scores), 'time')}, each counting as Dice 0: {_some(named)}.")
+            warnings.append(
+                f"{what}, {counted(len(scores), 'time')}, each counting as Dice 0: {listed(named, MOST_NAMES)}."
+            )
     return warnings
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:MOST_NAMES]) + (f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else "")
 
 
 def _why(case: CaseScores) -> str:
@@ -114,8 +113,3 @@ def _why(case: CaseScores) -> str:
         return f"Dice {case.mean_dice:.2f}"
     named = ", ".join(f"{score.structure} {score.dice:.2f}" for score in lowest[:3])
     return f"mean Dice {case.mean_dice:.2f}; lowest: {named}"
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 scan``, ``2 scans``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

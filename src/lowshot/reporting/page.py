@@ -13,13 +13,14 @@ from lowshot.evaluation.scores import CaseScores, Evaluation
 from lowshot.evaluation.summary import summarise, units
 from lowshot.imaging.scan import LabelledScan
 from lowshot.reporting.figures import Overlay, overlays
-from lowshot.reporting.findings import counted, findings
+from lowshot.reporting.findings import findings
 from lowshot.reporting.html import environment
 from lowshot.reporting.palette import colour
 from lowshot.reporting.scatter import expectation_chart, volume_charts
 from lowshot.reporting.score_tables import case_table, cases_table, summary_table
 from lowshot.reporting.strips import dice_chart, hd95_chart
 from lowshot.reporting.tables import Table
+from lowshot.wording import counted
 
 PICTURED_CASES = 20
 """Only the worst cases get pictures and a table of their own, so that the page stays a few megabytes."""

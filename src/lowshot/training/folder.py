@@ -8,7 +8,7 @@
       stages/
       .lock          held by the process that is at it
 
-Nothing else in it is ever touched.
+Nothing else in it is ever touched, and nothing of these names that no training of lowshot's wrote.
 """
 
 import json
@@ -29,6 +29,8 @@ REQUEST = "fit.json"
 LOCK = ".lock"
 _RECORDS = (REQUEST, "plan.json", "log.csv")
 _INTERMEDIATE = ("checkpoints", "stages")
+_ASKED = {"method", "settings", "seed"}
+"""What every request tells."""
 _MOST_TOLD = 4
 _OURS: ContextVar[frozenset[Path]] = ContextVar("training folders that are held", default=frozenset())
 
@@ -79,7 +81,8 @@ def begin(folder: Path, request: Mapping[str, Any], restart: bool = False) -> No
         restart: begin anew, whatever is there.
 
     Raises:
-        SettingsError: an unsaved training of another request is there; the message says in what it differs.
+        SettingsError: an unsaved training of another request is there; the message says in what it differs. Or files of
+            somebody else have the names that a training's have.
     """
     if _is_not_first():  # one process writes; the others wait for its plan
         return
@@ -90,14 +93,10 @@ def begin(folder: Path, request: Mapping[str, Any], restart: bool = False) -> No
     if unfinished and not restart:
         _refuse_another(folder, _read(folder), asked)
         return
-    if (folder / REQUEST).exists():
-        _remove_intermediate(folder)
-        for name in reversed(_RECORDS):  # the request last: without it nobody would know that the others are ours
-            (folder / name).unlink(missing_ok=True)
-    elif unfinished:
-        raise SettingsError(
-            f"{folder}: holds checkpoints, but no {REQUEST}: not a training of lowshot's; choose another"
-        )
+    _refuse_foreign(folder, "checkpoints" if unfinished else None)
+    _remove_intermediate(folder)
+    for name in reversed(_RECORDS):  # the request last: without it nobody would know that the others are ours
+        (folder / name).unlink(missing_ok=True)
     with atomic_path(folder / REQUEST) as temporary:
         temporary.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
 
@@ -145,6 +144,17 @@ def _remove_intermediate(folder: Path) -> None:
             path.unlink(missing_ok=True)
         if (folder / name).is_dir() and not any((folder / name).iterdir()):
             (folder / name).rmdir()
+
+
+def _refuse_foreign(folder: Path, checkpoints: str | None) -> None:
+    """Leave files alone that no request of ours tells of."""
+    try:
+        begun = _read(folder)
+    except UnreadableFile:
+        begun = {}
+    found = checkpoints or next((name for name in _RECORDS if (folder / name).exists()), None)
+    if found is not None and not begun.keys() >= _ASKED:
+        raise SettingsError(f"{folder}: holds {found}, but of no training of lowshot's; choose another folder")
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -5,29 +5,18 @@ import pytest
 import torch
 
 from contract.studies import BASE, NAMES, TASKS, subject
+from listening import Listening
 from lowshot.errors import SettingsError
 from lowshot.imaging.scan import Scan
 from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel
 from lowshot.methods.apscl.method import APSCL
 from lowshot.methods.apscl.presets import APSCL as PRESETS
 from lowshot.nn.dilated_encoder import DilatedEncoder
-from lowshot.progress import Silent
 from lowshot.task import LowShotTask
 from lowshot.training.run import Budget, Run
 
 TINY = {"size": (16, 16), "depth": 18, "width": 1 / 16, "features": 6, "factors": 3, "pooled": 2, "hidden": (8, 8)}
 TINY |= {"enhancement_width": 8, "interaction_width": 4, "guidance_width": 5}
-
-
-class Told(Silent):
-    def __init__(self):
-        self.notes, self.warnings = [], []
-
-    def note(self, message):
-        self.notes.append(message)
-
-    def warn(self, message):
-        self.warnings.append(message)
 
 
 def run(steps=2, **more):
@@ -71,15 +60,15 @@ def test_the_posteriors_variance_is_in_the_log(tmp_path):
 
 
 def test_what_leaves_the_contrast_without_a_meaning_is_told():
-    told = Told()
+    told = Listening()
     APSCL(**TINY, pairs=1).fit(TASKS["base alone"], run(progress=told))
     assert any("pairs=1" in warning for warning in told.warnings)
     body = replace(NAMES, names=NAMES.names[:2], values=NAMES.values[:2])
     alone = LowShotTask(NAMES, base=[subject(seed, names=body) for seed in (10, 11)])
-    told = Told()
+    told = Listening()
     APSCL(**TINY).fit(alone, run(progress=told))
     assert any("body alone can be asked for" in warning for warning in told.warnings)
-    told = Told()
+    told = Listening()
     APSCL(**TINY, contrast=0.0).fit(alone, run(progress=told))
     assert told.warnings == []
 
@@ -93,7 +82,7 @@ def test_both_encoders_begin_with_the_weights_of_a_file(tmp_path, monkeypatch):
         return DilatedEncoder(channels, features, depth=depth, width=1 / 16)
 
     monkeypatch.setattr("lowshot.methods.apscl.method.DilatedEncoder", encoder)
-    told = Told()
+    told = Listening()
     method = APSCL(**TINY | {"width": 1.0}, learning_rate=1e-9, weights=str(path))
     kept = method.fit(TASKS["base alone"], run(1, progress=told)).state().tensors
     expected = narrow.backbone.state_dict()["layer2.0.conv1.weight"]
