@@ -238,6 +238,13 @@ def test_one_annotated_slice_keeps_its_labels(spacing):
     assert share == pytest.approx(100 / 400, abs=0.03)
 
 
+def test_where_everything_is_known_the_mask_is_the_scan():
+    preparation = Preparation(spacing=(1.0, 1.0, 1.0))
+    prepared = preparation.apply(scan_of(torch.zeros(20, 20, 12), oblique((1.0, 1.0, 3.0))))
+    everywhere = torch.ones(20, 20, 12, dtype=torch.bool)
+    assert preparation.apply_mask(None, prepared).equal(preparation.apply_mask(everywhere, prepared))
+
+
 def test_a_2d_image_keeps_its_orientation_and_its_thickness():
     affine = np.diag([-0.5, -0.5, 4.0, 1.0])
     image = Scan("slice", torch.rand(1, 20, 30, 1), affine)

@@ -60,8 +60,7 @@ def read_base(base: Sequence[LabelledScan], preparation: Preparation, channels: 
             looked_for.append(_looked_for(labelled, index))
             prepared = preparation.apply(labelled.scan)
             labels = index[preparation.apply_labels(labelled.truth.labels, prepared, labelled.known).long()]
-            everywhere = torch.ones_like(labelled.truth.labels, dtype=torch.bool)
-            known = preparation.apply_mask(everywhere if labelled.known is None else labelled.known, prepared)
+            known = preparation.apply_mask(labelled.known, prepared)
             seen = (prepared.voxels, labels.where(known, 0), known)
             stacked = (each.movedim(-1, 0).contiguous() for each in seen)
             for name, part in zip(("image", "labels", "known"), stacked, strict=True):

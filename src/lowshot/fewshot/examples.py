@@ -42,8 +42,7 @@ class Examples:
         """Every slice, also those of which nothing is known: they tell where in the body the others are."""
         prepared = preparation.apply(labelled.scan)
         labels = preparation.apply_labels(labelled.truth.labels, prepared, labelled.known)
-        everywhere = torch.ones_like(labelled.truth.labels, dtype=torch.bool)
-        known = preparation.apply_mask(everywhere if labelled.known is None else labelled.known, prepared)
+        known = preparation.apply_mask(labelled.known, prepared)
         names, annotated = labelled.truth.names.foreground, labelled.annotated
         return cls(
             image=slices_of(prepared.voxels),

@@ -140,12 +140,14 @@ class Preparation:
         weight = None if known is None else known.float()
         return _largest_class(labels, weight, prepared.axis_map)
 
-    def apply_mask(self, known: Bool[Tensor, "i j k"], prepared: Prepared) -> Bool[Tensor, "x y z"]:
-        """The mask on the prepared grid; False outside of the scan.
+    def apply_mask(self, known: Bool[Tensor, "i j k"] | None, prepared: Prepared) -> Bool[Tensor, "x y z"]:
+        """The mask on the prepared grid, None being everywhere in the scan; False outside of it.
 
         A prepared voxel is True where a True voxel's centre lies in it, or where it lies in a True voxel. So one
         annotated slice stays at least one slice, at any spacing.
         """
+        if known is None:
+            known = torch.ones(prepared.axis_map.scan_shape, dtype=torch.bool)
         return prepared.axis_map.cover(known)
 
     def undo(self, scores: Float[Tensor, "c x y z"], prepared: Prepared) -> Float[Tensor, "c i j k"]:

@@ -86,7 +86,7 @@ class PatchModel:
         """Activations of one forward pass, whatever the size of the scan."""
         image = torch.empty(options.tiles_at_once, len(self.channels), *self.geometry.patch, device="meta")
         coordinates = torch.empty(options.tiles_at_once, 3, *self.geometry.patch, device="meta")
-        dtype = torch.bfloat16 if run.plan.precision == "bfloat16" else torch.float32
+        dtype = run.dtype
         return activation_bytes(self.network, (image.to(dtype), coordinates.to(dtype)))
 
     def state(self) -> State:

@@ -160,6 +160,11 @@ class Run:
         """Bring a tensor to the device; a batch of images (4-D or 5-D, floating point) into the memory format too."""
         return arrange(values.to(self.device, non_blocking=True), self.plan.memory_format)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """That networks compute in."""
+        return torch.bfloat16 if self.plan.precision == "bfloat16" else torch.float32
+
     def autocast(self) -> AbstractContextManager[Any]:
         """Where forward passes and losses are computed: in bfloat16 when the plan says so."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.plan.precision == "bfloat16")

@@ -124,8 +124,7 @@ def annotated_slices(labelled: LabelledScan, preparation: Preparation) -> tuple[
     prepared = preparation.apply(labelled.scan)
     known = known_voxels(labelled)
     labels = preparation.apply_labels(labelled.truth.labels, prepared, known)
-    everywhere = torch.ones_like(labelled.truth.labels, dtype=torch.bool)
-    mask = preparation.apply_mask(everywhere if known is None else known, prepared)
+    mask = preparation.apply_mask(known, prepared)
     every = Slices(_stacked(prepared.voxels), labels.movedim(-1, 0), mask.movedim(-1, 0))
     annotated = every.known.flatten(1).any(dim=1)
     if not bool(annotated.any()):

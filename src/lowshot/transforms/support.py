@@ -53,8 +53,7 @@ def _volume(labelled: LabelledScan, preparation: Preparation, run: Run) -> Volum
     warn_of_crop(labelled, prepared, run.progress)
     known = known_voxels(labelled)
     labels = preparation.apply_labels(labelled.truth.labels, prepared, known)
-    everywhere = torch.ones_like(labelled.truth.labels, dtype=torch.bool)
-    mask = preparation.apply_mask(everywhere if known is None else known, prepared)
+    mask = preparation.apply_mask(known, prepared)
     device = run.device  # patches are drawn and augmented where the network is trained
     return Volume(prepared.voxels.to(device), labels.to(device), mask.to(device), _spacing(labelled.scan, prepared))
 

@@ -76,7 +76,7 @@ class AtlasTransfer(AtlasModel):
         """The largest of alignment, forward pass and refinement."""
         picture = self.atlases[0].picture
         query = Grid(shape, np.diag([*picture.grid.spacing, 1.0]))  # its spacing is not known yet
-        dtype = torch.bfloat16 if run.plan.precision == "bfloat16" else torch.float32
+        dtype = run.dtype
         image = torch.empty(1, len(self.channels), *self.grid.shape, device="meta", dtype=dtype)
         passing = activation_bytes(self.network, (image, image)) + 40 * math.prod(self.grid.shape)
         refining = OPTIMISING_BYTES * math.prod(options.refinement.grid(picture).shape) if options.refine else 0
