@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lowshot.imaging.grid import Affine
-from lowshot.reporting.palette import colour
+from lowshot.reporting.outlines import outline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -127,10 +127,7 @@ def _slice(panel: "Axes", marked: MarkedSlice) -> None:
 
 def _outline(panel: "Axes", marked: MarkedSlice) -> None:
     if marked.marked.max() > 0.5:
-        # With a rim, so that the line is closed where the structure is cut off by the border.
-        mask = np.pad(as_seen(marked.marked, marked.affine), 1)
-        down, across = (np.arange(-1, size + 1) for size in marked.image.T.shape)
-        panel.contour(across, down, mask, levels=[0.5], colors=[colour(1)], linewidths=1.0)
+        outline(panel, as_seen(marked.marked, marked.affine), 1)
 
 
 def _aspect(marked: MarkedSlice) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 
 from lowshot.imaging.scan import LabelledScan, Segmentation
 from lowshot.reporting.figures import grey_window, rgba
+from lowshot.reporting.outlines import outline_all
 from lowshot.reporting.palette import colour
 from lowshot.reporting.slices import Slice, telling_slices
 
@@ -65,8 +66,7 @@ def _draw(panel: "Axes", each: SegmentedSlice) -> None:
         colours[index] = rgba(colour(int(index)))
     colours[1:, 3] = (colours[1:, 3] * OPACITY).astype(np.uint8)
     panel.imshow(colours[each.shown.prediction], aspect=down / across, interpolation="nearest")
-    for index in np.unique(each.shown.truth[each.shown.truth > 0]):
-        panel.contour(each.shown.truth == index, levels=[0.5], colors=[colour(int(index))], linewidths=1.0)
+    outline_all(panel, each.shown.truth)
     panel.set(xticks=[], yticks=[], facecolor="black")
     panel.set_title(each.title, fontsize=8)
 

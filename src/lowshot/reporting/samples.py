@@ -11,6 +11,7 @@ from torch import Tensor
 from lowshot.atomic import atomic_path
 from lowshot.imaging.names import Names
 from lowshot.reporting.figures import grey_window, rgba
+from lowshot.reporting.outlines import outline_all
 from lowshot.reporting.palette import colour
 from lowshot.reporting.slices import Slice
 
@@ -91,11 +92,7 @@ def _outline(panel: "Axes", shown: Slice, unknown: Bool[np.ndarray, "rows column
         tint = np.zeros((*unknown.shape, 4), dtype=np.uint8)
         tint[unknown] = rgba(UNKNOWN) // np.array([1, 1, 1, 2], dtype=np.uint8)
         panel.imshow(tint)
-    for index in np.unique(shown.truth[shown.truth > 0]):
-        # With a rim, so that lines are closed where a structure is cut off by the border.
-        mask = np.pad(shown.truth == index, 1)
-        across, down = (np.arange(-1, size + 1) for size in shown.truth.shape[::-1])
-        panel.contour(across, down, mask, levels=[0.5], colors=[colour(int(index))], linewidths=1.0)
+    outline_all(panel, shown.truth)
 
 
 def _legend(figure: "Figure", indices: Sequence[int], names: Names, known: Bool[Tensor, "b i j"] | None) -> None:

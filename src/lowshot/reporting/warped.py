@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from lowshot.imaging.scan import LabelledScan
 from lowshot.reporting.figures import grey_window
-from lowshot.reporting.palette import colour
+from lowshot.reporting.outlines import outline_all
 from lowshot.reporting.slices import Slice, middle_slices
 
 if TYPE_CHECKING:
@@ -51,6 +49,5 @@ def _draw(panel: "Axes", plane: Slice, window: tuple[float, float]) -> None:
     low, high = window
     across, down = plane.spacing_mm[1], plane.spacing_mm[0]
     panel.imshow(plane.image, cmap="gray", vmin=low, vmax=high, aspect=down / across, interpolation="bilinear")
-    for index in np.unique(plane.truth[plane.truth > 0]):
-        panel.contour(plane.truth == index, levels=[0.5], colors=[colour(int(index))], linewidths=0.8)
+    outline_all(panel, plane.truth, width=0.8)
     panel.set(xticks=[], yticks=[], facecolor="black")
