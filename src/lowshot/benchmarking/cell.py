@@ -64,7 +64,7 @@ class Cell:
 
     def folder(self, root: Path) -> Path:
         """Where it is computed."""
-        return root / "cells" / slug(self.name) / slug(self.fold.name) / f"seed-{self.seed}"
+        return _folder(root, self.name, self.fold.name, self.seed)
 
     def prepared(self, model: Model, query: LabelledScan) -> Prepared:
         """A query as the cell's model sees it: cut to the new structure's slices where its row is granted them."""
@@ -141,6 +141,15 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def as_json(content: Mapping[str, Any]) -> dict[str, Any]:
     """The content as it would be read from a file: JSON turns tuples into lists."""
     return dict(json.loads(json.dumps(dict(content))))
+
+
+def folder_of(root: Path, record: Record) -> Path:
+    """Where the cell of a record was computed."""
+    return _folder(root, record["system"], record["fold"]["name"], record["seed"])
+
+
+def _folder(root: Path, system: str, fold: str, seed: int) -> Path:
+    return root / "cells" / slug(system) / slug(fold) / f"seed-{seed}"
 
 
 def slug(name: str) -> str:

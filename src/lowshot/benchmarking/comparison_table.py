@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from lowshot.benchmarking.cell import Record
 from lowshot.benchmarking.comparison import Comparison, Tested, compare
-from lowshot.benchmarking.tables import present, shown_interval, shown_p
+from lowshot.benchmarking.selection import present
+from lowshot.benchmarking.tables import shown_interval, shown_p
 from lowshot.protocols.protocol import Protocol
 from lowshot.reporting.tables import Cell, Column, Table
 

@@ -7,12 +7,12 @@ from lowshot.benchmarking.cell import Record
 from lowshot.benchmarking.comparison_table import comparison_table
 from lowshot.benchmarking.kinds import kinds
 from lowshot.benchmarking.overview import overview_table, setting_tables
-from lowshot.benchmarking.results import by_budget, by_device, of_the_present, read_results
+from lowshot.benchmarking.results import of_the_present, read_results
+from lowshot.benchmarking.selection import by_budget, by_device, by_system, of_fold, present
 from lowshot.benchmarking.tables import (
     cost_table,
     is_as_compared,
     main_table,
-    present,
     scan_table,
     structure_table,
     unfinished_seeds,
@@ -152,7 +152,7 @@ def _unfinished(protocol: Protocol, records: Sequence[Record]) -> Iterator[str]:
     """How many of the protocol's cells are not there; rows without any are named."""
     there = present(protocol, records)
     cells = {
-        (name, fold.name): len(unfinished_seeds(system, _of(records, name, fold.name)))
+        (name, fold.name): len(unfinished_seeds(system, by_system(protocol, of_fold(records, fold.name)).get(name, [])))
         for name, system in protocol.systems.items()
         for fold in protocol.folds
     }
@@ -162,10 +162,6 @@ def _unfinished(protocol: Protocol, records: Sequence[Record]) -> Iterator[str]:
         nothing = [name for name in protocol.systems if name not in there]
         rows = f"; no cell of {', '.join(nothing)}" if nothing else ""
         yield f"missing: {unfinished} of the protocol's {every} cells are not finished{rows}"
-
-
-def _of(records: Sequence[Record], system: str, fold: str) -> list[Record]:
-    return [record for record in records if record["system"] == system and record["fold"]["name"] == fold]
 
 
 def origin(records: Sequence[Record]) -> str:

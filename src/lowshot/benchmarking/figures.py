@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lowshot.benchmarking.cell import Record, slug
-from lowshot.benchmarking.results import Row, by_device, rows
-from lowshot.benchmarking.tables import present
+from lowshot.benchmarking.cell import Record, folder_of, slug
+from lowshot.benchmarking.results import Row, rows
+from lowshot.benchmarking.selection import by_device, by_system, present
 from lowshot.evaluation.statistics import Summary
 from lowshot.protocols.protocol import Protocol
 from lowshot.reporting.box_plots import dice_boxes
@@ -82,7 +82,7 @@ def _over_minutes(protocol: Protocol, title: str, part: Sequence[Record]) -> Pic
     several = len(by_device(part)) > 1  # whose minutes are not the same
     systems = [
         (f"{name}, {device}" if several else name, [_reached(cells, minutes(cells))])
-        for name, own in by_system(protocol, part)
+        for name, own in by_system(protocol, part).items()
         for device, cells in by_device(own).items()
     ]
     figure = dice_over(systems, "training (minutes)")
@@ -95,7 +95,7 @@ def _over_shots(protocol: Protocol, records: Sequence[Record]) -> Iterator[Pictu
     if len({shots[record["fold"]["name"]] for record in records}) < 2:
         return
     systems = []
-    for name, own in by_system(protocol, records):
+    for name, own in by_system(protocol, records).items():
         parts = {count: [r for r in own if shots[r["fold"]["name"]] == count] for count in sorted(set(shots.values()))}
         systems.append((name, [_reached(part, float(count)) for count, part in parts.items() if part]))
     figure = dice_over(systems, "annotated scans", whole=True)
@@ -116,7 +116,7 @@ def _agreements(protocol: Protocol, records: Sequence[Record]) -> Iterator[Pictu
         "Solid: mean difference (bias); dashed: bias ± 1.96 standard deviations, between which 95 % of differences are "
         "expected; grey: no difference. Scans of all folds, each the mean over seeds."
     )
-    for name, own in by_system(protocol, records):
+    for name, own in by_system(protocol, records).items():
         found = rows(own)
         units, volumes = {row.volume_unit for row in found}, _volumes(found)
         if len(units) == 1 and volumes:
@@ -140,8 +140,8 @@ def _volumes(found: Sequence[Row]) -> Mapping[str, list[tuple[float, float]]]:
 def _curves(protocol: Protocol, records: Sequence[Record], root: Path) -> Iterator[Picture]:
     """Of each system's first cell that trained."""
     logged: dict[str, list[Curve]] = {}
-    for name, own in by_system(protocol, records):
-        logs = (cell_folder(root, record) / "training" / "log.csv" for record in own)
+    for name, own in by_system(protocol, records).items():
+        logs = (folder_of(root, record) / "training" / "log.csv" for record in own)
         curves = next(filter(None, map(read_curves, logs)), None)
         if curves:
             logged[name] = curves
@@ -161,17 +161,6 @@ def read_curves(log: Path) -> list[Curve]:
         Curve(stage, term, tuple(step for step, _ in points), tuple(value for _, value in points))
         for (stage, term), points in found.items()
     ]
-
-
-def cell_folder(root: Path, record: Record) -> Path:
-    """Where the cell of a record was computed, as ``Cell.folder`` has it."""
-    return root / "cells" / slug(record["system"]) / slug(record["fold"]["name"]) / f"seed-{record['seed']}"
-
-
-def by_system(protocol: Protocol, records: Sequence[Record]) -> Iterator[tuple[str, list[Record]]]:
-    """The cells of each system that has any, in the protocol's order."""
-    for name in present(protocol, records):
-        yield name, [record for record in records if record["system"] == name]
 
 
 def as_picture(name: str, title: str, caption: str, figure: "Figure") -> Picture:

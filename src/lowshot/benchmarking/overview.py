@@ -1,14 +1,14 @@
 """A benchmark over its folds: Dice on each of them, and mean and deviation over those of one setting."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from lowshot.benchmarking.cell import Record
 from lowshot.benchmarking.measures import MEASURES
+from lowshot.benchmarking.selection import by_system, of_fold, present
 from lowshot.benchmarking.tables import (
     mean_over_seeds,
     measure_columns,
-    present,
     published_columns,
     published_figure,
     published_text,
@@ -22,8 +22,8 @@ def overview_table(protocol: Protocol, records: Sequence[Record]) -> Table:
     """Mean Dice over scans, structures and seeds on every fold of the protocol."""
     columns = (Column("system", numeric=False), *(Column(fold.name) for fold in protocol.folds))
     lines: list[tuple[Cell, ...]] = [
-        (name, *(mean_over_seeds(_on(fold, own), "dice") for fold in protocol.folds))
-        for name, own in _by_system(protocol, records).items()
+        (name, *(mean_over_seeds(of_fold(own, fold.name), "dice") for fold in protocol.folds))
+        for name, own in by_system(protocol, records).items()
     ]
     return Table(columns, tuple(lines), f"{protocol.name}: Dice on each fold, mean over seeds")
 
@@ -73,9 +73,9 @@ def _table(
 ) -> Iterator[Table]:
     folds = [fold for group in groups for fold in group]
     complete = {
-        name: [record for fold in folds for record in _on(fold, own)]
-        for name, own in _by_system(protocol, records).items()
-        if all(_on(fold, own) for fold in folds)
+        name: [record for fold in folds for record in of_fold(own, fold.name)]
+        for name, own in by_system(protocol, records).items()
+        if all(of_fold(own, fold.name) for fold in folds)
     }
     shown = [record for own in complete.values() for record in own]
     ours, theirs = measure_columns(protocol, shown), published_columns(protocol)
@@ -94,7 +94,7 @@ def _table(
 
 def _reached(groups: Sequence[Sequence[Fold]], own: Sequence[Record], measure: Measure) -> Cell:
     """Of one setting mean and deviation over its folds; of several the mean over their means."""
-    each = [Summary.of([mean_over_seeds(_on(fold, own), measure) for fold in group]) for group in groups]
+    each = [Summary.of([mean_over_seeds(of_fold(own, fold.name), measure) for fold in group]) for group in groups]
     if len(each) == 1:
         return mean_and_spread(each[0].mean, each[0].std, MEASURES[measure].digits)
     return Summary.of([setting.mean for setting in each]).mean
@@ -105,11 +105,3 @@ def _printed(protocol: Protocol, name: str, folds: Sequence[Fold], own: Sequence
     system = present(protocol, own)[name]
     figures = {published_figure(protocol, system, own, fold.name, measure) for fold in folds}
     return published_text(figures.pop(), measure) if len(figures) == 1 else None
-
-
-def _by_system(protocol: Protocol, records: Sequence[Record]) -> Mapping[str, list[Record]]:
-    return {name: [r for r in records if r["system"] == name] for name in present(protocol, records)}
-
-
-def _on(fold: Fold, records: Sequence[Record]) -> list[Record]:
-    return [record for record in records if record["fold"]["name"] == fold.name]

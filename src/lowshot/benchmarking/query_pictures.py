@@ -5,9 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from lowshot.benchmarking.cases import Cases
-from lowshot.benchmarking.cell import Record
-from lowshot.benchmarking.figures import as_picture, by_system, cell_folder
+from lowshot.benchmarking.cell import Record, folder_of
+from lowshot.benchmarking.figures import as_picture
 from lowshot.benchmarking.results import rows
+from lowshot.benchmarking.selection import by_system, of_fold
 from lowshot.errors import InputError
 from lowshot.evaluation.statistics import Summary
 from lowshot.imaging.label_maps import read_labels
@@ -28,9 +29,9 @@ def picture_queries(
 ) -> list[Picture]:
     """One picture of the first fold that has results; a system whose predictions are gone is told and left out."""
     fold = next(fold for fold in protocol.folds if any(r["fold"]["name"] == fold.name for r in records))
-    here = [record for record in records if record["fold"]["name"] == fold.name]
+    here = of_fold(records, fold.name)
     shown = []
-    with progress.task("pictures of queries", len(present := list(by_system(protocol, here)))) as task:
+    with progress.task("pictures of queries", len(present := list(by_system(protocol, here).items()))) as task:
         for name, own in present:
             record = min(own, key=lambda each: int(each["seed"]))
             try:
@@ -63,6 +64,9 @@ def telling_cases(record: Record) -> list[tuple[str, str, float]]:
 
 def _slice(record: Record, what: str, case: str, dice: float, cases: Cases, root: Path, new: str) -> SegmentedSlice:
     query = cases.query(case, new)
-    labels, _ = read_labels(cell_folder(root, record) / "predictions" / f"{case}.nii.gz", cases.names)
+    labels, _ = read_labels(
+        folder_of(root, record) / "predictions" / f"{case}.nii.gz",
+        cases.names,
+    )
     title = f"{what}: {case}, Dice {dice:.3f}"
     return SegmentedSlice.of(title, query, replace(labels, affine=query.truth.affine))

@@ -23,8 +23,6 @@ RATIOS = ("true_positive_ratio", "false_positive_ratio", "radial_error", "volume
 COLUMNS = ("protocol", "system", "fold", "seed", "case", "seconds", "peak_bytes", *SCORES, "expected_dice", *RATIOS)
 CHOSEN = ("options", "model_of", "as_long_as", "granted", "granted_above", "scored")
 """Of a request, what older cells and most rows do not have."""
-Budget = tuple[int | None, float | None]
-"""Steps and minutes that were asked for; the one or the other."""
 
 
 @dataclass(frozen=True)
@@ -132,22 +130,6 @@ def all_settings(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 def plain_fold(fold: Fold) -> dict[str, Any]:
     """A fold as JSON has it, without what is empty."""
     return as_json({key: value for key, value in asdict(fold).items() if value})
-
-
-def by_budget(records: Iterable[Record]) -> dict[Budget, list[Record]]:
-    """Cells that may stand in one table: only what was trained equally long is compared."""
-    found: dict[Budget, list[Record]] = {}
-    for record in records:
-        found.setdefault((record["steps"], record["minutes"]), []).append(record)
-    return found
-
-
-def by_device(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Cells whose minutes may be averaged: "cpu", or the name of a GPU."""
-    found: dict[str, list[Record]] = {}
-    for record in records:
-        found.setdefault(record["provenance"]["machine"]["device"], []).append(record)
-    return found
 
 
 def read_results(path: Path) -> list[Record]:

@@ -12,7 +12,8 @@ from lowshot.atomic import stops_all_writing
 from lowshot.benchmarking.cases import Cases
 from lowshot.benchmarking.cell import Cell, Record
 from lowshot.benchmarking.compute import Machine, compute
-from lowshot.benchmarking.results import by_budget, collect, of_the_present
+from lowshot.benchmarking.results import collect, of_the_present
+from lowshot.benchmarking.selection import by_budget
 from lowshot.cluster import Cluster, on_cluster
 from lowshot.errors import LowshotError
 from lowshot.progress import Lines, Progress

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from lowshot.benchmarking.cell import Record
 from lowshot.benchmarking.measures import MEASURES
 from lowshot.benchmarking.results import Row, rows
-from lowshot.benchmarking.tables import present
+from lowshot.benchmarking.selection import of_fold, present
 from lowshot.evaluation.statistics import Summary
 from lowshot.evaluation.summary import ALL_STRUCTURES
 from lowshot.protocols.protocol import Measure, Protocol
@@ -18,7 +18,7 @@ def spread_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Ta
 
     Over all structures: the mean over structures within each scan first.
     """
-    here = [record for record in records if record["fold"]["name"] == fold]
+    here = of_fold(records, fold)
     columns = [Column("system", numeric=False), Column("structure", numeric=False), Column("scans", 0)]
     for measure in protocol.measures:
         heading, digits = MEASURES[measure].heading, MEASURES[measure].digits

@@ -9,7 +9,8 @@ import numpy as np
 from lowshot.benchmarking.cell import Record
 from lowshot.benchmarking.comparison import Comparison, compare
 from lowshot.benchmarking.measures import MEASURES
-from lowshot.benchmarking.results import by_device, rows
+from lowshot.benchmarking.results import rows
+from lowshot.benchmarking.selection import by_device, of_fold, present
 from lowshot.evaluation.statistics import Interval, Summary, interval_over_scans, rank_correlation
 from lowshot.imaging.names import sideless
 from lowshot.protocols.protocol import Measure, Protocol, Published, System
@@ -21,7 +22,7 @@ PUBLISHED_COSTS = {"training-minutes": "training (min)", "gpu-memory-gb": "train
 
 def main_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Table:
     """The protocol's measures of every system on one fold, the published figures beside them."""
-    here = _of_fold(records, fold)
+    here = of_fold(records, fold)
     against = compare(here, protocol.reference, protocol.patient_of)
     ours, theirs = measure_columns(protocol, here), published_columns(protocol)
     columns = (
@@ -60,7 +61,7 @@ def scan_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Tabl
 
     Missing are the predictions of cells that are not finished.
     """
-    here = _of_fold(records, fold)
+    here = of_fold(records, fold)
     columns = (
         *(Column("system", numeric=False), Column("scans", 0), Column("Dice"), Column("lowest"), Column("highest")),
         Column("95 % interval"),
@@ -98,7 +99,7 @@ def structure_table(protocol: Protocol, records: Sequence[Record], fold: str) ->
 
     What papers print for a structure has a line below ours.
     """
-    here = _of_fold(records, fold)
+    here = of_fold(records, fold)
     systems = present(protocol, here)
     scores: dict[tuple[str, str], list[float]] = defaultdict(list)
     merged = sideless(row.structure for row in rows(here)) if protocol.merge_sides else {}
@@ -281,20 +282,9 @@ def _published_cost(protocol: Protocol, system: System, metric: str) -> float | 
     return found[0].mean if found else None
 
 
-def present(protocol: Protocol, records: Sequence[Record]) -> dict[str, System]:
-    """The systems that have results, in the protocol's order; then methods that are no row of it."""
-    computed = {record["system"]: System(method=record["method"]) for record in records}
-    ordered = {name: system for name, system in protocol.systems.items() if name in computed}
-    return ordered | {name: system for name, system in computed.items() if name not in ordered}
-
-
 def unfinished_seeds(system: System, records: Sequence[Record]) -> list[int]:
     """The seeds of a row of which these cells, all of one fold, have none: failed, stopped or not begun."""
     return sorted(set(system.seeds) - {record["seed"] for record in records})
-
-
-def _of_fold(records: Sequence[Record], fold: str) -> list[Record]:
-    return [record for record in records if record["fold"]["name"] == fold]
 
 
 def _steps(records: Sequence[Record]) -> Cell:
