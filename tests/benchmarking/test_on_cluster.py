@@ -32,7 +32,7 @@ def scores(records):
 
 
 def test_a_worker_that_is_killed_in_the_middle_changes_no_result(data, tmp_path):
-    how, root = replace(HOW, steps=60), tmp_path / "cluster"
+    how, root = replace(HOW, steps=40), tmp_path / "cluster"
     with one_killed(lambda: len(list(root.glob("cells/*/*/*/training/log.csv"))) > 1) as killed:
         records, failed = bench(data, root, how=how, cluster=TWO)
     assert killed

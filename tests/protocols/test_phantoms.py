@@ -25,7 +25,7 @@ SHAPES = {
 @pytest.mark.parametrize("name", SHAPES)
 def test_every_row_trains_and_is_scored(name, tmp_path):
     one = PROTOCOLS[name]
-    fold = replace(one.folds[0], queries=one.folds[0].queries[:1])
+    fold = replace(one.folds[0], queries=one.folds[0].queries[:1], unlabelled=one.folds[0].unlabelled[:2])
     one = replace(one, folds=(fold,), study=replace(one.study, shape=SHAPES[name] or one.study.shape))
     cases = cases_of(one, None, tmp_path, Silent())
     how = Machine(preset="compact", steps=2, device="cpu", precision="float32", threads=1)
