@@ -85,4 +85,4 @@ def test_a_failed_cell_shows_in_the_exit_code(typed, balls, tmp_path):
     assert typed(*words, "-o", tmp_path / "out").code == 0
     done = typed(*words, "--steps", "4", "-o", tmp_path / "out")
     assert done.code != 0
-    assert "1 cells failed" in done.err
+    assert "1 cell failed" in done.err

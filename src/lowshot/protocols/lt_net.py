@@ -76,7 +76,8 @@ ONE_SHOT = Protocol(
     dataset="candi",
     differs=(
         *(PEOPLE, POOL, SMALLER, FOLDS),
-        "folded, ants affine and ants SyN: none in any of the seven scans, counted on a later day with the same labels",
+        "folded, ants affine and SyN: none in any of the seven scans, counted on a later day with the same labels; "
+        "SyNCC: none in three of them (atlas-two-cores)",
     ),
 )
 
@@ -118,7 +119,8 @@ TWO_CORES = replace(
     systems={name: replace({**ABLATION, **OTHERS}[name], seeds=(0,)) for name in TIMED},
     differs=(
         *(PEOPLE, POOL, SMALLER, FOLDS),
-        "times: --threads 2, rows in turn, nothing else on the machine; of three of the seven scans",
+        "seconds a scan: --threads 2, rows in turn, nothing else on the machine (while LT-Net trained there was)",
+        "three of the seven scans",
     ),
 )
 
