@@ -180,6 +180,8 @@ class FewShotModel:
         """Activations of one forward pass, scores of the slices that are looked at together, and the examples."""
         dtype = run.dtype
         count, plane = min(options.slices_at_once, shape[2]), shape[:2]
+        if self.preparation.resize is not None:
+            plane = self.preparation.resize[:2]
         channels, chunks = len(self.channels), options.pairing == "chunks"
         sets, shots_each = (1, 1) if chunks else (count, options.shots * len(self.examples))
         support = torch.empty(sets, shots_each, channels, *plane, device="meta", dtype=dtype)

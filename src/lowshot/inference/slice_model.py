@@ -58,6 +58,8 @@ class SliceModel:
         """Activations of one forward pass, however many slices the scan has."""
         dtype = run.dtype
         count, plane = min(options.slices_at_once, shape[2]), shape[:2]
+        if self.preparation.resize is not None:  # whatever the scan, its slices come in this size
+            plane = self.preparation.resize[:2]
         image = torch.empty(count, len(self.channels), *plane, device="meta", dtype=dtype)
         scores = 2 * 4 * count * len(self.names) * math.prod(plane)
         return activation_bytes(self.network, (image,)) + scores
