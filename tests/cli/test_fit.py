@@ -95,6 +95,25 @@ def test_what_cannot_work_is_refused_before_training(typed, folder, words, messa
     assert not (folder / "m.safetensors").exists()
 
 
+def test_weights_that_are_not_there_are_refused_before_training(typed, folder):
+    files = (folder / "images" / "s0.nii.gz", folder / "labels" / "s0.nii.gz", "--names", folder / "names.txt")
+    done = typed(
+        "fit",
+        *files,
+        "--method",
+        "fcn",
+        "--preset",
+        "paper",
+        "--weights",
+        "nowhere.pth",
+        "-o",
+        folder / "m.safetensors",
+    )
+    assert done.code == 2
+    assert "there is no file of weights at nowhere.pth" in done.err
+    assert not (folder / "m.safetensors").exists()
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [

@@ -151,12 +151,10 @@ def _budget(records: Sequence[Record]) -> str:
 def _unfinished(protocol: Protocol, records: Sequence[Record]) -> Iterator[str]:
     """How many of the protocol's cells are not there; rows without any are named."""
     there = present(protocol, records)
-    cells = {
-        (name, fold.name): len(unfinished_seeds(system, by_system(protocol, of_fold(records, fold.name)).get(name, [])))
-        for name, system in protocol.systems.items()
-        for fold in protocol.folds
-    }
-    unfinished = sum(cells.values())
+    by_fold = [by_system(protocol, of_fold(records, fold.name)) for fold in protocol.folds]
+    unfinished = sum(
+        len(unfinished_seeds(system, own.get(name, []))) for name, system in protocol.systems.items() for own in by_fold
+    )
     if unfinished:
         every = sum(len(system.seeds) for system in protocol.systems.values()) * len(protocol.folds)
         nothing = [name for name in protocol.systems if name not in there]

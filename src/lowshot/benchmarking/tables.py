@@ -10,7 +10,7 @@ from lowshot.benchmarking.cell import Record
 from lowshot.benchmarking.comparison import Comparison, compare
 from lowshot.benchmarking.measures import MEASURES
 from lowshot.benchmarking.results import rows
-from lowshot.benchmarking.selection import by_device, of_fold, present
+from lowshot.benchmarking.selection import by_device, by_system, of_fold, present
 from lowshot.evaluation.statistics import Interval, Summary, interval_over_scans, rank_correlation
 from lowshot.imaging.names import sideless
 from lowshot.protocols.protocol import Measure, Protocol, Published, System
@@ -23,6 +23,7 @@ PUBLISHED_COSTS = {"training-minutes": "training (min)", "gpu-memory-gb": "train
 def main_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Table:
     """The protocol's measures of every system on one fold, the published figures beside them."""
     here = of_fold(records, fold)
+    own = by_system(protocol, here)
     against = compare(here, protocol.reference, protocol.patient_of)
     ours, theirs = measure_columns(protocol, here), published_columns(protocol)
     columns = (
@@ -32,7 +33,7 @@ def main_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Tabl
         *(Column("not found", 0), Column("left out", 0)),
     )
     lines = [
-        _main_row(protocol, system, name, [each for each in here if each["system"] == name], against.get(name), fold)
+        _main_row(protocol, system, name, own[name], against.get(name), fold)
         for name, system in present(protocol, here).items()
     ]
     pairs = {comparison.pairs for comparison in against.values()}
@@ -62,16 +63,14 @@ def scan_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Tabl
     Missing are the predictions of cells that are not finished.
     """
     here = of_fold(records, fold)
+    own = by_system(protocol, here)
     columns = (
         *(Column("system", numeric=False), Column("scans", 0), Column("Dice"), Column("lowest"), Column("highest")),
         Column("95 % interval"),
         *(Column("published Dice"), Column("published lowest"), Column("published highest"), Column("folded (%)", 2)),
         Column("missing", 0),
     )
-    lines = [
-        _scan_row(protocol, system, name, [each for each in here if each["system"] == name], fold)
-        for name, system in present(protocol, here).items()
-    ]
+    lines = [_scan_row(protocol, system, name, own[name], fold) for name, system in present(protocol, here).items()]
     table = Table(columns, tuple(lines), f"{protocol.name}, {fold}: mean ± deviation over scans")
     return table.without_empty(*(column.heading for column in columns[5:]))
 
@@ -129,7 +128,7 @@ def cost_table(protocol: Protocol, records: Sequence[Record]) -> Table:
         *(Column("seconds a scan", 1), Column("segmenting (GB)", 2)),
         *(Column(f"published {what}", 1) for what in PUBLISHED_COSTS.values()),
     )
-    devices = list(by_device(records))
+    devices, of_system = list(by_device(records)), by_system(protocol, records)
     lines = [
         (
             *_cost_row(name, device if len(devices) > 1 else None, own),
@@ -139,7 +138,7 @@ def cost_table(protocol: Protocol, records: Sequence[Record]) -> Table:
             ),
         )
         for name, system in present(protocol, records).items()
-        for device, own in by_device([record for record in records if record["system"] == name]).items()
+        for device, own in by_device(of_system[name]).items()
     ]
     table = Table(columns, tuple(lines), f"{protocol.name}: time and memory")
     return table.without_empty("on", *(column.heading for column in columns[-len(PUBLISHED_COSTS) :]))

@@ -167,7 +167,7 @@ class Run:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Where forward passes and losses are computed: in bfloat16 when the plan says so."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.plan.precision == "bfloat16")
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
     # Randomness: a function of seed, stage and step, so that resuming needs no replay.
 
