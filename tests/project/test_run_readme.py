@@ -1,4 +1,4 @@
-"""The script that runs the README's blocks, on pages of three lines."""
+"""The script that runs the README's blocks, on pages of three lines and on the README."""
 
 import importlib.util
 import sys
@@ -66,3 +66,10 @@ def test_shown_output_may_not_differ_in_words_or_order(script, tmp_path, shown):
     block = "```bash\nprintf 'liver 3 mm\\nspleen 2\\n'\n```"
     with pytest.raises(script.BlockError, match="the page shows"):
         outputs(script, tmp_path, block, f"```text\n{shown}\n```")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+def test_the_readme_does_what_it_says(script, tmp_path):
+    for _ in script.run_page((ROOT / "README.md").read_text(), tmp_path):
+        pass

@@ -18,8 +18,9 @@ PRODUCTS = {
 
 
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """After every operation, adds up the storages that are still alive.
+    """The most bytes that storages hold which are alive after the same operation.
 
+    Which are still alive is asked where those that ever were could come to more than before, not after every operation.
     There is no autocast on the meta device: with a ``dtype`` it casts what goes into products itself.
     """
 
@@ -27,7 +28,8 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.dtype = dtype
         self.peak = 0
-        self._alive: dict[StorageWeakRef, int] = {}
+        self._sizes: dict[StorageWeakRef, int] = {}
+        self._total = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if self.dtype is not None and func.overloadpacket.__name__ in PRODUCTS:
@@ -36,9 +38,13 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
                 storage = leaf.untyped_storage()
-                self._alive[StorageWeakRef(storage)] = storage.nbytes()  # type: ignore[no-untyped-call]
-        self._alive = {key: size for key, size in self._alive.items() if not key.expired()}  # type: ignore[no-untyped-call]
-        self.peak = max(self.peak, sum(self._alive.values()))
+                key = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+                self._total += storage.nbytes() - self._sizes.get(key, 0)
+                self._sizes[key] = storage.nbytes()
+        if self._total > self.peak:
+            self._sizes = {key: size for key, size in self._sizes.items() if not key.expired()}  # type: ignore[no-untyped-call]
+            self._total = sum(self._sizes.values())
+            self.peak = max(self.peak, self._total)
         return result
 
     def _cast(self, leaf: Any) -> Any:
