@@ -122,9 +122,6 @@ def test_the_share_that_folds():
     folded = jacobian_determinant(field, (1.0, 1.0, 1.0)) <= 0
     assert folded[0, :, 0, 0].tolist() == [False] * 5 + [True] * 5
     assert folded_share(field, (1.0, 1.0, 1.0)) == 0.5
-    inside = torch.zeros(1, 10, 4, 4, dtype=torch.bool)
-    inside[:, 4:] = True
-    assert folded_share(field, (1.0, 1.0, 1.0), inside) == pytest.approx(5 / 6)
     assert folded_share(torch.zeros_like(field), (1.0, 1.0, 1.0)) == 0
 
 

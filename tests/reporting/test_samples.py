@@ -54,14 +54,13 @@ def test_the_legend_has_what_is_there_in_the_reports_colours():
 def test_every_slice_is_there_twice_in_one_grey_window_its_first_axis_from_left_to_right():
     image, labels = batch(5)
     image[3] += 0.5
-    figure = picture(image.to(torch.bfloat16), labels, NAMES, titles=["exemplar", "synthetic"])
+    figure = picture(image.to(torch.bfloat16), labels, NAMES)
     drawn = [panel.images[0] for panel in figure.axes if panel.images]
     assert len(drawn) == 10
     assert len({each.get_clim() for each in drawn}) == 1
     for n in range(4):  # the first row of four, and its outlines
         for each in (drawn[n], drawn[4 + n]):
             np.testing.assert_allclose(each.get_array(), image[n, 0].T, atol=0.01)
-    assert [panel.get_title() for panel in figure.axes[:3]] == ["exemplar", "synthetic", ""]
 
 
 def test_outlines_run_around_structures_and_are_closed_at_the_border():

@@ -15,12 +15,12 @@ def test_step_decay_multiplies_at_each_edge():
 
 
 def test_cosine_rises_then_falls():
-    schedule = cosine(warmup=0.1, final=0.2)
+    schedule = cosine(warmup=0.1)
     assert schedule(0.0) == 0.0
     assert schedule(0.05) == pytest.approx(0.5)
     assert schedule(0.1) == pytest.approx(1.0)
-    assert schedule(0.55) == pytest.approx(0.6)
-    assert schedule(1.0) == pytest.approx(0.2)
+    assert schedule(0.55) == pytest.approx(0.5)
+    assert schedule(1.0) == pytest.approx(0.0)
     assert cosine()(1 / 3) == pytest.approx(0.5 * (1 + math.cos(math.pi / 3)))
 
 

@@ -336,8 +336,6 @@ def test_backgrounds_are_the_ends_of_stacks_and_annotated_slices_that_show_nothi
     half_known = empty._replace(known=empty.known & (torch.arange(SIZE[1]) < 9))
     found = backgrounds_of(stacks, together([exemplar(), empty, half_known]))
     assert found[:, 0, 0, 0].tolist() == [50.0, 54.0, 30.0, 32.0, 7.0]
-    known = backgrounds_of(stacks, exemplar(), free=[[1, 2], [], [0], []])
-    assert known[:, 0, 0, 0].tolist() == [51.0, 52.0, 30.0]
     assert backgrounds_of([], exemplar()).shape == (0, 1, *SIZE)
 
 

@@ -52,7 +52,6 @@ class LunaParkUNet(nn.Module):
         widths: Sequence[int] = (64, 128, 256),
         convolutions: Sequence[int] = (3, 4, 5),
         strides: Sequence[Sequence[int]] = ((2, 2, 2), (2, 2, 1)),
-        decoder_convolutions: int = 2,
         norm: Norm = "batch",
         dimensions: int = 3,
     ) -> None:
@@ -71,7 +70,7 @@ class LunaParkUNet(nn.Module):
             self.ups.append(TRANSPOSED[dimensions](below, below, steps[level]))
             # A quarter of the level's width: 128 -> 32 and 64 -> 16 in the original.
             self.transitions.append(convolution_block(width, width // 4, 1, norm, dimensions))
-            self.decoder.append(convolution_block(below + width // 4, width, decoder_convolutions, norm, dimensions))
+            self.decoder.append(convolution_block(below + width // 4, width, 2, norm, dimensions))
         self.widths = tuple(reversed(widths))
         """Channels of the returned maps."""
 

@@ -7,7 +7,7 @@ border.
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from lowshot.registration.sampling import Outside, sample, voxel_positions
@@ -71,12 +71,9 @@ def jacobian_determinant(field_mm: Float[Tensor, "b 3 i j k"], spacing: Spacing)
     return determinant
 
 
-def folded_share(
-    field_mm: Float[Tensor, "b 3 i j k"], spacing: Spacing, inside: Bool[Tensor, "b i j k"] | None = None
-) -> float:
-    """Share of voxels (of those ``inside``) where the field turns the picture inside out: determinant of 0 or less."""
-    folded = jacobian_determinant(field_mm, spacing) <= 0
-    return float((folded if inside is None else folded[inside]).float().mean())
+def folded_share(field_mm: Float[Tensor, "b 3 i j k"], spacing: Spacing) -> float:
+    """Share of voxels where the field turns the picture inside out: determinant of 0 or less."""
+    return float((jacobian_determinant(field_mm, spacing) <= 0).float().mean())
 
 
 def resized(field_mm: Float[Tensor, "b 3 i j k"], shape: tuple[int, int, int]) -> Float[Tensor, "b 3 x y z"]:

@@ -15,15 +15,13 @@ WIDTH = 2.0
 ROUNDS = 20
 
 
-def unfolded(
-    field_mm: Float[Tensor, "3 i j k"], spacing: Spacing, tolerated: float = 0.0, rounds: int = ROUNDS
-) -> Float[Tensor, "3 i j k"]:
+def unfolded(field_mm: Float[Tensor, "3 i j k"], spacing: Spacing, tolerated: float = 0.0) -> Float[Tensor, "3 i j k"]:
     """The field, smoothed around voxels of negative determinant.
 
-    Until no larger share of them than ``tolerated`` is left, or ``rounds`` times.
+    Until no larger share of them than ``tolerated`` is left, or ``ROUNDS`` times.
     """
     field = field_mm[None]
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         folded = jacobian_determinant(field, spacing) <= 0
         if float(folded.float().mean()) <= tolerated:
             break

@@ -31,7 +31,6 @@ def write_samples(
     labels: Int[Tensor, "b i j"],
     names: Names,
     known: Bool[Tensor, "b i j"] | None = None,
-    titles: Sequence[str] = (),
 ) -> None:
     """Write ``picture`` as PNG.
 
@@ -39,7 +38,7 @@ def write_samples(
         OutputError: full disk, no permission.
     """
     with atomic_path(path) as temporary:
-        picture(image, labels, names, known, titles).savefig(temporary, dpi=120, format="png")
+        picture(image, labels, names, known).savefig(temporary, dpi=120, format="png")
 
 
 def picture(
@@ -47,7 +46,6 @@ def picture(
     labels: Int[Tensor, "b i j"],
     names: Names,
     known: Bool[Tensor, "b i j"] | None = None,
-    titles: Sequence[str] = (),
 ) -> "Figure":
     """Every slice as it is, and again with outlines below; all in one grey window, so that their tones can be compared.
 
@@ -58,7 +56,6 @@ def picture(
         labels: structure indices.
         names: of the structures, for the legend.
         known: where labels are known; None: everywhere.
-        titles: one for each slice, such as where it comes from; none by default.
     """
     from matplotlib.figure import Figure
 
@@ -75,8 +72,6 @@ def picture(
         plain, outlined = panels[row, column], panels[row + 1, column]
         for panel in (plain, outlined):
             panel.imshow(each.image, cmap="gray", vmin=window[0], vmax=window[1], interpolation="bilinear")
-        if n < len(titles):
-            plain.set_title(titles[n], color="white", fontsize=9)
         _outline(outlined, each, None if known is None else ~known[n].cpu().numpy().T)
     _legend(figure, np.unique(labels[labels > 0].cpu().numpy()).tolist(), names, known)
     return figure

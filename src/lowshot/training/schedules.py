@@ -19,14 +19,14 @@ def step_decay(at: Sequence[float] = (0.5,), factor: float = 0.1) -> Schedule:
     return lambda fraction: factor ** sum(fraction >= edge for edge in at)
 
 
-def cosine(warmup: float = 0.0, final: float = 0.0) -> Schedule:
-    """Linear from 0 to 1 during the fraction ``warmup``, then half a cosine down to ``final``."""
+def cosine(warmup: float = 0.0) -> Schedule:
+    """Linear from 0 to 1 during the fraction ``warmup``, then half a cosine down to 0."""
 
     def factor(fraction: float) -> float:
         if fraction < warmup:
             return fraction / warmup
         angle = math.pi * (fraction - warmup) / (1.0 - warmup)
-        return final + (1.0 - final) * 0.5 * (1.0 + math.cos(angle))
+        return 0.5 * (1.0 + math.cos(angle))
 
     return factor
 

@@ -54,9 +54,7 @@ class Synthesis:
             raise SettingsError("spatial: structures are moved as wholes here; deform the finished slices instead")
 
 
-def backgrounds_of(
-    stacks: Sequence[Float[Tensor, "_ c i j"]], exemplars: Slices, free: Sequence[Sequence[int]] | None = None
-) -> Float[Tensor, "_ c i j"]:
+def backgrounds_of(stacks: Sequence[Float[Tensor, "_ c i j"]], exemplars: Slices) -> Float[Tensor, "_ c i j"]:
     """Slices to paste structures on: those of the pool that are free of them, and annotated ones that show none.
 
     Which slices are free is knowledge that the paper has for its training slices. Without it, the first and the last
@@ -67,13 +65,10 @@ def backgrounds_of(
     Args:
         stacks: the slices of each scan of the pool, in their order.
         exemplars: annotated slices.
-        free: for each stack, the indices of slices known to be free.
     """
-    if free is None:
-        free = [[0, len(stack) - 1] if len(stack) > 2 else [] for stack in stacks]
     empty = exemplars.known.flatten(1).all(dim=1) & ~exemplars.shows_structures()
-    chosen = [stack[list(indices)] for stack, indices in zip(stacks, free, strict=True)]
-    return torch.cat([*chosen, exemplars.image[empty].to(stacks[0] if stacks else exemplars.image)])
+    ends = [stack[[0, -1]] for stack in stacks if len(stack) > 2]
+    return torch.cat([*ends, exemplars.image[empty].to(stacks[0] if stacks else exemplars.image)])
 
 
 def synthesise(
