@@ -43,15 +43,17 @@ def choose(scans: Sequence[ScanFiles], declared: Declared = NOTHING_DECLARED, *,
         InputError: fewer than two scans can be compared.
     """
     pictures, failed, seen = list[Picture](), list[tuple[str, InputError]](), dict[str, str]()
+    channels: tuple[str, ...] | None = None
     with progress.task("reading", len(scans)) as task:
         for files in scans:
             try:
                 scan = files.read(declared)
-                pictures.append(_coarse(scan, channels=len(pictures[0].voxels) if pictures else None))
+                pictures.append(_coarse(scan, channels))
             except InputError as error:
                 failed.append((files.name, error))
                 progress.warn(str(error))
             else:
+                channels = scan.channels
                 for finding in given_before(scan, seen):
                     progress.warn(finding.message)
             task.advance()
@@ -69,8 +71,9 @@ def choose(scans: Sequence[ScanFiles], declared: Declared = NOTHING_DECLARED, *,
     return Choice(tuple(sorted(ranked, key=lambda each: each.distance)), tuple(failed))
 
 
-def _coarse(scan: Scan, channels: int | None) -> Picture:
+def _coarse(scan: Scan, channels: tuple[str, ...] | None) -> Picture:
+    if channels not in (None, scan.channels):
+        had, before = ", ".join(scan.channels), ", ".join(channels or ())
+        raise InputError(f"{scan.name}: has the channels {had}, the scans before it {before}")
     prepared = PREPARATION.apply(scan)
-    if channels not in (None, len(prepared.voxels)):
-        raise InputError(f"{scan.name}: has {len(prepared.voxels)} channels, the scans before it have {channels}")
     return coarse(Picture.of(prepared.name, prepared.voxels, prepared.grid))

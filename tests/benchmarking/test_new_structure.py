@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from lowshot.benchmarking.new_structure import cut, granted_range, only, slices_of, without, without_slices_of
+from lowshot.benchmarking.new_structure import (
+    cut,
+    granted_range,
+    only,
+    slices_of,
+    within,
+    without,
+    without_slices_of,
+)
 from lowshot.errors import InputError, UnknownLabel
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation
@@ -80,6 +88,15 @@ def test_a_slice_with_too_few_pixels_is_not_in_the_granted_range():
     assert granted_range(given, "liver", above=2) == slice(1, 4)
     with pytest.raises(InputError, match="shows no liver in more than 30 pixels of a slice"):
         granted_range(given, "liver", above=30)
+
+
+def test_beyond_a_range_nothing_is_known_nor_what_was_unknown_within():
+    partly = torch.ones(6, 10, 7, dtype=torch.bool)
+    partly[2, 3, 4] = False
+    for given, expected in ((labelled(), 180), (replace(labelled(), known=partly), 179)):
+        known = within(given, slice(2, 5)).known
+        assert known.sum() == expected
+        assert known[..., 2:5].sum() == expected
 
 
 @pytest.mark.parametrize("down", [False, True])

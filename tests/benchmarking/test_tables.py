@@ -5,7 +5,7 @@ import pytest
 
 from benchmarking.balls import BALLS
 from lowshot.benchmarking.results import rows, to_csv
-from lowshot.benchmarking.tables import cost_table, main_table, scan_table, structure_table
+from lowshot.benchmarking.tables import cost_table, main_table, scan_table, structure_tables
 from lowshot.protocols.few_shot import MR
 from lowshot.protocols.protocol import VARIANTS, Published
 
@@ -105,7 +105,7 @@ def test_an_interval_stands_beside_the_mean_over_scans_where_there_are_three():
 
 
 def test_structures_have_a_column_for_each_system():
-    table = structure_table(BALLS, [record(), record("unet", dice=((0.2, 0.1), (0.4, None)))], "s0")
+    (table,) = structure_tables(BALLS, [record(), record("unet", dice=((0.2, 0.1), (0.4, None)))], "s0")
     assert table.rows == (("left ball", pytest.approx(0.6), pytest.approx(0.3)), ("right ball", 0.6, 0.1))
 
 
@@ -116,11 +116,33 @@ def test_what_is_printed_for_a_structure_has_a_line_below_ours():
     for made in records:
         for case in made["cases"]:
             case["scores"][0]["structure"] = "ventricles"
-    table = structure_table(protocol, records, "s0")
-    assert [line[0] for line in table.rows] == ["ventricles", "published ventricles", "right ball"]
-    assert table.rows[1][1:] == (pytest.approx(0.906, abs=5e-4), None)
+    dice, hd95 = structure_tables(protocol, records, "s0")
+    for table in (dice, hd95):
+        assert [line[0] for line in table.rows] == ["ventricles", "published ventricles", "right ball"]
+    assert (dice.rows[1][1:], hd95.rows[1][1:]) == (("0.906 ± 0.044", None), ("6.3 ± 1.2 mm", None))
+    assert hd95.title == "balls, s0: HD95 (mm) per structure"
     others = [made | {"preset": "paper"} for made in records]
-    assert len(structure_table(protocol, others, "s0").rows) == 2
+    (table,) = structure_tables(protocol, others, "s0")
+    assert len(table.rows) == 2
+
+
+def test_what_the_first_place_does_not_print_is_looked_for_in_the_others():
+    modules = replace(BALLS.systems["mre-net"], published={"": Published("II", "mre-net[]")})
+    also = replace(modules, also=(Published("VII", "u-net-3d", "1-shot"),))
+    for row, lines in ((modules, 2), (also, 3)):
+        made = record()
+        for case in made["cases"]:
+            case["scores"][0]["structure"] = "ventricles"
+        table, *_ = structure_tables(replace(BALLS, systems={"mre-net": row}), [made], "s0")
+        assert len(table.rows) == lines
+
+
+def test_a_published_mean_is_over_what_ours_is_over():
+    row = replace(BALLS.systems["mre-net"], published={"": Published("VII", "mre-net", "1-shot")})
+    protocol = replace(BALLS, systems={"mre-net": row})
+    for means, printed in ((("mean",), "0.784 ± 0.011"), (("mean without wmh", "mean"), "0.812 ± 0.010")):
+        found = cells_of(main_table(replace(protocol, means=means), [record()], "s0"), "mre-net")
+        assert found["published Dice"] == printed
 
 
 def test_costs():
@@ -246,11 +268,11 @@ def test_beside_a_single_structure_stands_what_is_printed_for_it_and_not_the_mea
     assert cells_of(main_table(MR, [over_all], "liver A"), "panet")["published Dice"] == "0.487"
 
 
-def test_where_the_single_structure_is_not_printed_the_mean_is():
-    found = cells_of(
-        main_table(MR, [organ_record("panet", "gallbladder", fold={"name": "liver A"})], "liver A"), "panet"
-    )
-    assert found["published Dice"] == "0.487"
+def test_the_mean_over_structures_stands_beside_a_single_one_but_where_others_are_new_in_other_folds():
+    records = [organ_record("panet", "gallbladder", fold={"name": "liver A"})]
+    assert "published Dice" not in cells_of(main_table(MR, records, "liver A"), "panet")
+    none_new = replace(MR, folds=tuple(replace(fold, new="") for fold in MR.folds))
+    assert cells_of(main_table(none_new, records, "liver A"), "panet")["published Dice"] == "0.487"
 
 
 def test_beside_a_row_on_whole_volumes_nothing_published_stands():

@@ -237,6 +237,15 @@ def test_a_normal_breast_needs_no_mask(tmp_path):
     assert read.truth.labels.equal(torch.zeros(7, 6, 1, dtype=torch.int16))
 
 
+def test_the_one_picture_of_two_names_is_left_out_and_told(tmp_path):
+    dataset, _ = exported("busi", tmp_path, count=2)
+    for path in sorted(tmp_path.rglob("benign (1)*.png")):
+        path.rename(path.with_name(path.name.replace("(1)", "(234)")))
+    found = find_cases(dataset, tmp_path)
+    assert list(found.cases) == ["benign (2)"]
+    assert found.problems == {"benign (234)": "benign (234): left out: one picture under two names, with colour"}
+
+
 def test_two_masks_of_one_name_are_not_put_together(tmp_path):
     dataset, _ = exported("original-gt", tmp_path, count=1)
     mask = tmp_path / "GT" / "000001.png"

@@ -119,6 +119,7 @@ def test_without_a_pool_it_refuses():
         ({"confidence": 1.5}, "confidence: expected a share"),
         ({"steps": 0}, "steps: expected more than 0"),
         ({"size": (8192, 8192)}, "size: expected at most"),
+        ({"weight_decay": -1.0}, "weight_decay: expected a number from 0 on"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(wrong, message):

@@ -126,6 +126,14 @@ def test_synapse_is_split_as_transunet_lists_it():
     assert {int(case) for case in fold.queries} == set(TESTED_IN_SYNAPSE)
 
 
+def test_cases_may_have_other_names_as_long_as_they_have_numbers():
+    (fold,) = listed(("case_0001", "case_0005"))
+    assert (fold.queries, fold.support) == (("case_0001",), ("case_0005",))
+    for arrange in (listed, of_patients):
+        with pytest.raises(ValueError, match="needs cases with numbers in their names, which "):
+            arrange(("a", "b", "c", "d"))
+
+
 def test_btcv_and_ultrasound_have_the_sizes_of_the_paper():
     seven = {case for fold in seven_in_turn(numbered(27)) for case in fold.support}
     assert len(seven) == 7

@@ -8,7 +8,7 @@ from lowshot.benchmarking.measures import MEASURES
 from lowshot.benchmarking.tables import PUBLISHED_COSTS
 from lowshot.errors import SettingsError
 from lowshot.protocols.protocol import Fold
-from lowshot.protocols.published import OVER_STRUCTURES, published
+from lowshot.protocols.published import published
 from lowshot.protocols.registry import PROTOCOLS, protocol
 
 EVERY = PROTOCOLS.values()
@@ -34,9 +34,9 @@ class TestEvery:
 
     def test_every_published_cell_exists(self, one):
         for system in one.systems.values():
-            for where in system.published.values():
+            for where in (*system.published.values(), *system.also):
                 for measure in one.measures if one.paper == "mre-net" else one.measures[:1]:
-                    names = product(MEASURES[measure].printed_as, (OVER_STRUCTURES, "lesion"))
+                    names = product(MEASURES[measure].printed_as, (*one.means, "lesion"))
                     assert any(published(one, where, *each) for each in names)
 
     def test_every_published_cost_exists(self, one):

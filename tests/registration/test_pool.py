@@ -25,7 +25,7 @@ ATLAS = picture(subject(0).scan)
 
 
 def test_without_an_alignment_bodies_are_laid_centre_upon_centre():
-    found = list(aligned(SCANS, PREPARATION, ATLAS, False, Run(device="cpu")))
+    found = list(aligned(SCANS, ("image",), PREPARATION, ATLAS, False, Run(device="cpu")))
     assert [each.name for each, _ in found] == ["subject 5", "subject 6"]
     for (laid, world), scan in zip(found, SCANS, strict=True):
         assert torch.equal(laid.voxels, picture(scan).voxels)
@@ -38,7 +38,10 @@ def test_no_alignment_is_found_twice(tmp_path, monkeypatch):
         return np.diag([float(query.name[-1])] * 3 + [1.0])
 
     def worlds():
-        return [world for _, world in aligned(SCANS, PREPARATION, ATLAS, True, Run(device="cpu", folder=tmp_path))]
+        return [
+            world
+            for _, world in aligned(SCANS, ("image",), PREPARATION, ATLAS, True, Run(device="cpu", folder=tmp_path))
+        ]
 
     monkeypatch.setattr(pool, "align", found)
     first = worlds()
@@ -50,11 +53,11 @@ def test_no_alignment_is_found_twice(tmp_path, monkeypatch):
 def test_each_scan_is_prepared_once(monkeypatch):
     prepared, apply = [], Preparation.apply
     monkeypatch.setattr(Preparation, "apply", lambda self, scan: (prepared.append(scan.name), apply(self, scan))[1])
-    list(aligned(SCANS, PREPARATION, ATLAS, False, Run(device="cpu")))
+    list(aligned(SCANS, ("image",), PREPARATION, ATLAS, False, Run(device="cpu")))
     assert prepared == ["subject 5", "subject 6"]
 
 
-def test_other_channels_are_refused():
+def test_other_channels_or_the_same_in_another_order_are_refused():
     two = replace(SCANS[0], voxels=SCANS[0].voxels.expand(2, -1, -1, -1), channels=("a", "b"))
-    with pytest.raises(ChannelMismatch, match="subject 5: has 2 channels, the atlas subject 0 has 1"):
-        list(aligned([two], PREPARATION, ATLAS, False, Run(device="cpu")))
+    with pytest.raises(ChannelMismatch, match="subject 5: has the channels a, b, the annotated scan b, a"):
+        list(aligned([two], ("b", "a"), PREPARATION, ATLAS, False, Run(device="cpu")))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lowshot.atomic import atomic_path, remove_leftovers
-from lowshot.benchmarking.new_structure import cut, granted_range
+from lowshot.benchmarking.new_structure import cut, granted_range, within
 from lowshot.contract import Model
 from lowshot.errors import SettingsError, UnreadableFile
 from lowshot.imaging.preparation import Prepared
@@ -72,6 +72,12 @@ class Cell:
         if not self.system.granted:
             return whole
         return cut(whole, granted_range(query, self.fold.new, self.protocol.granted_above))
+
+    def scored(self, query: LabelledScan) -> LabelledScan:
+        """A query as it is scored: what lies beyond a range that is granted was cut away before it was segmented."""
+        if not self.system.granted:
+            return query
+        return within(query, granted_range(query, self.fold.new, self.protocol.granted_above))
 
 
 def cells_to_picture(asked: Sequence[Cell], systems: Sequence[str], option: str) -> list[Cell]:

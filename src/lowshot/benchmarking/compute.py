@@ -158,7 +158,7 @@ def _scored(fitted: Fitted, cell: Cell, cases: Cases, case: str, folder: Path, h
     write_segmentation(result.segmentation, prediction, query.scan.source)
     expected = {name: None if quality is None else quality.expected_dice for name, quality in result.quality.items()}
     variants = [each for each in VARIANTS if each in cell.protocol.measures]
-    every = evaluate_case(result.segmentation, query, case, expected, variants=bool(variants)).scores
+    every = evaluate_case(result.segmentation, cell.scored(query), case, expected, variants=bool(variants)).scores
     only = cell.protocol.scored
     scores = [_row(score, variants) for score in every if not only or score.structure in only]
     folds = {} if result.folded is None else {"folded": result.folded}

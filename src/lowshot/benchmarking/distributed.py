@@ -13,6 +13,7 @@ from lowshot.datasets.dataset import Dataset
 from lowshot.datasets.export import export
 from lowshot.datasets.layouts import find_in_any_layout
 from lowshot.datasets.prepared import UNKNOWN, prepared_cases
+from lowshot.datasets.reader import natural
 from lowshot.datasets.table import DATASETS
 from lowshot.errors import InputError
 from lowshot.imaging.files import write_segmentation
@@ -49,7 +50,7 @@ def arranged(protocol: Protocol, data: Path | None, folder: Path, progress: Prog
         prepared, layout = _prepared(protocol, wanted, data, folder, progress), Layout(unknown=UNKNOWN)
     cases = Cases(prepared, layout)
     try:
-        folds = wanted.arrange(cases.annotated)
+        folds = wanted.arrange(tuple(sorted(cases.annotated, key=natural)))
     except ValueError as error:
         raise InputError(f"{prepared}: {protocol.name} {error}, found {len(cases.annotated)}") from None
     folds = tuple(_with_closest(fold, cases, folder, progress) if fold.closest else fold for fold in folds)

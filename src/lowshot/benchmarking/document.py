@@ -14,7 +14,7 @@ from lowshot.benchmarking.tables import (
     is_as_compared,
     main_table,
     scan_table,
-    structure_table,
+    structure_tables,
     unfinished_seeds,
 )
 from lowshot.protocols.protocol import Protocol
@@ -85,7 +85,7 @@ def _score_tables(protocol: Protocol, records: Sequence[Record]) -> list[Table]:
     main = [main_table(protocol, records, fold) for fold in folds]
     scans = [scan_table(protocol, records, fold) for fold in folds]
     several = [fold for fold in folds if not protocol.fold(fold).new]
-    structures = [structure_table(protocol, records, fold) for fold in several]
+    structures = [table for fold in several for table in structure_tables(protocol, records, fold)]
     overview = [overview_table(protocol, records)] if len(folds) > 1 else []
     differences = comparison_table(protocol, records)
     compared = [] if differences is None else [differences]

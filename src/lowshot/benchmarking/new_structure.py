@@ -72,6 +72,13 @@ def granted_range(labelled: LabelledScan, structure: str, above: int = 0) -> sli
     return slice(int(shown[0]), int(shown[-1]) + 1)
 
 
+def within(labelled: LabelledScan, slices: slice) -> LabelledScan:
+    """The scan, of which nothing is known beyond these slices."""
+    known = torch.zeros_like(labelled.truth.labels, dtype=torch.bool)
+    known[:, :, slices] = True
+    return replace(labelled, known=known if labelled.known is None else labelled.known & known)
+
+
 def cut(prepared: Prepared, slices: slice) -> Prepared:
     """These slices alone of a scan that was prepared, grey values scaled, as a whole; the others become background.
 

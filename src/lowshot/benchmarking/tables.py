@@ -3,6 +3,8 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from lowshot.benchmarking.selection import by_device, by_system, of_fold, presen
 from lowshot.evaluation.statistics import Interval, Summary, interval_over_scans, rank_correlation
 from lowshot.imaging.names import sideless
 from lowshot.protocols.protocol import Measure, Protocol, Published, System
-from lowshot.protocols.published import OVER_STRUCTURES, Figure, published
+from lowshot.protocols.published import Figure, published
 from lowshot.reporting.tables import Cell, Column, Table, mean_and_spread
 
 PUBLISHED_COSTS = {"training-minutes": "training (min)", "gpu-memory-gb": "training (GB)", "seconds": "seconds a scan"}
@@ -93,26 +95,37 @@ def _scan_row(protocol: Protocol, system: System, name: str, records: Sequence[R
     )
 
 
-def structure_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Table:
-    """Mean Dice of every structure, over queries and seeds: one column for each system.
+def structure_tables(protocol: Protocol, records: Sequence[Record], fold: str) -> Iterator[Table]:
+    """Dice of every structure, and of the protocol's other measures those that the paper prints for one."""
+    for measure in protocol.measures:
+        table, printed = _structure_table(protocol, of_fold(records, fold), fold, measure)
+        if printed or measure == "dice":
+            yield table
 
-    What papers print for a structure has a line below ours.
-    """
-    here = of_fold(records, fold)
-    systems = present(protocol, here)
+
+def _structure_table(protocol: Protocol, here: Sequence[Record], fold: str, measure: Measure) -> tuple[Table, bool]:
+    """Means over queries and seeds, one column for each system; what papers print has a line below ours."""
+    systems, own = present(protocol, here), by_system(protocol, here)
     scores: dict[tuple[str, str], list[float]] = defaultdict(list)
     merged = sideless(row.structure for row in rows(here)) if protocol.merge_sides else {}
     for row in rows(here):
-        scores[merged.get(row.structure, row.structure), row.system].append(row.dice)
+        scores[merged.get(row.structure, row.structure), row.system].append(getattr(row, measure))
     structures = list(dict.fromkeys(structure for structure, _ in scores))
     lines: list[tuple[Cell, ...]] = []
     for structure in structures:
         lines.append((structure, *(Summary.of(scores[structure, system]).mean for system in systems)))
-        printed = [_published_dice(protocol, system, here, name, fold, structure) for name, system in systems.items()]
-        if any(each is not None for each in printed):
-            lines.append((f"published {structure}", *printed))
-    columns = (Column("structure", numeric=False), *(Column(system) for system in systems))
-    return Table(columns, tuple(lines), f"{protocol.name}, {fold}: Dice per structure")
+        theirs = [
+            _first_printed(protocol, _places(protocol, system, own[name], fold), measure, [structure])
+            for name, system in systems.items()
+        ]
+        if any(theirs):
+            lines.append((f"published {structure}", *(published_text(each, measure) for each in theirs)))
+    shown = MEASURES[measure]
+    columns = (Column("structure", numeric=False), *(Column(system, shown.digits) for system in systems))
+    (heading,) = (column.heading for column in measure_columns(replace(protocol, measures=(measure,)), here))
+    return Table(columns, tuple(lines), f"{protocol.name}, {fold}: {heading} per structure"), len(lines) > len(
+        structures
+    )
 
 
 def cost_table(protocol: Protocol, records: Sequence[Record]) -> Table:
@@ -186,38 +199,32 @@ def published_text(theirs: Figure | None, measure: Measure) -> str | None:
     return _printed(theirs, shown.digits) + (f" {theirs.unit}" if shown.of_unit else "")
 
 
-def _published_dice(
-    protocol: Protocol, system: System, records: Sequence[Record], name: str, fold: str, structure: str
-) -> float | None:
-    """What the paper prints for one structure of a row."""
-    where = _where(protocol, system, [record for record in records if record["system"] == name], fold)
-    found = None if where is None else _first_printed(protocol, where, "dice", [structure])
-    return None if found is None else as_part(found, found.mean)
-
-
 def published_figure(
     protocol: Protocol, system: System, records: Sequence[Record], fold: str, measure: Measure
 ) -> Figure | None:
     """What the paper prints for this row, where ours is as it was chosen for the comparison.
 
-    Where there is but one structure that is what is printed for it, or else the mean over structures.
+    Where there is but one structure that is what is printed for it, or else the mean over structures; but not where
+    others are new in other folds, which the mean is over.
     """
-    where = _where(protocol, system, records, fold)
-    if where is None:
-        return None
     structures = {score["structure"] for score in _scores(records)}
-    looked_for = [*(structures if len(structures) == 1 else ()), OVER_STRUCTURES]
-    return _first_printed(protocol, where, measure, looked_for)
+    alone = structures if len(structures) == 1 else set()
+    looked_for = [*alone, *(() if alone and protocol.fold(fold).new else protocol.means)]
+    return _first_printed(protocol, _places(protocol, system, records, fold), measure, looked_for)
 
 
-def _first_printed(protocol: Protocol, where: Published, measure: Measure, structures: Sequence[str]) -> Figure | None:
-    names = ((metric, structure) for structure in structures for metric in MEASURES[measure].printed_as)
-    return next(filter(None, (published(protocol, where, *each) for each in names)), None)
+def _first_printed(
+    protocol: Protocol, places: Sequence[Published], measure: Measure, structures: Sequence[str]
+) -> Figure | None:
+    every = product(structures, places, MEASURES[measure].printed_as)
+    found = (published(protocol, where, metric, structure) for structure, where, metric in every)
+    return next(filter(None, found), None)
 
 
-def _where(protocol: Protocol, system: System, records: Sequence[Record], fold: str) -> Published | None:
+def _places(protocol: Protocol, system: System, records: Sequence[Record], fold: str) -> Sequence[Published]:
     where = system.published.get(fold) or system.published.get("")
-    return where if all(is_as_compared(protocol, record) for record in records) else None
+    compared = where is not None and all(is_as_compared(protocol, record) for record in records)
+    return (where, *system.also) if where is not None and compared else ()
 
 
 def is_as_compared(protocol: Protocol, record: Record) -> bool:

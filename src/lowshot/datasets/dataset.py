@@ -33,6 +33,8 @@ class Dataset:
     """Whether values without a name are background; else they are refused."""
     empty: str = ""
     """Pattern of the cases that show no structure, so that they may lack a label map."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Pattern of cases that cannot be used, and why."""
     cases: int | None = None
     """How many annotated ones there are, where that is fixed."""
 

@@ -71,11 +71,11 @@ def find_cases(dataset: Dataset, folder: Path) -> Found:
             if match := pattern.search(words):
                 images[match["case"]][channel].append(path)
     cases, problems = {}, {}
-    for case in sorted({*images, *labels}, key=_natural):
+    for case in sorted({*images, *labels}, key=natural):
         problem = _problem(dataset, case, images[case], labels[case])
         if problem is None:
             chosen = {channel: _image(images[case][channel]) for channel in dataset.images}
-            cases[case] = CaseFiles(case, chosen, tuple(sorted(labels[case], key=lambda path: _natural(path.name))))
+            cases[case] = CaseFiles(case, chosen, tuple(sorted(labels[case], key=lambda path: natural(path.name))))
         else:
             problems[case] = f"{case}: {problem}"
     return Found(dataset, folder, cases, problems)
@@ -162,6 +162,9 @@ def _unpaired(images: Sequence[Path], labels: Sequence[Path]) -> str:
 
 
 def _problem(dataset: Dataset, case: str, images: Mapping[str, Sequence[Path]], labels: Sequence[Path]) -> str | None:
+    for pattern, why in dataset.left_out.items():
+        if re.fullmatch(pattern, case):
+            return why
     missing = [channel for channel in dataset.images if not images.get(channel)]
     if missing:
         return f"no image ({', '.join(missing)})" if len(dataset.images) == 1 else f"no {', '.join(missing)}"
@@ -200,7 +203,7 @@ def _files(folder: Path) -> list[Path]:
     return found
 
 
-def _natural(text: str) -> tuple[tuple[int, int, str], ...]:
+def natural(text: str) -> tuple[tuple[int, int, str], ...]:
     """Sorts 2 before 10."""
     return tuple((0, int(part), part) if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text) if part)
 

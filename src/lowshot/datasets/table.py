@@ -56,7 +56,7 @@ MRBRAINS18 = Dataset(
     },
     labels=rf"(?P<case>\w+)/segm{NIFTI}",
     structures={
-        **{1: "cortical grey matter", 2: "basal ganglia", 3: "white matter", 4: "white matter lesions"},
+        **{1: "cortical grey matter", 2: "basal ganglia", 3: "white matter", 4: "white matter hyperintensities"},
         **{5: "cerebrospinal fluid", 6: "ventricles", 7: "cerebellum", 8: "brain stem"},
     },
     unknown=(9, 10),  # infarctions and others: the challenge masks them out
@@ -117,6 +117,7 @@ BUSI = Dataset(
     structures={255: "lesion"},
     ranges={255: (1, 255)},
     empty=r"normal \(\d+\)",
+    left_out={r"benign \((234|261)\)": "left out: one picture under two names, with colour"},
     cases=780,
 )
 ORIGINAL_GT = Dataset(

@@ -7,7 +7,7 @@ from pathlib import Path
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lowshot.errors import GridMismatch
+from lowshot.errors import ChannelMismatch, GridMismatch
 from lowshot.imaging.grid import Affine, Grid
 from lowshot.imaging.names import Names
 
@@ -40,6 +40,17 @@ class Scan:
     def grid(self) -> Grid:
         i, j, k = self.voxels.shape[1:]
         return Grid((i, j, k), self.affine)
+
+    def require_channels(self, channels: tuple[str, ...]) -> None:
+        """Refuse a scan of a pool that does not have those of the annotated ones.
+
+        Raises:
+            ChannelMismatch: it has others, or the same in another order.
+        """
+        if self.channels != channels:
+            raise ChannelMismatch(
+                f"{self.name}: has the channels {', '.join(self.channels)}, the annotated scan {', '.join(channels)}"
+            )
 
     def digest(self) -> str:
         """SHA-256 of the voxels: the same for the same picture, whatever its file is called and wherever it lies."""

@@ -91,7 +91,7 @@ class MLDS:
 
     def __post_init__(self) -> None:
         self._preparation()
-        refuse_out_of_range(self, positive=POSITIVE, shares=SHARES)
+        refuse_out_of_range(self, positive=POSITIVE, not_negative=("weight_decay",), shares=SHARES)
         multiple = 1 << (len(self.widths) - 1)
         if not 2 <= len(self.widths) <= MOST_LEVELS or any(each % multiple for each in self.size):
             raise SettingsError(

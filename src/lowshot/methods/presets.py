@@ -8,6 +8,7 @@ MULTI_ATLAS = {"paper": {"vote": "majority"}, "compact": {}, "fast": FAST}
 # Ours: what two CPU cores train in minutes.
 MLDS = {
     "paper": {},
+    "paper-synapse": {"intensity": "window:-125:275"},
     "compact": {
         "size": (128, 128),
         "widths": (16, 32, 64, 128, 256),

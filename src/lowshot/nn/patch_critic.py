@@ -14,6 +14,11 @@ SLOPE = 0.2
 """Of LeakyReLU, for negative values."""
 
 
+def smallest(widths: Sequence[int]) -> int:
+    """Voxels that a volume needs along each axis: the two convolutions with stride 1 make one voxel of three."""
+    return 3 << (len(widths) - 1)
+
+
 class PatchCritic(nn.Module):
     """Unbounded scores of overlapping patches, which measure 70³ voxels where there are four widths.
 
@@ -23,8 +28,7 @@ class PatchCritic(nn.Module):
 
     def __init__(self, channels: int = 1, widths: Sequence[int] = (64, 128, 256, 512)) -> None:
         super().__init__()
-        self.smallest = 3 * 2 ** (len(widths) - 1)
-        """Voxels that a volume needs along each axis: the two convolutions with stride 1 make one voxel of three."""
+        self.smallest = smallest(widths)
         layers: list[nn.Module] = []
         for depth, (before, width) in enumerate(pairwise((channels, *widths)), start=1):
             layers.append(Conv4(before, width, stride=1 if depth == len(widths) else 2, bias=depth == 1))

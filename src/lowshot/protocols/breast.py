@@ -29,7 +29,7 @@ def sizes_with_lesions(cases: tuple[str, ...]) -> tuple[Fold, ...]:
 
 
 def _printed(method: str, *settings: str) -> dict[str, Published]:
-    return {setting.removesuffix(" reported"): Published("XII", method, setting) for setting in settings}
+    return {setting.removesuffix(" re-run"): Published("XII", method, setting) for setting in settings}
 
 
 FEW = tuple(f"{n} images" for n in SIZES)
@@ -42,7 +42,7 @@ BUSI = replace(
     systems={
         "mre-net": System(method="mre-net", seeds=FIVE, published=_printed("mre-net", *FEW)),
         "fcn": System(method="fcn", seeds=FIVE, published=_printed("fcn", *FEW, "220 images")),
-        "scs": System(method="scs", seeds=FIVE, published=_printed("scs", "220 images reported")),
+        "scs": System(method="scs", seeds=FIVE, published=_printed("scs", "220 images re-run")),
     },
     study=Study(anatomy="breast-us", shape=(96, 80, 1), subjects=6),
     preset="paper",
@@ -51,6 +51,7 @@ BUSI = replace(
         f"data: 320 images of BUSI, drawn with seed {SEED}; the paper: 320 images of another set",
         "images of normal breasts, which have no lesion, are left out",
         "each seed draws the training images",
+        "SCS: as MRE-Net's authors ran it again; its own paper reports an F1 of 0.900 ± 0.041, a radial error of 0.100",
     ),
 )
 ORIGINAL_GT = replace(

@@ -33,10 +33,14 @@ def _ablated(table: str, printed: str, **changes: Any) -> System:
 
 MODULES: Mapping[str, System] = {
     "unet (exemplar alone)": System(method="unet-slices", seeds=FIVE, published={"": Published("1", "u-net")}),
-    "mt-unet (exemplar alone)": System(method="mt-unet", seeds=TWO, published={"": Published("3", "elnet[]")}),
+    "mt-unet (exemplar alone)": System(method="mt-unet", seeds=TWO, published={"": Published("1", "mt-unet")}),
     "mlds": System(method="mlds", seeds=TWO, published={"": Published("1", "mlds")}),
-    "+ ESM": _elnet("3", "elnet[esm]", contrast=0.0, pseudo_loss=0.0),
-    "+ PCEM in stage 1": _elnet("3", "elnet[esm,pcem-s1]", pseudo_loss=0.0),
+    "+ ESM": replace(
+        _elnet("3", "elnet[esm]", contrast=0.0, pseudo_loss=0.0), also=(Published("4 left", "elnet[le,ls]"),)
+    ),
+    "+ PCEM in stage 1": replace(
+        _elnet("3", "elnet[esm,pcem-s1]", pseudo_loss=0.0), also=(Published("4 left", "elnet[le,ls,lc-s1]"),)
+    ),
     "elnet": _elnet("1", "elnet", FIVE),
     "elnet beyond the paper": System(method="elnet", preset="compact-taught", seeds=FIVE, options={"one_piece": True}),
 }

@@ -122,7 +122,12 @@ ONE_SHOT = Protocol(
             published=_table_vii("u-net-3d+aug", "1-shot"),
             costs=(Published("IX", "u-net-3d+aug", "1-shot"),),
         ),
-        "ants SyN": System(method="ants-syn", preset="paper", published=_table_vii("ants", "1-shot")),
+        "ants SyN": System(
+            method="ants-syn",
+            preset="paper",
+            published=_table_vii("ants", "1-shot"),
+            costs=(Published("IX", "ants", "1-shot"),),
+        ),
         "sse-one-scan": ONE_SCAN,
         **ABLATION,
     },

@@ -98,6 +98,8 @@ class System:
     seeds: tuple[int, ...] = (0,)
     published: Mapping[str, Published] = field(default_factory=dict)
     """By fold; under "" for all folds."""
+    also: tuple[Published, ...] = ()
+    """Where else figures of a published row stand, on all folds: what the first place does not print counts there."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """What is chosen when it segments."""
     model_of: str | None = None
@@ -178,6 +180,8 @@ class Protocol:
     paper: str = ""
     """Whose figures stand beside ours, as ``published.csv`` names it."""
     dataset: str = ""
+    means: tuple[str, ...] = ("mean",)
+    """What the paper calls its means over the structures that ours are over; the first that is printed counts."""
     differs: tuple[str, ...] = ()
     """What is not as in the paper, one sentence each."""
 

@@ -8,8 +8,6 @@ from importlib.resources import files
 
 from lowshot.protocols.protocol import Protocol, Published
 
-OVER_STRUCTURES = "mean"
-
 
 @dataclass(frozen=True)
 class Figure:
@@ -37,7 +35,7 @@ def figures() -> Sequence[Figure]:
         return tuple(_figure(row) for row in csv.DictReader(file))
 
 
-def published(protocol: Protocol, where: Published, metric: str, structure: str = OVER_STRUCTURES) -> Figure | None:
+def published(protocol: Protocol, where: Published, metric: str, structure: str) -> Figure | None:
     """The figure that a table prints; None where it prints none.
 
     Raises:

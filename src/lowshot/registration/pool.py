@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from lowshot.errors import ChannelMismatch
 from lowshot.imaging.grid import Affine
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import Scan
@@ -14,7 +13,7 @@ from lowshot.training.run import Run
 
 
 def aligned(
-    scans: Sequence[Scan], preparation: Preparation, atlas: Picture, affine: bool, run: Run
+    scans: Sequence[Scan], channels: tuple[str, ...], preparation: Preparation, atlas: Picture, affine: bool, run: Run
 ) -> Iterator[tuple[Picture, Affine]]:
     """Each scan, prepared, and the (4, 4) matrix from its world mm to the atlas's; one after the other.
 
@@ -22,6 +21,7 @@ def aligned(
 
     Args:
         scans: the pool.
+        channels: the atlas's.
         preparation: the atlas's own.
         atlas: upon which they are laid.
         affine: whether as wholes; else body's centre upon centre.
@@ -33,7 +33,8 @@ def aligned(
     """
     with run.progress.task("laying scans upon the atlas", len(scans)) as task:
         for n, scan in enumerate(scans):
-            picture = _prepared(scan, preparation, atlas)
+            scan.require_channels(channels)
+            picture = _prepared(scan, preparation)
             found = run.stage("alignment", {"affine": affine, "scan": n}, _alignment(picture, atlas, affine))
             yield picture, found.numpy()
             task.advance()
@@ -43,10 +44,6 @@ def _alignment(picture: Picture, atlas: Picture, affine: bool) -> Callable[[], T
     return lambda: torch.from_numpy((align if affine else centred)(picture, atlas))
 
 
-def _prepared(scan: Scan, preparation: Preparation, atlas: Picture) -> Picture:
-    if len(scan.channels) != len(atlas.voxels):
-        raise ChannelMismatch(
-            f"{scan.name}: has {len(scan.channels)} channels, the atlas {atlas.name} has {len(atlas.voxels)}"
-        )
+def _prepared(scan: Scan, preparation: Preparation) -> Picture:
     prepared = preparation.apply(scan)
     return Picture.of(prepared.name, prepared.voxels, prepared.grid)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
-from lowshot.errors import ChannelMismatch, EmptySupport, SettingsError
+from lowshot.errors import EmptySupport, SettingsError
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import LabelledScan, Scan
 from lowshot.task import LowShotTask
@@ -142,10 +142,7 @@ def pool_of(
     """
     stacks = []
     for scan in scans:
-        if scan.channels != channels:
-            raise ChannelMismatch(
-                f"{scan.name}: has the channels {', '.join(scan.channels)}, the annotated scan {', '.join(channels)}"
-            )
+        scan.require_channels(channels)
         stacks.append(_stacked(preparation.apply(scan).voxels))
     return stacks
 

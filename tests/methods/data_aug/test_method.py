@@ -84,7 +84,7 @@ def test_settings_out_of_range_are_refused(changes):
 def test_scans_of_other_channels_are_refused_before_training():
     other = subject(5).scan
     two = replace(other, voxels=torch.cat([other.voxels, other.voxels]), channels=("a", "b"))
-    with pytest.raises(ChannelMismatch, match="subject 5: has 2 channels"):
+    with pytest.raises(ChannelMismatch, match="subject 5: has the channels a, b, the annotated scan image"):
         method().fit(replace(TASK, unlabelled=[two]), run())
 
 
@@ -158,7 +158,8 @@ def test_the_defaults_are_the_published_settings():
     published = DataAug(**DATA_AUG["paper"])
     assert published.widths == (32, 32, 64, 64, 128, 128)
     assert (published.segmenter, published.patch, published.batch) == ("planar", (160, 192, 1), 16)
-    assert (published.window, published.smoothness, published.appearance_smoothness) == (9, 1.0, 0.02)
+    assert (published.window, published.smoothness, published.appearance_smoothness) == (9, 1 / 3, 0.02)
+    assert published.appearance_norm == "absolute"
     assert published.examples == "independent"
     for preset in DATA_AUG.values():
         DataAug(**preset)

@@ -87,7 +87,7 @@ def test_reconstruction_is_measured_where_the_scan_lies():
     target = textured(-2) + 0.25
     labels = torch.zeros(16, 12, 10, dtype=torch.int16)
     pair = AppearancePair(atlas, target, SPACING, brought=target, field_mm=field)
-    found = appearance_loss(Brighter(), labels, 0.02, pair, 0.0)
+    found = appearance_loss(Brighter(), labels, 0.02, "absolute", pair, 0.0)
     # Beyond the grid there is nothing: the last two planes show 0 where the target has 0.25.
     assert float(found["reconstruction"]) == pytest.approx(0.25**2 * 2 / 16, rel=1e-4)
     assert found["smoothness"] == 0
@@ -98,18 +98,23 @@ def test_smoothness_counts_within_structures_alone():
     """Five voxels along j with ψ = 0, 0, 1, 3, 3, and labels 7, 7, 2, 2, 2: the step to 1 is an edge, that to 3 not."""
     psi = torch.tensor([0.0, 0, 1, 3, 3]).view(1, 1, 1, 5, 1)
     labels = torch.tensor([7, 7, 2, 2, 2]).view(1, 5, 1)
-    assert float(smoothness_within(psi, labels, SPACING)) == pytest.approx(2.0**2 / 4 / 3)
-    assert float(smoothness_within(psi, torch.zeros_like(labels), SPACING)) == pytest.approx((1 + 4) / 4 / 3)
-    assert smoothness_within(psi, torch.arange(5).view(1, 5, 1), SPACING) == 0
+    same = torch.zeros_like(labels)
+    assert float(smoothness_within(psi, labels, SPACING, "squared")) == pytest.approx(2.0**2 / 4 / 3)
+    assert float(smoothness_within(psi, same, SPACING, "squared")) == pytest.approx((1 + 4) / 4 / 3)
+    assert float(smoothness_within(psi, labels, SPACING, "absolute")) == pytest.approx(2.0 / 4)
+    assert float(smoothness_within(psi, same, SPACING, "absolute")) == pytest.approx((1 + 2) / 4)
+    assert smoothness_within(psi, torch.arange(5).view(1, 5, 1), SPACING, "absolute") == 0
 
 
 def test_smoothness_is_per_millimetre():
     ramp = torch.arange(6.0).view(1, 1, 6, 1, 1)
     labels = torch.zeros(6, 1, 1, dtype=torch.int64)
-    assert float(smoothness_within(ramp, labels, (2.0, 1.0, 1.0))) == pytest.approx(0.25 / 3)
+    assert float(smoothness_within(ramp, labels, (2.0, 1.0, 1.0), "squared")) == pytest.approx(0.25 / 3)
+    assert float(smoothness_within(ramp, labels, (2.0, 1.0, 1.0), "absolute")) == pytest.approx(0.5)
 
 
-def test_smoothness_is_that_of_a_naive_loop():
+@pytest.mark.parametrize(("norm", "power", "share"), [("absolute", 1, 1.0), ("squared", 2, 1 / 3)])
+def test_smoothness_is_that_of_a_naive_loop(norm, power, share):
     random = torch.Generator().manual_seed(1)
     psi, labels = torch.rand(1, 2, 3, 4, 5, generator=random), torch.randint(3, (3, 4, 5), generator=random)
     total = 0.0
@@ -119,11 +124,10 @@ def test_smoothness_is_that_of_a_naive_loop():
             q = [each + (n == axis) for n, each in enumerate(p)]
             if q[axis] < labels.shape[axis]:
                 same = labels[tuple(p)] == labels[tuple(q)]
-                terms += [
-                    float(same) * float((psi[(0, c, *q)] - psi[(0, c, *p)]) / step) ** 2 for c in range(psi.shape[1])
-                ]
-        total += sum(terms) / len(terms) / 3
-    assert float(smoothness_within(psi, labels, SPACING)) == pytest.approx(total, rel=1e-5)
+                changes = [float((psi[(0, c, *q)] - psi[(0, c, *p)]) / step) for c in range(psi.shape[1])]
+                terms += [float(same) * abs(change) ** power for change in changes]
+        total += share * sum(terms) / len(terms)
+    assert float(smoothness_within(psi, labels, SPACING, norm)) == pytest.approx(total, rel=1e-5)
 
 
 class Image(nn.Module):

@@ -174,6 +174,8 @@ def test_an_annotated_slice_along_another_axis_is_one_clear_message():
         ({"exemplars": 2, "synthetic": 1, "pseudo_labelled": 3}, "pseudo_labelled: takes the place"),
         ({"one_piece": True}, "one_piece: .* needs teacher"),
         ({"exemplars": 0}, "exemplars: expected more than 0"),
+        ({"widths": (8, 12)}, "widths: expected multiples of 8"),
+        ({"exemplar_loss": 0.0, "synthetic_loss": 0.0, "contrast": 0.0}, "expected one above 0"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(wrong, message):

@@ -62,6 +62,8 @@ def test_pictures_are_refused():
         {"image_cycle": -1.0},
         {"decoder": ()},
         {"shape": (17, 16, 16)},
+        {"shape": (16, 16, 16)},  # four widths of a critic need 24
+        {"critic_widths": ()},
         {"labels_per_step": 0},
     ],
 )
@@ -73,7 +75,7 @@ def test_settings_out_of_range_are_refused(changes):
 def test_scans_of_other_channels_are_refused_before_training():
     other = subject(5).scan
     two = replace(other, voxels=torch.cat([other.voxels, other.voxels]), channels=("a", "b"))
-    with pytest.raises(ChannelMismatch, match="subject 5: has 2 channels"):
+    with pytest.raises(ChannelMismatch, match="subject 5: has the channels a, b, the annotated scan image"):
         method().fit(replace(TASK, unlabelled=[two]), run())
 
 

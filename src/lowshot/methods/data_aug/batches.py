@@ -10,13 +10,13 @@ from torch import Generator, Tensor
 
 from lowshot.imaging.grid import Affine, Grid
 from lowshot.imaging.preparation import Preparation
-from lowshot.imaging.scan import Scan
 from lowshot.methods.data_aug.objective import AppearancePair, Pair
 from lowshot.registration.affine import Picture
 from lowshot.registration.fields import Spacing
 from lowshot.registration.pairwise import laid_upon
 from lowshot.registration.pool import aligned
 from lowshot.registration.sampling import moved, voxel_positions
+from lowshot.task import LowShotTask
 from lowshot.training.run import Run
 from lowshot.transforms.patches import Volume
 
@@ -88,7 +88,7 @@ class Atlas:
 
 
 def lay_pool(
-    scans: Sequence[Scan], preparation: Preparation, atlas: Picture, grid: Grid, affine: bool, run: Run
+    task: LowShotTask, preparation: Preparation, atlas: Picture, grid: Grid, affine: bool, run: Run
 ) -> list[Laid]:
     """Every scan of the pool, on the CPU.
 
@@ -97,7 +97,7 @@ def lay_pool(
         InputError: a scan shows another part of the body.
     """
     pool = []
-    for picture, world in aligned(scans, preparation, atlas, affine, run):
+    for picture, world in aligned(task.unlabelled, task.channels, preparation, atlas, affine, run):
         greys = Greys.of(picture.voxels)
         unit = Picture(picture.name, greys.to_unit(picture.voxels), picture.grid, picture.body)
         pool.append(Laid(laid_upon(unit, world, grid), greys, world, picture.grid, picture.voxels))

@@ -31,7 +31,7 @@ from lowshot.methods.data_aug.examples import (
     with_coupled_images,
     with_own_images,
 )
-from lowshot.methods.data_aug.objective import SpatialModels, appearance_loss, segmenter_loss, spatial_loss
+from lowshot.methods.data_aug.objective import Norm, SpatialModels, appearance_loss, segmenter_loss, spatial_loss
 from lowshot.methods.data_aug.segmenter import SegmenterName, segmenter
 from lowshot.methods.data_aug.transforms import brought_back, changes, displacements
 from lowshot.nn.displacement_unet import DisplacementUNet
@@ -67,7 +67,9 @@ MOST_LEVELS, MOST_CONVOLUTIONS, MOST_WIDTH, MOST_VOXELS = 8, 100, 4096, 1024**3
 
 @dataclass(frozen=True, kw_only=True)
 class DataAug:
-    """Defaults are the published settings; each says where it comes from (paper, code, ours)."""
+    """Defaults are the published settings, but for two weights of smoothness that ``presets.py`` names; each says where
+    it comes from: paper, code or ours.
+    """
 
     # What the networks see
     spacing: Spacing | None = None  # ours: None is the atlas's own
@@ -83,9 +85,10 @@ class DataAug:
     encoder: tuple[int, ...] = (16, 32, 32, 32)  # code (VoxelMorph)
     decoder: tuple[tuple[int, ...], ...] = ((32,), (32,), (32,), (32, 32), (32, 16, 16))  # code (VoxelMorph)
     window: int = 9  # code
-    smoothness: float = 1.0  # code
+    smoothness: float = 1.0  # ours; the code's 1 is of means over components, too, which is 1/3 here
     appearance_widths: tuple[int, ...] = (16, 32, 32, 32)  # ours
     appearance_smoothness: float = 0.02  # paper: λ_a; code: 1 against 50 for the reconstruction
+    appearance_norm: Norm = "squared"  # ours; absolute in the code, and the paper does not say
 
     # What the segmenter learns from
     examples: Examples = "independent"  # paper; "coupled" is its other way, "sas" its baseline SAS-aug
@@ -169,7 +172,7 @@ class DataAug:
         picture = Picture.of(scan.name, volume.image.cpu(), atlas.grid)
         grid = working_grid(picture, self.grid_spacing, self.grid_shape, self._multiple)
         geometry = self._geometry(volume)
-        pool = lay_pool(task.unlabelled, preparation, picture, grid, self.affine, run)
+        pool = lay_pool(task, preparation, picture, grid, self.affine, run)
         batch = self._examples(atlas, pool, grid, self._sampling(geometry, task), run)
         del pool  # of which the segmenter keeps what it needs
         network = self._trained_segmenter(batch, task, geometry, run)
@@ -231,7 +234,7 @@ class DataAug:
         with run.seeded("weights of the appearance model"):
             model = AppearanceUNet(len(image), self.appearance_widths)
         goal = Goal(
-            partial(appearance_loss, model, labels.to(run.device), self.appearance_smoothness),
+            partial(appearance_loss, model, labels.to(run.device), self.appearance_smoothness, self.appearance_norm),
             model,
             Adam(model.parameters(), self.transform_rate),
             name="appearance",

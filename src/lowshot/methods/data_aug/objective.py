@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -14,6 +15,9 @@ from lowshot.losses.smoothness import diffusion
 from lowshot.nn.voxelwise import VoxelwiseNetwork
 from lowshot.registration.fields import Spacing, in_mm, warp
 from lowshot.transforms.patches import Patches
+
+Norm = Literal["absolute", "squared"]
+"""How the appearance's gradient is measured."""
 
 
 @dataclass(frozen=True)
@@ -66,21 +70,21 @@ def _registration(
 
 
 def appearance_loss(
-    model: nn.Module, labels: Int[Tensor, "i j k"], smoothness: float, pair: AppearancePair, done: float
+    model: nn.Module, labels: Int[Tensor, "i j k"], smoothness: float, norm: Norm, pair: AppearancePair, done: float
 ) -> Mapping[str, Tensor]:
     """‖(x + ψ) ∘ φ − y‖² + λ_a L_smooth(c_x, ψ): alike where the scan lies, smooth where the atlas has no edge."""
     psi = model(pair.atlas, pair.brought).float()
     seen = warp(pair.atlas + psi, pair.field_mm, pair.spacing)
     return {
         "reconstruction": (seen - pair.target).square().mean(),
-        "smoothness": smoothness * smoothness_within(psi, labels, pair.spacing),
+        "smoothness": smoothness * smoothness_within(psi, labels, pair.spacing, norm),
     }
 
 
 def smoothness_within(
-    psi: Float[Tensor, "1 c i j k"], labels: Int[Tensor, "i j k"], spacing: Spacing
+    psi: Float[Tensor, "1 c i j k"], labels: Int[Tensor, "i j k"], spacing: Spacing, norm: Norm
 ) -> Float[Tensor, ""]:
-    """(1 − c_x) ∇ψ, squared: (1/3) Σ_axes mean (∂ψ/∂axis)², by forward differences, per mm.
+    """(1 − c_x) ∇ψ by forward differences, per mm: Σ_axes mean |∂ψ/∂axis|, or (1/3) Σ_axes mean (∂ψ/∂axis)².
 
     A pair of neighbours with different labels is an edge and adds nothing to the sum; the mean is over all pairs.
     """
@@ -89,8 +93,8 @@ def smoothness_within(
         pairs = labels.shape[axis] - 1
         if pairs:
             within = labels.narrow(axis, 0, pairs) == labels.narrow(axis, 1, pairs)
-            change = psi.narrow(axis + 2, 1, pairs) - psi.narrow(axis + 2, 0, pairs)
-            total = total + ((change / step).square() * within).mean() / 3
+            change = (psi.narrow(axis + 2, 1, pairs) - psi.narrow(axis + 2, 0, pairs)) / step
+            total = total + ((change.abs() if norm == "absolute" else change.square() / 3) * within).mean()
     return total
 
 

@@ -57,7 +57,7 @@ SHARES = (
     *("dice_share", "black_backgrounds", "own_backgrounds", "confidence", "background_confidence"),
     *("teacher_momentum", "first_share", "looks"),
 )
-MOST_PIXELS, MOST_LEVELS = 4096**2, 8
+MOST_PIXELS, MOST_LEVELS, TOKEN_MULTIPLE = 4096**2, 8, 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +125,10 @@ class ELNet:
         self._preparation()
         _ = self._synthesis  # refuses shares of more than 1 together
         refuse_out_of_range(self, positive=POSITIVE, not_negative=NOT_NEGATIVE, shares=SHARES)
+        if not (self.exemplar_loss or (self.synthetic and self.synthetic_loss) or self.contrast):
+            raise SettingsError(
+                "exemplar_loss, synthetic_loss and contrast: expected one above 0, for the first network to learn from"
+            )
         if self.two_stages and not 0 < self.first_share < 1:
             raise SettingsError(f"first_share: both stages need a part of the training, got {self.first_share}")
         if self.one_piece and not self.teacher:
@@ -144,6 +148,8 @@ class ELNet:
             raise SettingsError(
                 f"size: expected multiples of {1 << halvings} and at most {MOST_PIXELS:,} pixels, got {self.size}"
             )
+        if self.network != "unet" and any(width % TOKEN_MULTIPLE for width in self.widths):
+            raise SettingsError(f"widths: expected multiples of {TOKEN_MULTIPLE} for tokens, got {self.widths}")
         if self.level >= len(self.widths):
             raise SettingsError(f"level: expected less than {len(self.widths)}, got {self.level}")
 
@@ -196,10 +202,13 @@ class ELNet:
         """What the first stage draws from, and the pool."""
         exemplars, stacks = annotated_and_pool(task, self._preparation(), needs_pool=self.two_stages)
         backgrounds = backgrounds_of(stacks, exemplars)
+        if self.synthetic and not len(backgrounds) and self.black_backgrounds + self.own_backgrounds < 1:
+            run.progress.note("no slice at the end of a scan of the pool to paste structures on: on black ones instead")
         following = following_slices([len(stack) for stack in stacks])
         pool = torch.cat([exemplars.image[:0], *stacks])
         device = run.device
-        sources = Sources(exemplars.on(device), backgrounds.to(device), pool.to(device), following=following)
+        looks = pool if self.looks else pool[:0]  # a copy on a GPU that is looked at by nothing else
+        sources = Sources(exemplars.on(device), backgrounds.to(device), looks.to(device), following=following)
         return sources, pool
 
     def _second(

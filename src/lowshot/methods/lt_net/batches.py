@@ -1,7 +1,5 @@
 """What LT-Net learns from: the atlas and a pool of unlabelled scans, all on one working grid."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -9,7 +7,6 @@ from torch import Generator, Tensor
 
 from lowshot.imaging.grid import Grid
 from lowshot.imaging.preparation import Preparation
-from lowshot.imaging.scan import Scan
 from lowshot.inference.atlas_model import Atlas
 from lowshot.methods.lt_net.objective import Pair
 from lowshot.registration.affine import Picture
@@ -17,11 +14,12 @@ from lowshot.registration.fields import Spacing
 from lowshot.registration.pairwise import laid_upon
 from lowshot.registration.pool import aligned
 from lowshot.registration.sampling import moved, onto_grid
+from lowshot.task import LowShotTask
 from lowshot.training.run import Run
 
 
 def pool_on_grid(
-    scans: Sequence[Scan], preparation: Preparation, atlas: Picture, grid: Grid, affine: bool, run: Run
+    task: LowShotTask, preparation: Preparation, atlas: Picture, grid: Grid, affine: bool, run: Run
 ) -> Float[Tensor, "n c i j k"]:
     """Every scan of the pool as it lies in the atlas's world, on the CPU.
 
@@ -29,7 +27,7 @@ def pool_on_grid(
         ChannelMismatch: a scan has other channels than the atlas.
         InputError: a scan shows another part of the body.
     """
-    pool = aligned(scans, preparation, atlas, affine, run)
+    pool = aligned(task.unlabelled, task.channels, preparation, atlas, affine, run)
     return torch.stack([laid_upon(picture, world, grid) for picture, world in pool])
 
 

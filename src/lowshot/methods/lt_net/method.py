@@ -23,7 +23,7 @@ from lowshot.methods.lt_net.model import AtlasTransfer, RefineOptions
 from lowshot.methods.lt_net.objective import Generators, Weights, critic_loss, generator_loss
 from lowshot.nn.displacement_unet import DisplacementUNet
 from lowshot.nn.geometry import Triple
-from lowshot.nn.patch_critic import PatchCritic
+from lowshot.nn.patch_critic import PatchCritic, smallest
 from lowshot.registration.fields import Spacing
 from lowshot.registration.sampling import onto_grid
 from lowshot.registration.working_grid import working_grid
@@ -102,6 +102,13 @@ class LTNet:
             raise SettingsError(f"decoder: expected lists of positive widths, got {self.decoder}")
         if self.shape is not None and any(size % self._multiple for size in self.shape):
             raise SettingsError(f"shape: expected multiples of {self._multiple}, got {self.shape}")
+        if self.adversarial and not self.critic_widths:
+            raise SettingsError("critic_widths: expected one or more, for a critic (adversarial above 0), got none")
+        if self.adversarial and self.shape is not None and min(self.shape) < smallest(self.critic_widths):
+            raise SettingsError(
+                f"shape: expected at least {smallest(self.critic_widths)} voxels along each axis for a critic of "
+                f"{len(self.critic_widths)} widths, got {self.shape}"
+            )
         if self.shape is not None and math.prod(self.shape) > MOST_VOXELS:
             raise SettingsError(f"shape: expected at most {MOST_VOXELS:,} voxels, got {self.shape}")
 
@@ -128,7 +135,7 @@ class LTNet:
         lost = share_outside(atlas, grid)
         if lost:
             run.progress.warn(f"{atlas.picture.name}: {lost:.0%} of what is annotated lies beyond the setting 'shape'")
-        pool = pool_on_grid(task.unlabelled, preparation, atlas.picture, grid, self.affine, run).to(run.device)
+        pool = pool_on_grid(task, preparation, atlas.picture, grid, self.affine, run).to(run.device)
         image = onto_grid(atlas.picture.voxels, atlas.picture.grid, grid).to(run.device)
         labels = one_hot(atlas, grid, len(task.names)).to(run.device) if self._weights.needs_labels else None
         generators = Generators(forward, backward)

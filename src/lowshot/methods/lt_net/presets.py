@@ -25,7 +25,7 @@ PAPER = {"composed": False}  # the one default that is ours
 
 LT_NET = {"paper": PAPER, "compact": COMPACT | COMPACT_REVERSIBLE}
 VOXELMORPH = {
-    "paper": PAPER | {"smoothness": 1.0},  # its public code's weight for local correlation
+    "paper": PAPER | {"smoothness": 1 / 3},  # its public code's 1, which is of means over components, too
     "paper-ablation": PAPER,  # LT-Net's weight, so that one thing changes per row
     "compact": COMPACT,
 }
