@@ -22,11 +22,11 @@ from lowshot.catalogue import DEFAULT_METHOD, DEFAULT_PRESET
 from lowshot.contract import Method, Synthesises
 from lowshot.errors import InputError, SettingsError, TaskProblem
 from lowshot.imaging.check import check, check_together, given_before
+from lowshot.imaging.digests import digests
 from lowshot.imaging.grid import Affine
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import LabelledScan, Scan
 from lowshot.inference.placement import placement
-from lowshot.inputs.digests import digests
 from lowshot.model_file import Fitted
 from lowshot.progress import Progress, Silent
 from lowshot.task import LowShotTask

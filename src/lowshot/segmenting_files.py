@@ -14,15 +14,15 @@ from torch import Tensor
 from lowshot.atomic import appearing_together, remove_leftovers, require_writable_folder, stops_all_writing
 from lowshot.contract import Quality
 from lowshot.errors import LowshotError, OutputError, SettingsError, printable
-from lowshot.evaluation.sidecar import Sidecar, read_sidecar, sidecar_path, write_sidecar
+from lowshot.evaluation.sidecar import Sidecar, read_sidecar, sidecar_path, was_changed, write_sidecar
 from lowshot.imaging import dicom_objects
 from lowshot.imaging.dicom_references import images_of
-from lowshot.imaging.files import LABELS_WRITTEN, write_segmentation, write_volume
+from lowshot.imaging.digests import digest
+from lowshot.imaging.files import LABELS_WRITTEN, refuse_format, write_segmentation, write_volume
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import Scan
 from lowshot.inference.footprint import available_bytes, gigabytes, memory_needed, resident_bytes
 from lowshot.inference.predict import look, predict_prepared
-from lowshot.inputs.digests import digest
 from lowshot.inputs.scan_files import NOTHING_DECLARED, Declared, ScanFiles
 from lowshot.model_file import Fitted
 from lowshot.options import ONLY_SPEED
@@ -182,6 +182,7 @@ class Batch:
         _refuse_corrected([each for each in (path, replaced) if each is not None])
         model, options = self.fitted.segmenter(), options_of(self.fitted, self.options)
         scan = files.read(self.declared)
+        refuse_format(path, scan.grid.shape, model.names)
         axis_map = look(model, scan)
         _announce(scan, which, memory_needed(model, axis_map, self.run, options), self.run)
         prepared = model.preparation.apply(scan, axis_map)
@@ -212,8 +213,7 @@ def _refuse_corrected(results: Sequence[Path]) -> None:
         OutputError: a file is no longer as it was written.
     """
     for path in results:
-        told = read_sidecar(path).sha256
-        if path.exists() and told is not None and digest(path) != told:
+        if path.exists() and was_changed(path, read_sidecar(path)):
             raise OutputError(f"{path}: was changed since lowshot wrote it; move it to keep it, or delete it")
 
 

@@ -8,11 +8,11 @@ from lowshot.benchmarking.cases import Cases
 from lowshot.errors import InputError
 from lowshot.fewshot.base_slices import read_base
 from lowshot.fewshot.episodes import Sampling, Shown, draw_pairs, draw_structures
+from lowshot.imaging.digests import digest
 from lowshot.imaging.files import write_segmentation, write_volume
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import Segmentation
-from lowshot.inputs.digests import digest
 from lowshot.protocols.protocol import Fold, Layout
 from lowshot.training.run import Run
 

@@ -150,7 +150,7 @@ def test_another_orientation_comes_out_right(name, tmp_path):
         (lambda image, label: Image.new("L", (9, 9)).save(label), GridMismatch, "of 7 × 6 pixels, got 9 × 9"),
         (lambda image, label: Image.new("L", (7, 6), 100).save(label), UnknownLabel, "value 100 is none of CHAOS"),
         (lambda image, label: image.write_bytes(image.read_bytes()[:-20]), UnreadableFile, "IMG-0002-00003"),
-        (lambda image, label: moved(image), UnreadableFile, "slices lie where another one lies"),
+        (lambda image, label: moved(image), UnreadableFile, "slices lie where others lie"),
     ],
 )
 def test_a_damaged_slice_is_one_clear_message(damage, error, message, tmp_path):

@@ -10,6 +10,7 @@ from imaging.dicom_series import NAMES as DICOM_NAMES
 from imaging.dicom_series import segmentation, series
 from lowshot.errors import InputError, UnknownLabel
 from lowshot.evaluation.folders import evaluate_folders
+from lowshot.imaging.digests import digest
 from lowshot.imaging.files import write_segmentation, write_volume
 from lowshot.imaging.label_maps import read_labels
 from lowshot.imaging.names import Names
@@ -97,6 +98,7 @@ def test_a_bad_image_does_not_spoil_the_scores(folders):
     evaluation = evaluate_folders(predictions, truth, images=images, names=NAMES)
     assert len(evaluation.cases) == 3
     assert "the image is not shown" in evaluation.cases[1].notes[0]
+    assert evaluation.notes[0].startswith("b_seg: the image is not shown")
 
 
 def test_a_bad_prediction_is_listed_and_the_others_are_scored(folders):
@@ -189,6 +191,27 @@ def test_what_stands_beside_a_prediction_tells_better_than_names_whether_it_is_a
     evaluation = evaluate_folders(predictions, truth, names=NAMES)
     assert [case.case for case in evaluation.cases] == ["a_seg", "c_seg"]
     assert evaluation.notes[0] == "b_seg: the model's own example; not scored"
+
+
+def test_of_a_prediction_that_was_changed_since_nothing_is_the_models(folders):
+    predictions, truth, _ = folders
+    for case, sha256 in (("a", digest(predictions / "a.nrrd")), ("b", digest(predictions / "c.nrrd"))):
+        beside = {"structures": {"liver": {"expected_dice": 0.8}}, "model": {"method": "mre-net"}, "sha256": sha256}
+        (predictions / f"{case}.json").write_text(json.dumps(beside))
+    kept, changed, _ = evaluate_folders(predictions, truth, names=NAMES).cases
+    assert (kept.scores[0].expected_dice, kept.notes) == (0.8, ())
+    assert np.isnan(changed.scores[0].expected_dice)
+    assert changed.notes == (
+        "b.nrrd: was changed since lowshot wrote it; the Dice that the model expected is left out",
+    )
+
+
+def test_folders_in_each_others_place_are_told(folders):
+    predictions, truth, _ = folders
+    assert "given as predictions and as truth" in evaluate_folders(truth, truth, names=NAMES).notes[-1]
+    (predictions / "a.json").write_text(json.dumps({"structures": {"liver": {"expected_dice": 0.8}}}))
+    evaluation = evaluate_folders(truth, predictions, names=NAMES)
+    assert "are predictions and truth exchanged?" in evaluation.notes[-1]
 
 
 def test_where_there_are_only_the_models_own_examples_their_scores_are_no_test(folders):

@@ -103,6 +103,17 @@ def test_single_files_and_images(folders):
     assert pair_files(predictions, truth, images).files[0].image == images / "a.nii.gz"
 
 
+def test_images_may_lie_in_a_folder_for_each_patient(folders):
+    predictions, truth, images = folders(["a.nii", "b.nii"], ["a.nii", "b.nii"], [])
+    for file in ("a/T1.nii.gz", "b/IM0001"):
+        (images / file).parent.mkdir(parents=True)
+        (images / file).write_bytes(b"x")
+    found = [each.image for each in pair_files(predictions, truth, images).files]
+    assert found == [images / "a" / "T1.nii.gz", images / "b"]
+    (images / "a.nii.gz").write_bytes(b"x")
+    assert pair_files(predictions, truth, images).files[0].image == images / "a.nii.gz"
+
+
 def test_one_prediction_against_a_folder_is_one_case(folders):
     predictions, truth, _ = folders(["a.nii", "b.nii"], ["a.nii", "b.nii", "c.nii"])
     assert pairs(predictions / "b.nii", truth) == {"b": "b.nii"}

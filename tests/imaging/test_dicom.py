@@ -1,3 +1,6 @@
+import re
+import shutil
+
 import numpy as np
 import pydicom
 import pytest
@@ -77,7 +80,7 @@ def regular():
     ("positions", "message"),
     [
         (np.delete(regular(), 2, axis=0), r"got 5\.00 mm between slices 2 and 3 where 2\.50 mm are usual"),
-        (np.concatenate([regular(), regular()]), "6 slices lie where another one lies"),
+        (np.concatenate([regular(), regular()]), "slices lie where others lie .6 of 12., the first at"),
         (np.cumsum([1, 2, 3, 2, 1, 2])[:, None] * TILT[:, 2], "expected evenly spaced slices"),
     ],
     ids=["missing", "repeated", "uneven"],
@@ -85,6 +88,14 @@ def regular():
 def test_irregular_slices_are_refused(tmp_path, positions, message):
     with pytest.raises(UnreadableFile, match=message):
         read_scan(write_series(tmp_path / "ct", positions=positions))
+
+
+def test_a_copy_of_a_slice_is_named(tmp_path):
+    folder = write_series(tmp_path / "ct")
+    first = sorted(folder.iterdir())[0]
+    shutil.copy(first, folder / f"copy of {first.name}")
+    with pytest.raises(UnreadableFile, match=rf"is the same image as (copy of )?{re.escape(first.name)}; remove one"):
+        read_scan(folder)
 
 
 def test_rounded_positions_are_regular(tmp_path):

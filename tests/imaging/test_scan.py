@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lowshot.errors import GridMismatch
+from lowshot.errors import ChannelMismatch, GridMismatch
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
 
@@ -38,3 +38,10 @@ def test_image_and_label_map_must_share_a_grid():
         labelled(shift_mm=3)
     with pytest.raises(GridMismatch, match=r"label map's \(4, 5, 7\) differ"):
         labelled(shape=(4, 5, 7))
+
+
+def test_every_channel_has_a_name():
+    with pytest.raises(
+        ChannelMismatch, match="case: expected a tensor of 2 × i × j × k voxels, for the channels T1, T2"
+    ):
+        replace(labelled().scan, voxels=torch.zeros(1, 4, 5, 6))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from lowshot.errors import ChannelMismatch
+from lowshot.errors import BadVoxels, ChannelMismatch
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import Scan
@@ -98,7 +98,9 @@ def test_probabilities_are_handed_out_one_by_one():
 def test_other_channels_are_refused_with_what_was_expected():
     two = replace(model(), channels=("T1", "FLAIR"))
     swapped = Scan("case 7", torch.randn(2, 4, 4, 4), np.eye(4), ("FLAIR", "T1"))
-    with pytest.raises(ChannelMismatch, match=r"case 7: .* channels T1, FLAIR, in this order, the scan has FLAIR, T1"):
+    with pytest.raises(
+        ChannelMismatch, match=r"case 7: .* channels T1, FLAIR, in this order, the scan has FLAIR, T1; give"
+    ):
         predict(two, swapped, run(), TileOptions())
 
 
@@ -109,3 +111,12 @@ def test_what_its_owner_may_not_expect_is_noted():
     assert "11×5×9 of the 13×11×9 voxels" in part.notes[0]
     picture = predict(model(spacing=(1.0, 1.0, 1.0)), replace(scan(), spacing_known=False), run(), TileOptions())
     assert "does not say how large" in picture.notes[0]
+    labels = replace(scan(), voxels=scan().voxels.sign())
+    assert "only 2 different values; is it a label map?" in predict(model(), labels, run(), TileOptions()).notes[0]
+
+
+def test_numbers_that_are_none_are_refused():
+    voxels = scan().voxels.clone()
+    voxels[0, 1, 1, 1] = float("nan")
+    with pytest.raises(BadVoxels, match="expected finite numbers"):
+        predict(model(), replace(scan(), voxels=voxels), run(), TileOptions())

@@ -65,6 +65,19 @@ def test_what_spreadsheets_write(tmp_path, delimiter):
     assert len(table(tmp_path, text, encoding="utf-8-sig")) == 1
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image,labels,\na.nii.gz,b.nii.gz,\n",
+        "image;labels\na.nii.gz;b.nii.gz\n;;\n",
+        "sep=;\r\nimage;labels\r\na;b\r\n",
+    ],
+)
+def test_empty_columns_and_rows_and_excels_first_line_are_passed_over(tmp_path, text):
+    (row,) = table(tmp_path, text)
+    assert row.labels is not None
+
+
 def test_scans_without_labels(tmp_path):
     (row,) = table(tmp_path, "image\na.nii.gz\n")
     assert row.labels is None
@@ -81,7 +94,9 @@ def test_scans_without_labels(tmp_path):
         ("Image\na\n", "no column 'Image' is known; did you mean image"),
         ("T1,label\na,b\n", "no column 'label' is known; did you mean labels"),
         ("image,image\na,b\n", "different heading for every column"),
-        ("image,\na,b\n", "different heading for every column"),
+        ("image,\na,b\n", "line 2: more cells than headings"),
+        ("image,,labels\na,b,c\n", "different heading for every column"),
+        ("image,labels,age\na,b,7\n", "beside 'image' no column 'age' is known; there are: image, name"),
         ("image,labels\na.nii.gz,b.nii.gz,c\n", "line 2: more cells than headings"),
         ("image,labels\n,b.nii.gz\n", "line 2: no path in column image"),
         ("T1,T2\na.nii.gz\n", "line 2: no path in column T2"),

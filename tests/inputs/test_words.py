@@ -57,6 +57,14 @@ def test_a_folder_for_each_patient_names_the_scans(patients):
     ]
 
 
+@pytest.mark.parametrize("name", ["Thumbs.db", "participants.tsv", "DICOMDIR"])
+def test_what_lies_beside_the_folders_of_patients_is_no_slice(patients, name):
+    (patients / name).write_bytes(bytes(128) + b"DICM" if name == "DICOMDIR" else b"x")
+    assert names(patients) == ["p1", "p2", "p3"]
+    (patients / "IM0001").write_bytes(bytes(128) + b"DICM")
+    assert [scan.paths for scan in scan_files([patients])] == [patients]
+
+
 def test_files_of_one_name_are_named_after_their_folders(patients):
     (patients / "p4").mkdir()
     (patients / "p4" / "T1.nii.gz").write_bytes(b"x")

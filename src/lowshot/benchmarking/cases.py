@@ -13,11 +13,11 @@ from filelock import FileLock
 from lowshot.benchmarking.new_structure import only, without, without_slices_of
 from lowshot.errors import InputError
 from lowshot.imaging.dicom import split_series
+from lowshot.imaging.digests import digest
 from lowshot.imaging.label_maps import read_labels
 from lowshot.imaging.names import Names
 from lowshot.imaging.names_file import read_names
 from lowshot.imaging.scan import LabelledScan
-from lowshot.inputs.digests import digest
 from lowshot.inputs.scan_files import ScanFiles
 from lowshot.inputs.table import TABLE, Row, read_table
 from lowshot.inputs.task_files import ReadWhenAsked, TaskFiles, read_labelled_row, read_task

@@ -62,8 +62,8 @@ def adapt(
     start, terminal = time.monotonic(), Terminal(as_json)
 
     from lowshot import adapting
+    from lowshot.imaging.digests import digests
     from lowshot.imaging.names_file import read_names
-    from lowshot.inputs.digests import digests
     from lowshot.inputs.task_files import TaskFiles, read_task
     from lowshot.model_file import load
 

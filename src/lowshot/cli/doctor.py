@@ -57,11 +57,13 @@ def doctor(
 def _rows(words: Sequence[str], labels: Path | None, terminal: Terminal) -> "list[Row]":
     """Scans, each with the label map of the same name where there is one."""
     from lowshot.evaluation.pairing import match_files
+    from lowshot.imaging.stored import require_file
     from lowshot.inputs.words import label_files, rows
 
     found = rows(words)
     if labels is None:
         return found
+    require_file(labels)
     files = label_files(labels) if labels.is_dir() else [labels]
     scans = [row.scan.all_paths[0] for row in found]
     label_map = dict(zip(scans, files, strict=True)) if len(scans) == len(files) == 1 else match_files(scans, files)

@@ -116,7 +116,7 @@ def fit(
     settings = _settings(changes or (), allow_missing, weights)
     _refuse_what_cannot_be(method, preset, settings, steps, minutes)
     from lowshot import fitting
-    from lowshot.inputs.digests import digests
+    from lowshot.imaging.digests import digests
 
     with place_of_training(output, folder, overwrite, terminal) as training:
         files = _files(image, labels, annotated_slice, support=support, unlabelled=unlabelled, base=base)

@@ -154,7 +154,7 @@ def _tell_notes(outcome: "Segmented | Failed", terminal: Terminal) -> None:
 
 def model_source(path: Path, fitted: "Fitted") -> dict[str, Any]:
     """Which model made a segmentation: what stands in the file beside it."""
-    from lowshot.inputs.digests import digest
+    from lowshot.imaging.digests import digest
 
     about = {key: fitted.provenance.get(key) for key in ("preset", "seed", "support", "date", "versions")}
     stages = fitted.provenance.get("plan", {}).get("stages", {})  # whose types were checked when it was read

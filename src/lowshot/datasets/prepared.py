@@ -23,11 +23,11 @@ from lowshot.atomic import atomic_path
 from lowshot.datasets.reader import CaseFiles, Found, read_case
 from lowshot.datasets.recipe import Recipe
 from lowshot.errors import InputError
+from lowshot.imaging.digests import digest
 from lowshot.imaging.files import write_segmentation, write_volume
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
-from lowshot.inputs.digests import digest
 from lowshot.inputs.table import TABLE
 from lowshot.progress import Progress
 

@@ -13,12 +13,14 @@ from lowshot.errors import GridMismatch, InputError, UnknownLabel
 from lowshot.evaluation.evaluate import evaluate
 from lowshot.evaluation.pairing import PairedFiles, Pairing, bare_name, pair_files
 from lowshot.evaluation.scores import Empty, Evaluation, Pair
-from lowshot.evaluation.sidecar import Sidecar, read_sidecar
+from lowshot.evaluation.sidecar import Sidecar, read_sidecar, was_changed
 from lowshot.imaging.label_maps import names_within, read_labelled, read_labels
 from lowshot.imaging.names import Names, merged
 from lowshot.imaging.scan import LabelledScan
 from lowshot.progress import Progress
+from lowshot.wording import listed
 
+NOT_SHOWN = "the image is not shown"
 _MANY_VALUES, _TIMES_AS_MANY = 100, 10
 """Images have more values than this, and so many times as many as a label map."""
 
@@ -60,7 +62,7 @@ class FilePairs:
                 f"{files.prediction}: lies on another grid than its truth {files.truth}; results lie on the grid of "
                 "the scan that was segmented, so give the truth of that scan"
             ) from error
-        sidecar = read_sidecar(files.prediction)
+        sidecar = _told_of(files.prediction)
         return Pair(files.case, prediction, labelled, sidecar.expected_dice, (*notes, *sidecar.notes))
 
     def _labelled(self, files: PairedFiles) -> tuple[LabelledScan, tuple[str, ...]]:
@@ -79,7 +81,16 @@ class FilePairs:
         try:
             return read(files.image), ()
         except InputError as error:
-            return _blackened(read(_in_its_place(files))), (f"the image is not shown: {error}",)
+            return _blackened(read(_in_its_place(files))), (f"{NOT_SHOWN}: {error}",)
+
+
+def _told_of(prediction: Path) -> Sidecar:
+    """What stands beside a prediction; nothing of the model's is true of one that somebody has changed since."""
+    sidecar = read_sidecar(prediction)
+    if not was_changed(prediction, sidecar):
+        return sidecar
+    note = f"{prediction.name}: was changed since lowshot wrote it; the Dice that the model expected is left out"
+    return Sidecar(notes=(*sidecar.notes, note), values=sidecar.values, example=sidecar.example)
 
 
 def _in_its_place(files: PairedFiles) -> Path:
@@ -132,7 +143,7 @@ def evaluate_folders(
     """
     paths = {"predictions": Path(predictions), "truth": Path(truth), "images": Path(images) if images else None}
     pairing = pair_files(Path(predictions), Path(truth), paths["images"])
-    beside = {files.case: read_sidecar(files.prediction) for files in pairing.files if files.prediction}
+    beside = {files.case: _told_of(files.prediction) for files in pairing.files if files.prediction}
     scored, examples = _without_examples(pairing.files, beside)
     sidecars = list(beside.values())
     known = names or _names_in_dicom(scored, sidecars) or _named(_values_as_names(scored, ignore_value), sidecars)
@@ -152,8 +163,18 @@ def evaluate_folders(
     notes = [*examples, *Pairing(tuple(scored), pairing.surplus).notes]
     if images is not None and not any(files.image for files in scored):
         notes.append(f"{images}: no scan has the name of one that is scored, so the report is without pictures")
-    notes += _never_annotated(evaluation)
+    notes += [*_not_shown(evaluation), *_never_annotated(evaluation)]
+    if Path(predictions).resolve() == Path(truth).resolve():
+        notes.append(f"{truth}: is given as predictions and as truth, so that nothing is compared")
+    elif any(read_sidecar(files.truth).expected_dice for files in scored):
+        notes.append(f"{truth}: lowshot wrote label maps of the truth; are predictions and truth exchanged?")
     return replace(evaluation, notes=tuple(notes), settings=settings)
+
+
+def _not_shown(evaluation: Evaluation) -> list[str]:
+    """Which images could not be read, with the reason for the first: scores do not need them."""
+    found = {case.case: note for case in evaluation.cases for note in case.notes if note.startswith(NOT_SHOWN)}
+    return [f"{listed(list(found))}: {next(iter(found.values()))}"] if found else []
 
 
 def _never_annotated(evaluation: Evaluation) -> list[str]:

@@ -58,15 +58,16 @@ def pair_files(predictions: Path, truth: Path, images: Path | None = None) -> Pa
         InputError: nothing fits, or one name fits several files.
     """
     predicted, true = _files(predictions, LABEL_SUFFIXES), _files(truth, LABEL_SUFFIXES)
-    pictures = _pictures(images) if images else []
+    named = _pictures(images) if images else {}
+    pictures = {path: named[name] for path, name in match_files(true, list(named)).items()}
     if predictions.is_file() and truth.is_file():
-        image = images if images and images.is_file() else match_files(true, pictures).get(truth)
+        image = images if images and images.is_file() else pictures.get(truth)
         return Pairing((PairedFiles(scan_name(truth), predictions, truth, image),))
-    of_truth, picture_of_truth = match_files(true, predicted), match_files(true, pictures)
+    of_truth = match_files(true, predicted)
     if not of_truth:
         raise InputError(_nothing_fits(predictions, truth, predicted, true))
     wanted = of_truth if predictions.is_file() else true
-    files = (PairedFiles(scan_name(path), of_truth.get(path), path, picture_of_truth.get(path)) for path in wanted)
+    files = (PairedFiles(scan_name(path), of_truth.get(path), path, pictures.get(path)) for path in wanted)
     used = set(of_truth.values())
     return Pairing(tuple(files), tuple(path for path in predicted if path not in used))
 
@@ -117,10 +118,21 @@ def _files(where: Path, suffixes: tuple[str, ...], what: str = "label map") -> l
     return visible
 
 
-def _pictures(where: Path) -> list[Path]:
-    """The images of a folder, or its folders of DICOM series; or the one image."""
-    folders = [each for each in sorted(where.iterdir()) if each.is_dir()] if where.is_dir() else []
-    return [each for each in folders if not each.name.startswith(".")] or _files(where, IMAGE_SUFFIXES, "image")
+def _pictures(where: Path) -> dict[Path, Path]:
+    """The images of a folder, or of its folders, which name them: one image each, or a DICOM series; or the one image.
+
+    To what names it.
+    """
+    inner = [each for each in sorted(where.iterdir()) if not each.name.startswith(".")] if where.is_dir() else []
+    folders = [each for each in inner if each.is_dir()]
+    if folders and not any(_is_image(each) for each in inner):
+        within = {folder: [each for each in sorted(folder.iterdir()) if _is_image(each)] for folder in folders}
+        return {folder: images[0] if len(images) == 1 else folder for folder, images in within.items()}
+    return {each: each for each in _files(where, IMAGE_SUFFIXES, "image")}
+
+
+def _is_image(path: Path) -> bool:
+    return path.is_file() and path.name.lower().endswith(IMAGE_SUFFIXES) and not path.name.startswith(".")
 
 
 def _nothing_fits(predictions: Path, truth: Path, predicted: Sequence[Path], true: Sequence[Path]) -> str:

@@ -25,6 +25,7 @@ from typing import Any
 
 from lowshot.atomic import atomic_path
 from lowshot.contract import Result
+from lowshot.imaging.digests import digest
 from lowshot.imaging.files import scan_name
 
 
@@ -54,6 +55,11 @@ class Sidecar:
 def sidecar_path(segmentation: Path) -> Path:
     """``out/1003.json`` for ``out/1003.nii.gz``."""
     return segmentation.with_name(f"{scan_name(segmentation)}.json")
+
+
+def was_changed(segmentation: Path, told: Sidecar) -> bool:
+    """Whether a segmentation is no longer as it was written, such as one that was corrected by hand."""
+    return told.sha256 is not None and digest(segmentation) != told.sha256
 
 
 def write_sidecar(

@@ -90,8 +90,8 @@ def _image(scan: Scan) -> Iterator[Finding]:
             yield Finding("error", f"{where}: {bad:,} of {image.numel():,} voxels are NaN or infinite")
         elif blank := told_of_blank(where, image):
             yield Finding("error", blank)
-        elif (values := _different(image)) <= FEW_VALUES:
-            yield Finding("warning", f"{where}: only {values} different values; is it a label map?")
+        elif few := told_of_few_values(where, image):
+            yield Finding("warning", few)
         elif low < CT_BELOW:
             yield Finding("note", f"{where}: values from {low:g} to {high:g} look like CT in HU; a window suits it")
     if scan.spacing_known:
@@ -110,6 +110,12 @@ def told_of_blank(where: str, image: Float[Tensor, "i j k"]) -> str | None:
     """A sentence about a channel without any contrast; None about others."""
     low, high = torch.aminmax(image)
     return f"{where}: every voxel is {float(low):g}; there is nothing to see" if low == high else None
+
+
+def told_of_few_values(where: str, image: Float[Tensor, "i j k"]) -> str | None:
+    """A sentence about a channel that looks like a label map; None about others."""
+    values = _different(image)
+    return f"{where}: only {values} different values; is it a label map?" if values <= FEW_VALUES else None
 
 
 def _different(volume: Tensor) -> int:

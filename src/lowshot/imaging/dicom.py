@@ -97,7 +97,7 @@ class Slice:
             spacing=spacing,
             thickness_mm=1.0 if thickness is None or thickness[0] <= 0 else float(thickness[0]),
             frame_of_reference=header.get("FrameOfReferenceUID") and str(header.FrameOfReferenceUID),
-            instance=str(header.get("SOPInstanceUID")),
+            instance=str(header.get("SOPInstanceUID") or ""),
         )
 
 
@@ -251,8 +251,19 @@ def _sorted_slices(folder: Path, slices: list[Slice]) -> list[Slice]:
         raise UnreadableFile(
             f"{folder}: its slices point in different directions (a localiser?); choose another series"
         )
+    _refuse_copies(slices)
     normal = np.cross(*directions[0])
     return [each for _, _, each in sorted(known, key=lambda each: float(each[0] @ normal))]
+
+
+def _refuse_copies(slices: Sequence[Slice]) -> None:
+    """One image under two names; identifiers alone may be equal, where somebody has made them anonymous."""
+    seen: dict[tuple[object, ...], Path] = {}
+    for each in slices:
+        what = each.instance, *(() if each.position is None else each.position.tolist())
+        if each.instance and what in seen:
+            raise UnreadableFile(f"{each.file}: is the same image as {seen[what].name}; remove one of them")
+        seen[what] = each.file
 
 
 def _geometry(folder: Path, slices: Sequence[Slice]) -> tuple[Affine, bool]:
@@ -278,7 +289,7 @@ def _slice_step(folder: Path, positions: Vector, normal: Vector) -> Vector:
     if gaps.min() < 1e-3:
         k = int(gaps.argmin())
         raise UnreadableFile(
-            f"{folder}: {int((gaps < 1e-3).sum())} slices lie where another one lies, the first at "
+            f"{folder}: slices lie where others lie ({int((gaps < 1e-3).sum())} of {len(positions)}), the first at "
             f"{positions[k] @ normal:.2f} mm: several volumes (times, echoes) in one series; export them one by one"
         )
     step = (positions[-1] - positions[0]) / (len(positions) - 1)

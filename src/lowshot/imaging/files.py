@@ -21,6 +21,7 @@ from lowshot.errors import (
 )
 from lowshot.imaging import dicom, dicom_objects, itk, nifti
 from lowshot.imaging.grid import Affine
+from lowshot.imaging.names import Names
 from lowshot.imaging.quiet import quiet
 from lowshot.imaging.scan import Scan, Segmentation, Source
 from lowshot.imaging.stored import Stored, require_file
@@ -133,6 +134,17 @@ def write_segmentation(segmentation: Segmentation, path: Path | str, source: Sou
     values = segmentation.names.values
     table = np.array(values, dtype=_smallest_type(min(values), max(values)))
     _write(table[segmentation.labels.cpu().numpy()], segmentation.affine, Path(path), source, labels=True)
+
+
+def refuse_format(path: Path, shape: tuple[int, int, int], names: Names) -> None:
+    """Refuse a format that cannot hold a label map of this shape with all of these values, before the work.
+
+    Raises:
+        OutputError: so it is.
+    """
+    if path.name.lower().endswith(".png"):
+        for value in (min(names.values), max(names.values)):
+            itk.refuse_picture(np.broadcast_to(np.int64(value), shape), path, labels=True)
 
 
 def write_volume(

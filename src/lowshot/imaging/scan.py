@@ -36,6 +36,14 @@ class Scan:
     """False where the file says nothing about millimetres (PNG); the affine then counts voxels."""
     source: Source | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.voxels, Tensor) or self.voxels.ndim != 4 or len(self.voxels) != len(self.channels):
+            got = tuple(getattr(self.voxels, "shape", ()))
+            raise ChannelMismatch(
+                f"{self.name}: expected a tensor of {len(self.channels)} × i × j × k voxels, for the channels "
+                f"{', '.join(self.channels)}; got {type(self.voxels).__name__} {got}"
+            )
+
     @property
     def grid(self) -> Grid:
         i, j, k = self.voxels.shape[1:]

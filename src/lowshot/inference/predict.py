@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from lowshot.contract import Deforms, Model, Region, Result
 from lowshot.errors import BadVoxels, ChannelMismatch
 from lowshot.imaging.axis_map import AxisMap
-from lowshot.imaging.check import by_channel, told_of_blank
+from lowshot.imaging.check import by_channel, told_of_blank, told_of_few_values
 from lowshot.imaging.preparation import Prepared
 from lowshot.imaging.scan import Scan, Segmentation
 from lowshot.inference.assemble import ProbabilityFile, assemble
@@ -111,6 +112,7 @@ def _regions(
 
 def _notes(model: Model, scan: Scan, prepared: Prepared) -> Iterator[str]:
     """How the scan was looked at, where its owner may not expect it."""
+    yield from filter(None, (told_of_few_values(where, image) for where, image in by_channel(scan)))
     preparation, shape = model.preparation, scan.grid.shape
     seen = tuple(part.stop - part.start for part in prepared.axis_map.scan_box())
     if not isinstance(preparation.crop, str) and seen != shape:
@@ -146,16 +148,25 @@ def _told(regions: Iterator[Region], prepared: Prepared, classes: int, task: Tas
 
 
 def _refuse_blank(scan: Scan) -> None:
-    """Refuse a scan, or a channel of it, without any contrast: whatever was found in it would be made up."""
+    """Refuse a scan, or a channel of it, without any contrast: whatever was found in it would be made up.
+
+    And one that did not come from ``read_scan``, which refuses it, with numbers that are none.
+    """
     for where, image in by_channel(scan):
+        if not bool(torch.isfinite(image).all()):
+            raise BadVoxels(f"{where}: expected finite numbers, got NaN or infinite voxels")
         if blank := told_of_blank(where, image):
             raise BadVoxels(blank)
 
 
 def check_channels(model: Model, scan: Scan) -> None:
     """Refuse a scan whose channels are not the model's, in the model's order."""
-    if scan.channels != model.channels:
-        raise ChannelMismatch(
-            f"{scan.name}: the model was made for the channels {', '.join(model.channels)}, in this order, "
-            f"the scan has {', '.join(scan.channels)}; name the files, such as {model.channels[0]}=FILE.nii.gz"
-        )
+    if scan.channels == model.channels:
+        return
+    advice = f"name the files, such as {model.channels[0]}=FILE.nii.gz"
+    if sorted(scan.channels) == sorted(model.channels):
+        advice = f"give them in the model's order: {','.join(f'{channel}=FILE' for channel in model.channels)}"
+    raise ChannelMismatch(
+        f"{scan.name}: the model was made for the channels {', '.join(model.channels)}, in this order, "
+        f"the scan has {', '.join(scan.channels)}; {advice}"
+    )

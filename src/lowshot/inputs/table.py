@@ -8,6 +8,7 @@ or ``annotated`` (the structures that were looked for, ``liver;spleen``). Relati
 import csv
 import io
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ TABLE = "cases.csv"
 RESERVED = ("image", "name", "labels", "annotated_slice", "annotated")
 _TYPO = 0.8
 """How alike (0 to 1) a heading without an image column has to be to one of these to be taken for a typing error."""
+_SEPARATOR = re.compile(r"\Asep=.\r?\n")
+"""By which Excel is told how cells are separated."""
 Slice = int | tuple[int, int]
 
 
@@ -49,14 +52,17 @@ def read_table(path: Path) -> list[Row]:
     """
     require_file(path)
     with _reading(path):
-        text = path.read_text(encoding="utf-8-sig")
+        text = _SEPARATOR.sub("", path.read_text(encoding="utf-8-sig"))
         heading = text.partition("\n")[0]
         delimiter = next((mark for mark in "\t;," if mark in heading), ",")
         table = csv.DictReader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
         columns = [(column or "").strip() for column in table.fieldnames or ()]
+        while columns and not columns[-1]:  # a spreadsheet's empty columns; what stands below has no heading
+            columns.pop()
         channels = _channel_columns(path, columns)
         table.fieldnames = columns
-        rows = [_row(f"{path}, line {table.line_num}", path.parent, cells, channels) for cells in table]
+        lines = ((table.line_num, cells) for cells in table)
+        rows = [_row(f"{path}, line {n}", path.parent, cells, channels) for n, cells in lines if _holds_any(cells)]
     if not rows:
         raise InputError(f"{path}: expected one row for each scan below the headings, it has none")
     for channel in channels:
@@ -86,7 +92,7 @@ def _channel_columns(path: Path, columns: Sequence[str]) -> list[str]:
     if illegible:
         raise InputError(f"{path}: the heading {illegible[0]!r} holds control characters; write it without them")
     if "image" in columns and others:
-        close = get_close_matches(others[0], RESERVED, n=1)
+        close = get_close_matches(others[0], [each for each in RESERVED if each not in columns], n=1, cutoff=_TYPO)
         raise InputError(
             f"{path}: beside 'image' no column {others[0]!r} is known"
             + (f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(RESERVED)}")
@@ -110,9 +116,9 @@ def _require_some_file(path: Path, column: str, files: Sequence[Path]) -> None:
 
 
 def _row(where: str, folder: Path, cells: Mapping[str | Any, str | Any], channels: Sequence[str]) -> Row:
-    if None in cells:  # where the reader puts what is left over
+    if any(cells.get(None, ())):  # where the reader puts what is left over
         raise InputError(f"{where}: more cells than headings; quote paths that contain the delimiter")
-    words = {key: (value or "").strip() for key, value in cells.items()}
+    words = {key: (value or "").strip() for key, value in cells.items() if key is not None}
     empty = [column for column in channels or ["image"] if not words[column]]
     if empty:
         raise InputError(f"{where}: no path in column {', '.join(empty)}")
@@ -126,6 +132,11 @@ def _row(where: str, folder: Path, cells: Mapping[str | Any, str | Any], channel
         annotated_slice=parse_slice(words.get("annotated_slice", ""), where),
         annotated=frozenset(name.strip() for name in looked_for.split(";") if name.strip()) or None,
     )
+
+
+def _holds_any(cells: Mapping[str | Any, Any]) -> bool:
+    """Whether a row is more than a spreadsheet's empty one."""
+    return any("".join(value or ()).strip() for value in cells.values())
 
 
 def parse_slice(word: str, where: str) -> Slice | None:

@@ -74,9 +74,16 @@ def _in_folder(folder: Path) -> list[ScanFiles]:
     entries = sorted(each for each in folder.iterdir() if not each.name.startswith("."))
     if not entries:
         raise UnreadableFile(f"{folder}: expected scans in this folder, it is empty")
-    if any(each.is_file() for each in entries):
+    patients, files = [each for each in entries if each.is_dir()], [each for each in entries if each.is_file()]
+    if not patients or any(map(_is_slice, files)):
         return [ScanFiles.of(folder)]  # DICOM files need no suffix; reading tells if these are none
-    return [_of_patient(each) for each in entries]
+    return [_of_patient(each) for each in patients]  # beside them lie a table, a DICOMDIR, a Thumbs.db
+
+
+def _is_slice(file: Path) -> bool:
+    from pydicom.misc import is_dicom
+
+    return file.name.upper() != "DICOMDIR" and is_dicom(file)
 
 
 def _of_patient(folder: Path) -> ScanFiles:

@@ -67,6 +67,7 @@ def evaluation_page(evaluation: Evaluation, about: Mapping[str, Any], pictured: 
         sections=sections,
         left_out=len(predicted) - len(shown),
         no_scans=not any(overlay.scan for section in sections for overlay in section.overlays),
+        images_given="images" in about,
         other_notes=[(case.case, case.notes) for case in worst_first if case.notes and case not in shown],
         definitions=DEFINITIONS,
         about=list(_settings(about)),

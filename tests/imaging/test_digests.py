@@ -3,7 +3,7 @@ import hashlib
 import pytest
 
 from lowshot.errors import UnreadableFile
-from lowshot.inputs.digests import digest, digests
+from lowshot.imaging.digests import digest, digests
 
 
 def test_a_files_digest_is_what_sha256sum_prints(tmp_path):
