@@ -19,6 +19,7 @@ from lowshot.protocols.protocol import Measure, Protocol, Published, System
 from lowshot.protocols.published import Figure, published
 from lowshot.reporting.tables import Cell, Column, Table, mean_and_spread
 
+PUBLISHED = "published"
 PUBLISHED_COSTS = {"training-minutes": "training (min)", "gpu-memory-gb": "training (GB)", "seconds": "seconds a scan"}
 
 
@@ -96,36 +97,36 @@ def _scan_row(protocol: Protocol, system: System, name: str, records: Sequence[R
 
 
 def structure_tables(protocol: Protocol, records: Sequence[Record], fold: str) -> Iterator[Table]:
-    """Dice of every structure, and of the protocol's other measures those that the paper prints for one."""
+    """Dice of every structure, and of the protocol's other measures those that the paper prints for one.
+
+    Means over queries and seeds, one column for each system; what papers print has a line below ours.
+    """
+    here = of_fold(records, fold)
     for measure in protocol.measures:
-        table, printed = _structure_table(protocol, of_fold(records, fold), fold, measure)
-        if printed or measure == "dice":
-            yield table
+        lines = _structure_lines(protocol, here, fold, measure)
+        if measure == "dice" or any(str(line[0]).startswith(PUBLISHED) for line in lines):
+            (heading,) = (column.heading for column in measure_columns(replace(protocol, measures=(measure,)), here))
+            systems = (Column(system, MEASURES[measure].digits) for system in present(protocol, here))
+            title = f"{protocol.name}, {fold}: {heading} per structure"
+            yield Table((Column("structure", numeric=False), *systems), tuple(lines), title)
 
 
-def _structure_table(protocol: Protocol, here: Sequence[Record], fold: str, measure: Measure) -> tuple[Table, bool]:
-    """Means over queries and seeds, one column for each system; what papers print has a line below ours."""
+def _structure_lines(protocol: Protocol, here: Sequence[Record], fold: str, measure: Measure) -> list[tuple[Cell, ...]]:
     systems, own = present(protocol, here), by_system(protocol, here)
     scores: dict[tuple[str, str], list[float]] = defaultdict(list)
     merged = sideless(row.structure for row in rows(here)) if protocol.merge_sides else {}
     for row in rows(here):
         scores[merged.get(row.structure, row.structure), row.system].append(getattr(row, measure))
-    structures = list(dict.fromkeys(structure for structure, _ in scores))
     lines: list[tuple[Cell, ...]] = []
-    for structure in structures:
+    for structure in dict.fromkeys(structure for structure, _ in scores):
         lines.append((structure, *(Summary.of(scores[structure, system]).mean for system in systems)))
         theirs = [
             _first_printed(protocol, _places(protocol, system, own[name], fold), measure, [structure])
             for name, system in systems.items()
         ]
         if any(theirs):
-            lines.append((f"published {structure}", *(published_text(each, measure) for each in theirs)))
-    shown = MEASURES[measure]
-    columns = (Column("structure", numeric=False), *(Column(system, shown.digits) for system in systems))
-    (heading,) = (column.heading for column in measure_columns(replace(protocol, measures=(measure,)), here))
-    return Table(columns, tuple(lines), f"{protocol.name}, {fold}: {heading} per structure"), len(lines) > len(
-        structures
-    )
+            lines.append((f"{PUBLISHED} {structure}", *(published_text(each, measure) for each in theirs)))
+    return lines
 
 
 def cost_table(protocol: Protocol, records: Sequence[Record]) -> Table:

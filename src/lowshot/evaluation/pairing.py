@@ -119,9 +119,8 @@ def _files(where: Path, suffixes: tuple[str, ...], what: str = "label map") -> l
 
 
 def _pictures(where: Path) -> dict[Path, Path]:
-    """The images of a folder, or of its folders, which name them: one image each, or a DICOM series; or the one image.
-
-    To what names it.
+    """What names an image, to the image: the files of a folder, or its folders with one image or DICOM series each; or
+    the one file.
     """
     inner = [each for each in sorted(where.iterdir()) if not each.name.startswith(".")] if where.is_dir() else []
     folders = [each for each in inner if each.is_dir()]

@@ -150,7 +150,7 @@ def _told(regions: Iterator[Region], prepared: Prepared, classes: int, task: Tas
 def _refuse_blank(scan: Scan) -> None:
     """Refuse a scan, or a channel of it, without any contrast: whatever was found in it would be made up.
 
-    And one that did not come from ``read_scan``, which refuses it, with numbers that are none.
+    And one with NaN or infinite voxels, which ``read_scan`` would have refused.
     """
     for where, image in by_channel(scan):
         if not bool(torch.isfinite(image).all()):
