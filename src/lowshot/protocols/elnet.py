@@ -116,6 +116,8 @@ CARDIAC = Protocol(
         "ours: the preset compact (128×128 pixels, narrow networks, batches of 6, strong augmentation, backgrounds "
         "that are black or the exemplar's own, pseudo-labels where they are sure) and minutes on one core; "
         "seeds that a GPU computed took as many steps, and so did elnet beyond the paper, on a slower day of the CPU",
+        "minutes of the rows about transforms: seed 2 took as many steps in float32, without matrix units, beside "
+        "other work and with pauses",
         "elnet beyond the paper is segmented in one piece (--one-piece), the other rows are not unless they say so; "
         "how often structures change their size in it was chosen with the exemplar of seed 1 on the test patients",
     ),
