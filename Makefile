@@ -39,5 +39,5 @@ clean:  ## Remove what make and the tools made
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	@echo "Installing into .venv; this takes a few minutes"
-	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt -e '.[dev]'
 	@touch $@
