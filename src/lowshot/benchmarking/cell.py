@@ -71,13 +71,16 @@ class Cell:
         whole = prepare(model, query.scan)
         if not self.system.granted:
             return whole
-        return cut(whole, granted_range(query, self.fold.new, self.protocol.granted_above))
+        return cut(whole, self._granted(query))
 
     def scored(self, query: LabelledScan) -> LabelledScan:
         """A query as it is scored: what lies beyond a range that is granted was cut away before it was segmented."""
         if not self.system.granted:
             return query
-        return within(query, granted_range(query, self.fold.new, self.protocol.granted_above))
+        return within(query, self._granted(query))
+
+    def _granted(self, query: LabelledScan) -> slice:
+        return granted_range(query, self.fold.new, self.protocol.granted_above)
 
 
 def cells_to_picture(asked: Sequence[Cell], systems: Sequence[str], option: str) -> list[Cell]:

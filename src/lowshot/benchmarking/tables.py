@@ -3,7 +3,6 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -19,7 +18,6 @@ from lowshot.protocols.protocol import Measure, Protocol, Published, System
 from lowshot.protocols.published import Figure, published
 from lowshot.reporting.tables import Cell, Column, Table, mean_and_spread
 
-PUBLISHED = "published"
 PUBLISHED_COSTS = {"training-minutes": "training (min)", "gpu-memory-gb": "training (GB)", "seconds": "seconds a scan"}
 
 
@@ -102,31 +100,24 @@ def structure_tables(protocol: Protocol, records: Sequence[Record], fold: str) -
     Means over queries and seeds, one column for each system; what papers print has a line below ours.
     """
     here = of_fold(records, fold)
-    for measure in protocol.measures:
-        lines = _structure_lines(protocol, here, fold, measure)
-        if measure == "dice" or any(str(line[0]).startswith(PUBLISHED) for line in lines):
-            (heading,) = (column.heading for column in measure_columns(replace(protocol, measures=(measure,)), here))
-            systems = (Column(system, MEASURES[measure].digits) for system in present(protocol, here))
-            title = f"{protocol.name}, {fold}: {heading} per structure"
-            yield Table((Column("structure", numeric=False), *systems), tuple(lines), title)
-
-
-def _structure_lines(protocol: Protocol, here: Sequence[Record], fold: str, measure: Measure) -> list[tuple[Cell, ...]]:
-    systems, own = present(protocol, here), by_system(protocol, here)
-    scores: dict[tuple[str, str], list[float]] = defaultdict(list)
-    merged = sideless(row.structure for row in rows(here)) if protocol.merge_sides else {}
-    for row in rows(here):
-        scores[merged.get(row.structure, row.structure), row.system].append(getattr(row, measure))
-    lines: list[tuple[Cell, ...]] = []
-    for structure in dict.fromkeys(structure for structure, _ in scores):
-        lines.append((structure, *(Summary.of(scores[structure, system]).mean for system in systems)))
-        theirs = [
-            _first_printed(protocol, _places(protocol, system, own[name], fold), measure, [structure])
-            for name, system in systems.items()
-        ]
-        if any(theirs):
-            lines.append((f"{PUBLISHED} {structure}", *(published_text(each, measure) for each in theirs)))
-    return lines
+    scored, systems, own = rows(here), present(protocol, here), by_system(protocol, here)
+    places = [_places(protocol, system, own[name], fold) for name, system in systems.items()]
+    merged = sideless(row.structure for row in scored) if protocol.merge_sides else {}
+    structures = list(dict.fromkeys(merged.get(row.structure, row.structure) for row in scored))
+    for measure, heading in zip(protocol.measures, measure_columns(protocol, here), strict=True):
+        printed = {each: [_first_printed(protocol, where, measure, [each]) for where in places] for each in structures}
+        if measure != "dice" and not any(map(any, printed.values())):
+            continue
+        scores: dict[tuple[str, str], list[float]] = defaultdict(list)
+        for row in scored:
+            scores[merged.get(row.structure, row.structure), row.system].append(getattr(row, measure))
+        lines: list[tuple[Cell, ...]] = []
+        for each, theirs in printed.items():
+            lines.append((each, *(Summary.of(scores[each, system]).mean for system in systems)))
+            if any(theirs):
+                lines.append((f"published {each}", *(published_text(figure, measure) for figure in theirs)))
+        columns = (Column("structure", numeric=False), *(Column(system, heading.digits) for system in systems))
+        yield Table(columns, tuple(lines), f"{protocol.name}, {fold}: {heading.heading} per structure")
 
 
 def cost_table(protocol: Protocol, records: Sequence[Record]) -> Table:

@@ -142,9 +142,10 @@ def refuse_format(path: Path, shape: tuple[int, int, int], names: Names) -> None
     Raises:
         OutputError: so it is.
     """
-    if path.name.lower().endswith(".png"):
+    refuse = next((each.refuse for each in FORMATS.values() if _is_written_by(each, path)), None)
+    if refuse is not None:
         for value in (min(names.values), max(names.values)):
-            itk.refuse_picture(np.broadcast_to(np.int64(value), shape), path, labels=True)
+            refuse(np.broadcast_to(np.int64(value), shape), path, True)
 
 
 def write_volume(
@@ -249,9 +250,13 @@ def _smallest_type(low: int, high: int) -> type[np.integer]:
     return np.int64
 
 
+def _is_written_by(each: Format, path: Path) -> bool:
+    return path.name.lower().endswith(each.written)
+
+
 def _write(array: npt.NDArray[Any], affine: Affine, path: Path, source: Source | None, labels: bool) -> None:
     for each in FORMATS.values():
-        if each.write is not None and path.name.lower().endswith(each.written):
+        if each.write is not None and _is_written_by(each, path):
             if each.refuse is not None:
                 each.refuse(array, path, labels)
             with atomic_path(path) as temporary, quiet():
