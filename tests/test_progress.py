@@ -1,6 +1,9 @@
 import io
 import json
+import os
+from contextlib import suppress
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +39,30 @@ def test_what_an_earlier_process_did_does_not_count_for_the_speed(clock):
         clock[0] += 10.0
         task.advance(10)
         assert stream.getvalue() == "training 60/100, 40 s left\n"
+
+
+@pytest.mark.parametrize("make", [Lines, Events, Bars])
+def test_work_outlives_whoever_reads_about_it(make):
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as stream:
+        told = make(stream)
+        os.close(reading)
+        told.note("to nobody")
+        with told.task("training", 2) as task:
+            task.advance()
+            told.warn("to nobody either")
+            task.advance()
+    # Closing the stream wrote what was still in it, to nowhere.
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_work_outlives_a_full_disk_for_its_log():
+    with suppress(OSError), Path("/dev/full").open("w") as stream:
+        told = Lines(stream)
+        told.note("no room")
+        told.note("nor now")
+        told = None
+    assert told is None  # what closing the stream said is no matter of the work
 
 
 def test_events_are_json(clock):

@@ -34,6 +34,13 @@ def test_words_become_values():
     }
 
 
+def test_several_need_no_brackets_and_words_with_commas_stay_words():
+    assert parse_words(["patch=48,48,48", "majority=liver,spleen"]) == {
+        "patch": [48, 48, 48],
+        "majority": "liver,spleen",
+    }
+
+
 def test_dashes_are_underscores_and_the_last_word_wins():
     assert parse_words(["batch-size=2", "batch_size=3"]) == {"batch_size": 3}
 

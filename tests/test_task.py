@@ -14,9 +14,10 @@ def with_channels(*channels):
     return replace(example, scan=replace(example.scan, name=" and ".join(channels), voxels=voxels, channels=channels))
 
 
-def test_without_an_annotated_scan_there_is_no_task():
+def test_without_any_scan_there_is_no_task():
     with pytest.raises(EmptySupport):
-        LowShotTask(NAMES, unlabelled=[labelled(0).scan])
+        LowShotTask(NAMES)
+    assert LowShotTask(NAMES, unlabelled=[labelled(0).scan]).channels == labelled(0).scan.channels
     assert LowShotTask(NAMES, base=[labelled(0)]).channels == labelled(0).scan.channels
 
 

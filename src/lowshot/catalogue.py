@@ -200,13 +200,13 @@ CATALOGUE: dict[str, Entry] = {
         summary="SSL-ALPNet: from superpixels of scans, whose labels it leaves alone; local prototypes of the example",
         method="lowshot.methods.alpnet.method:SSLALPNet",
         presets="lowshot.methods.alpnet.presets:ALPNET",
-        uses=frozenset({"support", "base"}),
+        uses=frozenset({"support", "unlabelled", "base"}),
     ),
     "adnet": Entry(
         summary="ADNet: from supervoxels of scans; one prototype, and a learned threshold for what is too far from it",
         method="lowshot.methods.adnet:ADNet",
         presets="lowshot.methods.self_supervised_presets:ADNET",
-        uses=frozenset({"support", "base"}),
+        uses=frozenset({"support", "unlabelled", "base"}),
     ),
     "rp-net": Entry(
         summary="RP-Net: from scans annotated for other structures; a copied mask is refined pass after pass",

@@ -8,15 +8,21 @@ Everything goes to standard error, so that standard output holds results alone (
 - ``Silent``  nothing; what the Python interface does unless told otherwise
 """
 
+import errno
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
+
+
+GONE = (errno.EPIPE, errno.EIO)
+"""Of a pipe without a reader, and of a terminal that was closed."""
 
 
 @runtime_checkable
@@ -60,6 +66,50 @@ def progress_for(stream: Stream, json_events: bool = False) -> Progress:
     if json_events:
         return Events(stream)
     return Bars(stream) if stream.isatty() else Lines(stream)
+
+
+class Unbreakable:
+    """A stream that may end before the work does: what cannot be written is left unsaid.
+
+    A training must not be lost because its reader is gone (``2>&1 | head``, a closed terminal), or a log's disk full.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+    def write(self, text: str, /) -> object:
+        """Write, if that is possible."""
+        with self._unsaid():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> object:
+        """Let it be seen, if that is possible."""
+        with self._unsaid():
+            self._stream.flush()
+        return None
+
+    def isatty(self) -> bool:
+        """Whether a person looks at it."""
+        return self._stream.isatty()
+
+    @contextmanager
+    def _unsaid(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in GONE:
+                self._forget_reader()
+
+    def _forget_reader(self) -> None:
+        """What is still buffered goes nowhere, so that Python does not fail over it when it ends."""
+        with suppress(OSError, AttributeError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, cast(IO[str], self._stream).fileno())
+            os.close(nowhere)
 
 
 class Silent:
@@ -112,7 +162,7 @@ class Lines:
     """Plain lines: ``training 120/3000, 4 min left, loss 0.41``."""
 
     def __init__(self, stream: Stream | None = None) -> None:
-        self._stream = stream or sys.stderr
+        self._stream = Unbreakable(stream or sys.stderr)
 
     @contextmanager
     def task(self, name: str, total: int, done: int = 0) -> Iterator[Task]:
@@ -134,7 +184,7 @@ class Events:
     """JSON lines for programs; every object has ``event``: "progress", "note" or "warning"."""
 
     def __init__(self, stream: Stream | None = None) -> None:
-        self._stream = stream or sys.stderr
+        self._stream = Unbreakable(stream or sys.stderr)
 
     @contextmanager
     def task(self, name: str, total: int, done: int = 0) -> Iterator[Task]:
@@ -166,7 +216,7 @@ class Bars:
     def __init__(self, stream: Stream | None = None) -> None:
         from rich.console import Console
 
-        self._console = Console(file=cast(IO[str], stream or sys.stderr))
+        self._console = Console(file=cast(IO[str], Unbreakable(stream or sys.stderr)))
 
     @contextmanager
     def task(self, name: str, total: int, done: int = 0) -> Iterator[Task]:

@@ -19,18 +19,27 @@ T = TypeVar("T")
 
 
 def parse_words(words: Sequence[str]) -> dict[str, Any]:
-    """``["modes=1", "patch=[48,48,48]", "mining=false"]`` to a dictionary; values are JSON, or else plain text."""
+    """``["modes=1", "patch=[48,48,48]", "mining=false"]`` to a dictionary; values are JSON, or else plain text.
+
+    Brackets may be left out around several: ``patch=48,48,48``.
+    """
     values: dict[str, Any] = {}
     for word in words:
         key, separator, text = word.partition("=")
         if not separator or not key.strip():
             raise SettingsError(f"expected key=value, got {word!r}")
-        try:
-            values[key.strip().replace("-", "_")] = json.loads(text)
-        except json.JSONDecodeError:
-            # "none" reads better on a command line than JSON's null, but some settings have it as a word of theirs.
-            values[key.strip().replace("-", "_")] = text.strip()
+        values[key.strip().replace("-", "_")] = _value(text.strip())
     return values
+
+
+def _value(text: str) -> Any:
+    # "none" reads better on a command line than JSON's null, but some settings have it as a word of theirs.
+    for attempt in (text, f"[{text}]") if "," in text else (text,):
+        try:
+            return json.loads(attempt)
+        except json.JSONDecodeError:
+            continue
+    return text
 
 
 def build(cls: type[T], values: Mapping[str, Any], where: str = "settings") -> T:

@@ -23,7 +23,7 @@ class LowShotTask:
     """Index pairs (left, right) that swap when a scan is mirrored; None: not known, so nothing is mirrored."""
 
     def __post_init__(self) -> None:
-        if not self.support and not self.base:
+        if not self.support and not len(self.base) and not len(self.unlabelled):
             raise EmptySupport("no annotated scan: give at least one image with its label map")
         for labelled in self.support:  # not the others, which may be many and still on disk
             scan, names = labelled.scan, labelled.truth.names
@@ -40,8 +40,9 @@ class LowShotTask:
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """Channel names of the annotated scans."""
-        return (self.support or self.base)[0].scan.channels
+        """Channel names of the annotated scans, or of the first of the pool where it is all there is."""
+        annotated = self.support or self.base
+        return annotated[0].scan.channels if len(annotated) else self.unlabelled[0].channels
 
 
 def _listed(names: Names) -> str:

@@ -43,19 +43,24 @@ def test_a_worker_that_is_killed_in_the_middle_changes_no_result(data, tmp_path)
     assert lines == {("mre-net", 0): 1, ("mre-net", 1): 1, ("unet", 0): 1}
 
 
-def test_a_row_that_borrows_a_model_is_not_trained_beside_the_row_that_it_borrows_from(data, tmp_path):
-    protocol = replace(BALLS, systems={"unet": BALLS.systems["unet"], "borrowed": BORROWED}, reference="unet")
-    records, failed = bench(data, tmp_path, protocol, cluster=TWO)
-    assert failed == []
-    assert len(records) == 2
-    assert len(list(tmp_path.glob("cells/**/model.safetensors"))) == 1
-
-
-def test_a_cell_that_fails_is_told_and_the_others_are_computed(data, tmp_path):
+@pytest.fixture(scope="module")
+def rows(data, tmp_path_factory):
+    """Folder, records and failures of a row, one that borrows its model, and one that cannot train."""
+    root = tmp_path_factory.mktemp("rows")
     broken = System(method="unet", settings={"widths": (8, 16), "batch": 10**9})
-    protocol = replace(BALLS, systems=dict(BALLS.systems) | {"broken": broken})
-    records, failed = bench(data, tmp_path, protocol, cluster=TWO)
-    assert len(records) == 3
+    systems = {"unet": BALLS.systems["unet"], "borrowed": BORROWED, "broken": broken}
+    return root, *bench(data, root, replace(BALLS, systems=systems, reference="unet"), cluster=TWO)
+
+
+def test_a_row_that_borrows_a_model_is_not_trained_beside_the_row_that_it_borrows_from(rows):
+    root, records, _ = rows
+    assert sorted(record["system"] for record in records) == ["borrowed", "unet"]
+    assert len(list(root.glob("cells/**/model.safetensors"))) == 1
+
+
+def test_a_cell_that_fails_is_told_and_the_others_are_computed(rows):
+    root, records, failed = rows
+    assert len(records) == 2
     [failure] = failed
     assert failure.startswith("broken, s0, seed 0: ")
-    assert "cell: broken" in next(tmp_path.glob("logs/broken*.txt")).read_text()
+    assert "cell: broken" in next(root.glob("logs/broken*.txt")).read_text()

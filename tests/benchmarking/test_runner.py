@@ -114,6 +114,17 @@ def test_a_cell_that_another_process_computes_is_left_to_it(data, tmp_path):
     assert {record["system"] for record in records} == {"mre-net"}
 
 
+def test_a_cell_that_another_computes_with_another_budget_is_left_to_it_too(data, tmp_path):
+    """Both would be in one folder, and --restart takes away what lies there."""
+    locks = tmp_path / "locks"
+    locks.mkdir()
+    with FileLock(locks / "unet--s0--seed-0"):
+        records, failed = bench(
+            data, tmp_path, how=replace(HOW, steps=None, minutes=0.01), systems=("unet",), restart=True
+        )
+    assert (records, failed) == ([], [])
+
+
 def test_seeds_whose_minutes_become_steps_wait_for_each_other(data, tmp_path):
     locks = tmp_path / "locks"
     locks.mkdir()

@@ -160,6 +160,15 @@ def test_what_several_devices_took_is_not_averaged():
     assert cells_of(main_table(BALLS, [slow, fast], "s0"), "mre-net")["minutes"] == "0.2–2.0"
 
 
+def test_memory_is_the_device_s_own_and_missing_where_a_gpu_s_was_not_measured():
+    old, new = record(device="H100"), record(seed=1, device="H100")
+    assert (cells_of(cost_table(BALLS, [old]), "mre-net"))["training (GB)"] == "–"
+    new["training"]["peak_gpu_bytes"] = 30_000_000_000
+    new["cases"][0] |= {"peak_gpu_bytes": 4_000_000_000, "segmented": {"machine": {"device": "H100"}}}
+    found = cells_of(cost_table(BALLS, [old, new]), "mre-net")
+    assert (found["training (GB)"], found["segmenting (GB)"]) == ("30.00", "4.00")
+
+
 def test_published_costs_stand_beside_ours_where_some_row_has_them():
     system = replace(BALLS.systems["mre-net"], costs=(Published("IX", "mre-net"), Published("VI", "mre-net", COSINE)))
     found = cells_of(cost_table(replace(BALLS, systems={"mre-net": system}), [record()]), "mre-net")

@@ -52,4 +52,5 @@ TASKS = {
     "one shot and a pool": LowShotTask(NAMES, [subject(0)], unlabelled=[subject(s).scan for s in (5, 6)]),
     "one shot and a base": LowShotTask(NAMES, [subject(0)], base=BASE),
     "base alone": LowShotTask(NAMES, base=BASE),
+    "pool alone": LowShotTask(NAMES, unlabelled=[labelled.scan for labelled in BASE]),
 }

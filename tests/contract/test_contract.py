@@ -242,11 +242,11 @@ def test_a_scan_with_other_channels_is_refused(model, options):
         predict(model, replace(QUERY, channels=("FLAIR",)), tiny_run(), options)
 
 
-def test_without_support_there_is_a_learner_and_it_adapts(name, options):
-    method, _ = made(name)
-    task = TASKS["base alone"]
+@pytest.mark.parametrize("task", ["base alone", "pool alone"])
+def test_without_support_there_is_a_learner_and_it_adapts(name, options, task):
+    (method, _), task = made(name), TASKS[task]
     if method.problems(task):
-        pytest.skip("does not learn from other structures")
+        pytest.skip("does not learn from it")
     learner = method.fit(task, tiny_run())
     assert isinstance(learner, Learner)
     adapted = learner.adapt([subject(0), subject(1)], NAMES, tiny_run())

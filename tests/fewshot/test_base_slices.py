@@ -1,14 +1,17 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from listening import Listening
 from lowshot.errors import ChannelMismatch, EmptySupport
-from lowshot.fewshot.base_slices import read_base
+from lowshot.fewshot.base_slices import Images, read_base
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
+from lowshot.task import LowShotTask
 from lowshot.training.run import Run
 
 AS_STORED = Preparation(None, None, "none", "none", (8, 6, None))
@@ -88,6 +91,16 @@ def test_unknown_pixels_of_a_known_slice_count_for_nothing():
     assert not base.labels[0, 2:].any()
 
 
+def test_scans_with_slices_that_are_known_in_part_are_told():
+    heard = Listening()
+    whole, partly = (scan(name, ABDOMEN, {"liver": np.s_[:4]}, known=(0, 1)) for name in ("whole", "partly"))
+    partly = replace(partly, known=partly.known.clone())
+    partly.known[2:, :, 0] = False
+    run = Run(device="cpu", precision="float32", memory_format="contiguous", progress=heard)
+    read_base([FIRST, whole, partly], AS_STORED, ("image",), run)
+    assert heard.warnings == ["partly: what is unknown within annotated slices counts as background in examples"]
+
+
 def test_slices_are_stretched_in_their_plane_and_stay_as_many():
     base = read(FIRST, SECOND, preparation=Preparation("in-plane", None, "none", "zscore", (16, 12, None)))
     assert base.image.shape == (5, 1, 16, 12)
@@ -99,6 +112,17 @@ def test_slices_are_stretched_in_their_plane_and_stay_as_many():
 def test_a_scan_of_other_channels_is_refused_by_name():
     with pytest.raises(ChannelMismatch, match="first: has the channels image, other scans of the base T1"):
         read_base([FIRST], AS_STORED, ("T1",), RUN)
+
+
+def test_images_alone_need_no_labels_and_a_pool_follows_the_base():
+    task = LowShotTask(ABDOMEN, base=[scan("empty", ABDOMEN, {})], unlabelled=[FIRST.scan, SECOND.scan])
+    assert [labelled.scan.name for labelled in Images(task)] == ["empty", "first", "second"]
+    assert [labelled.scan.name for labelled in Images(task)[1:]] == ["first", "second"]
+    base = read_base(Images(task), AS_STORED, ("image",), RUN, images_alone=True)
+    assert base.scan.tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
+    assert base.known.all()  # of their images all may be looked at
+    assert not base.looked_for[1:, 1:].any()
+    assert not base.labels.any()
 
 
 def test_a_base_that_shows_nothing_is_refused():

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from listening import Listening
 from lowshot.errors import EmptySupport
 from lowshot.fewshot.base_slices import Base
 from lowshot.fewshot.episodes import Sampling, Shown, draw_pairs, draw_structures, episode
@@ -55,6 +56,17 @@ def test_every_two_slices_that_show_a_structure_are_support_and_query_of_each_ot
     shown = Shown(base("a", "ab", "b", "a", ""), 0.005)
     assert draws(shown, 1) == {(0, 1), (1, 0), (0, 3), (3, 0), (1, 3), (3, 1)}
     assert draws(shown, 2) == {(1, 2), (2, 1)}
+
+
+def test_structures_that_can_never_be_asked_for_are_told():
+    heard = Listening()
+    assert Shown.of(base("ab", "a", "a"), 0.005, heard).structures == [1]
+    assert heard.warnings == [
+        "nothing is learned from b: fewer than two slices show as much of it as 0.50% of a slice (setting "
+        "least_share), so it is background in all"
+    ]
+    Shown.of(base("ab", "ab"), 0.005, heard)
+    assert len(heard.warnings) == 1
 
 
 def test_a_slice_of_which_nothing_is_known_is_never_drawn():

@@ -232,7 +232,7 @@ def test_what_is_unknown_within_an_annotated_slice_is_told_to_count_as_backgroun
     rim = one_slice.known.clone()
     rim[:2, :, 5] = False
     learner().adapt([replace(one_slice, known=rim)], NAMES, run)
-    assert heard.warnings == ["annotated: what is unknown within annotated slices counts as background here"]
+    assert heard.warnings == ["annotated: what is unknown within annotated slices counts as background in examples"]
 
 
 def test_a_structure_without_an_example_is_refused_by_name():
@@ -240,6 +240,13 @@ def test_a_structure_without_an_example_is_refused_by_name():
         model(labelled(TWELVE, names=BOTH))
     with pytest.raises(EmptySupport, match="shows no organ"):
         model(labelled({5: 6}, known=(2,)))
+
+
+def test_a_structure_that_is_lost_in_smaller_slices_is_not_called_unannotated():
+    small = labelled(TWELVE)
+    small.truth.labels.zero_()[3, 3, 5] = 1
+    with pytest.raises(EmptySupport, match="annotated: organ is too small to be seen in slices of 6×5 pixels"):
+        model(small, preparation=Preparation(None, None, "none", "none", (6, 5, None)))
 
 
 def test_scans_that_do_not_belong_together_are_refused():

@@ -24,7 +24,9 @@ from lowshot.inference.footprint import (
     MARGIN_BYTES,
     PREPARED_BYTES,
     available_bytes,
+    forget_highest_of_gpus,
     gigabytes,
+    highest_of_gpus,
     highest_resident_bytes,
     memory_needed,
     resident_bytes,
@@ -113,3 +115,16 @@ def test_the_process_is_measured():
 
 def test_gigabytes():
     assert gigabytes(1_449_000_000) == "1.4 GB"
+
+
+def test_of_gpus_the_fullest_counts_and_without_one_nothing(monkeypatch):
+    assert highest_of_gpus() is None
+    forget_highest_of_gpus()
+    taken = [3_000, 5_000]
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda number: taken[number])
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda number: taken.__setitem__(number, 0))
+    assert highest_of_gpus() == 5_000
+    forget_highest_of_gpus()
+    assert highest_of_gpus() == 0

@@ -64,9 +64,6 @@ def test_levels_of_the_encoder_and_maps_of_the_decoder():
     expected = [(512, 14, 14), (256, 28, 28), (128, 56, 56), (64, 112, 112), (32, 224, 224)]
     assert [tuple(each.shape[1:]) for each in embeddings] == expected
     assert [tuple(each.shape[1:]) for each in decoded] == expected
-    assert [network.embedding_width(level) for level in range(5)] == [512, 256, 128, 64, 32]
-    with pytest.raises(ValueError, match=r"expected 0 .* to 4, got -1"):
-        network.embedding_width(-1)
 
 
 def test_logits_are_made_from_the_last_map():

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from listening import Listening
 from lowshot.training import length
 from lowshot.training.length import planned_steps, seconds_per_step
 from lowshot.training.plan import Plan
@@ -26,6 +27,20 @@ def test_minutes_become_steps_once(tmp_path):
     assert (stage.steps, stage.share) == (steps, 0.5)
     assert stage.seconds == pytest.approx(30, abs=6)
     assert planned_steps(toy_run(tmp_path, budget=Budget(minutes=9.0)), "a", 100, 0.5, no_probe) == steps
+
+
+def test_what_follows_the_steps_is_part_of_the_minutes(tmp_path):
+    run = toy_run(tmp_path, budget=Budget(minutes=1.0))
+    assert planned_steps(run, "a", 100, 1.0, lambda limit_seconds: 0.1, afterwards=200.0) == pytest.approx(400, abs=60)
+
+
+def test_minutes_that_are_too_few_for_a_step_are_told():
+    heard = Listening()
+    run = toy_run(None, budget=Budget(minutes=0.01), progress=heard)
+    assert planned_steps(run, "a", 100, 1.0, lambda limit_seconds: 2.0) == 1
+    assert heard.warnings == [
+        "a: 0.01 minutes are too few: a step takes 2 s here, so this takes longer and still learns next to nothing"
+    ]
 
 
 def test_a_step_is_timed_by_the_median(monkeypatch):

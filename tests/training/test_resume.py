@@ -12,10 +12,19 @@ import torch
 from lowshot.errors import OutputError, SettingsError, UnreadableFile
 from lowshot.training.archive import write_archive
 from lowshot.training.interruption import Stopped
+from lowshot.training.resume import refuse_other_steps
 from training.toy import Toy, same, toy_run
 
 STEPS = 30
 TOY = Path(__file__).with_name("toy.py")
+
+
+def test_a_process_that_does_not_see_the_checkpoint_of_the_others_says_so(tmp_path, monkeypatch):
+    run = toy_run(tmp_path)
+    refuse_other_steps(7, run)
+    monkeypatch.setattr(run, "broadcast", lambda step: step + 7)  # what process 0 of another machine found
+    with pytest.raises(SettingsError, match="process 0 found 0 steps done there, not all of the others did; put the"):
+        refuse_other_steps(0, run)
 
 
 @pytest.fixture(scope="module")

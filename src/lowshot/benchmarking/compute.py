@@ -20,7 +20,12 @@ from lowshot.errors import SettingsError
 from lowshot.evaluation.evaluate import evaluate_case
 from lowshot.evaluation.scores import Score
 from lowshot.imaging.files import write_segmentation
-from lowshot.inference.footprint import forget_highest_resident, highest_resident_bytes
+from lowshot.inference.footprint import (
+    forget_highest_of_gpus,
+    forget_highest_resident,
+    highest_of_gpus,
+    highest_resident_bytes,
+)
 from lowshot.inference.predict import predict_prepared
 from lowshot.model_file import Fitted, load
 from lowshot.progress import Progress
@@ -96,7 +101,7 @@ def _trained(cell: Cell, cases: Cases, root: Path, how: Machine, *, restart: boo
     begin(folder, request, restart)
     model, training, commit = folder / MODEL, folder / "training", commit_of_the_code()
     if not model.exists():
-        forget_highest_resident()
+        _forget_peaks()
         fitted = fitting.fit(
             cases.task(cell.fold, cell.seed),
             cell.system.method,
@@ -114,7 +119,7 @@ def _trained(cell: Cell, cases: Cases, root: Path, how: Machine, *, restart: boo
             plan=_plan_to_follow(cell, cases, root, how) if how.minutes is not None else None,
             progress=progress,
         )
-        cost = {"seconds": _logged_seconds(training / "log.csv"), "peak_bytes": highest_resident_bytes()}
+        cost = {"seconds": _logged_seconds(training / "log.csv")} | _peaks()
         write_json(folder / "training.json", cost | {"commit": commit})
         fitted.save(model)  # last: with it the checkpoints go, and the cell counts as trained
     return load(model)
@@ -148,11 +153,12 @@ def _scored(fitted: Fitted, cell: Cell, cases: Cases, case: str, folder: Path, h
         return read_json(path)
     query, model = cases.query(case, cell.fold.new), fitted.segmenter()
     options = options_of(fitted, cell.system.options)
-    forget_highest_resident()
+    layout = fitted.provenance["plan"]["memory_format"]  # as trained: nothing is measured within a scan's time
+    run = Run(device=how.device, precision=how.precision_for(fitted), memory_format=layout, threads=how.threads)
+    _forget_peaks()
     start = time.perf_counter()
-    run = Run(device=how.device, precision=how.precision_for(fitted), threads=how.threads)
     result = predict_prepared(model, query.scan, cell.prepared(model, query), run, options)
-    cost = {"seconds": time.perf_counter() - start, "peak_bytes": highest_resident_bytes()}
+    cost = {"seconds": time.perf_counter() - start} | _peaks()
     prediction = folder / "predictions" / f"{case}.nii.gz"
     remove_leftovers(prediction)
     write_segmentation(result.segmentation, prediction, query.scan.source)
@@ -165,6 +171,17 @@ def _scored(fitted: Fitted, cell: Cell, cases: Cases, case: str, folder: Path, h
     made = {"commit": commit_of_the_code(), "machine": fitting.machine_of(run), "threads": how.threads}
     write_json(path, {"case": case, **cost, **folds, "segmented": made, "scores": scores})
     return read_json(path)
+
+
+def _forget_peaks() -> None:
+    forget_highest_resident()
+    forget_highest_of_gpus()
+
+
+def _peaks() -> dict[str, int]:
+    """Of the process's memory, and of a GPU's own where one is used, since ``_forget_peaks``."""
+    of_gpus = highest_of_gpus()
+    return {"peak_bytes": highest_resident_bytes()} | ({} if of_gpus is None else {"peak_gpu_bytes": of_gpus})
 
 
 def _row(score: Score, variants: Sequence[Measure]) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -120,15 +121,24 @@ def _on_worker(work: _Work, job: Sequence[Cell]) -> list[str]:
     return [failure for failure in failures if failure is not None]
 
 
-def _alone(cell: Cell, root: Path, how: Machine) -> FileLock:
-    """Ends with the process that holds it, however that ends."""
+@contextmanager
+def _alone(cell: Cell, root: Path, how: Machine) -> Iterator[None]:
+    """Nobody else trains what the cell needs; ends with the process that holds it, however that ends.
+
+    The training's own folder is locked whatever the budget: somebody may ask for the same cell in steps and in minutes.
+    """
     locks = root / "locks"
     locks.mkdir(parents=True, exist_ok=True)
-    return FileLock(locks / _lock(cell, how), timeout=0)
+    with ExitStack() as held:
+        for name in dict.fromkeys((_lock(cell, how), _name(cell.trained))):
+            held.enter_context(FileLock(locks / name, timeout=0))
+        yield
 
 
 def _lock(cell: Cell, how: Machine) -> str:
     """Of the training; where minutes become steps, of all that take theirs from the row's first seed."""
-    trained = cell.trained if how.minutes is None else cell.trained.paced
-    system, fold, seed = trained.folder(Path()).parts[-3:]
-    return "--".join([system, fold, *([seed] if how.minutes is None else [])])
+    return _name(cell.trained) if how.minutes is None else _name(cell.trained.paced).rpartition("--")[0]
+
+
+def _name(cell: Cell) -> str:
+    return "--".join(cell.folder(Path()).parts[-3:])

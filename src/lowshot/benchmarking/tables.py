@@ -18,6 +18,8 @@ from lowshot.protocols.protocol import Measure, Protocol, Published, System
 from lowshot.protocols.published import Figure, published
 from lowshot.reporting.tables import Cell, Column, Table, mean_and_spread
 
+HOST = ("cpu", "mps")
+"""Devices that compute in the process's own memory."""
 PUBLISHED_COSTS = {"training-minutes": "training (min)", "gpu-memory-gb": "training (GB)", "seconds": "seconds a scan"}
 
 
@@ -270,8 +272,9 @@ def _cost_row(name: str, device: str | None, records: Sequence[Record]) -> tuple
         *(name, device, len(records)),
         *(_list({plan[key] for plan in plans}) for key in ("precision", "threads")),
         *(steps, minutes, 60 * minutes / steps if isinstance(steps, int) and steps else None),
-        _gigabytes([record["training"] for record in records]),
-        *(float(np.median([case["seconds"] for case in cases])), _gigabytes(cases)),
+        _gigabytes((record["training"], _device(record)) for record in records),
+        float(np.median([case["seconds"] for case in cases])),
+        _gigabytes((case, _device(case.get("segmented", record))) for record in records for case in record["cases"]),
     )
 
 
@@ -295,8 +298,16 @@ def _unit(records: Sequence[Record]) -> str:
     return units.pop() if len(units) == 1 else "mixed"
 
 
-def _gigabytes(costs: Sequence[Record]) -> float:
-    return max((cost["peak_bytes"] for cost in costs), default=math.nan) / 1e9
+def _device(made: Record) -> str:
+    """Of a training, or of a segmented scan; older cells tell it of the training alone."""
+    device: str = made.get("provenance", made)["machine"]["device"]
+    return device
+
+
+def _gigabytes(costs: Iterable[tuple[Record, str]]) -> float:
+    """The most of a device's memory: the process's, or a GPU's own, which older cells did not measure."""
+    peaks = [cost.get("peak_bytes" if device in HOST else "peak_gpu_bytes") for cost, device in costs]
+    return max((peak for peak in peaks if peak is not None), default=math.nan) / 1e9
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -107,10 +107,12 @@ def bench(
         raise InputError("where to: give a folder with -o")
     systems, root = asked.chosen(_words(methods)), output / asked.name
 
+    from lowshot.atomic import require_writable_folder
     from lowshot.benchmarking.cases import cases_of
     from lowshot.benchmarking.distributed import arranged
     from lowshot.benchmarking.runner import cells, run
 
+    require_writable_folder(root)
     asked, data = arranged(asked, data, root, terminal.progress)
     chosen = [asked.fold(fold) for fold in _words(folds) or [fold.name for fold in asked.folds]]
     cluster = cluster_of(engine, address, workers, threads, device)

@@ -60,7 +60,7 @@ def datasets(*, path: Folder = None, as_json: AsJson = False) -> None:
     if not there:
         raise InputError(
             f"{path}: none of {', '.join(DATASETS)} is recognised here; see 'lowshot datasets' for where each comes "
-            "from, and keep the folders and names in which it is distributed"
+            "from, and keep the folders and names in which it is distributed. Scans of your own: 'lowshot doctor'"
         )
     columns = (Column("name", numeric=False), Column("what is there", numeric=False))
     terminal.result(data, Table(columns, tuple(there), str(path)))

@@ -54,7 +54,7 @@ def _make_study(folder: Path, terminal: Terminal) -> None:
 
 
 def _only_file(folder: Path) -> Path:
-    from lowshot.inputs.words import image_files
+    from lowshot.imaging.folders import image_files
 
     return image_files(folder)[0]
 

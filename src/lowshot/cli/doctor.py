@@ -57,8 +57,9 @@ def doctor(
 def _rows(words: Sequence[str], labels: Path | None, terminal: Terminal) -> "list[Row]":
     """Scans, each with the label map of the same name where there is one."""
     from lowshot.evaluation.pairing import match_files
+    from lowshot.imaging.folders import label_files
     from lowshot.imaging.stored import require_file
-    from lowshot.inputs.words import label_files, rows
+    from lowshot.inputs.words import rows
 
     found = rows(words)
     if labels is None:

@@ -12,6 +12,7 @@ from typing import ParamSpec
 import typer
 
 from lowshot.errors import LowshotError, printable
+from lowshot.progress import Unbreakable
 from lowshot.training.interruption import Stopped
 
 P = ParamSpec("P")
@@ -64,4 +65,4 @@ def ending(error: BaseException) -> tuple[str, int]:
 def _print(what: str, message: str, code: int, *, as_json: bool) -> None:
     event = {"event": what, "message": message, "exit_code": code}
     line = json.dumps(event) if as_json else f"lowshot: {what}: {message}"
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
+    print(line, file=Unbreakable(sys.stderr), flush=True)

@@ -56,7 +56,10 @@ Base = Annotated[
 ]
 Method = Annotated[str, typer.Option(help="See 'lowshot methods'.")]
 Preset = Annotated[str, typer.Option(help="Named settings; see 'lowshot methods NAME'.")]
-Minutes = Annotated[float | None, typer.Option(help="How long the whole fit may take.")]
+Minutes = Annotated[
+    float | None,
+    typer.Option(help="How long the whole fit may take."),
+]
 Steps = Annotated[int | None, typer.Option(help="How many training steps; with neither, the preset's.")]
 Seed = Annotated[int, typer.Option(help="Everything random follows from it.")]
 Weights = Annotated[
@@ -185,7 +188,7 @@ def _files(
     from lowshot.inputs.task_files import TaskFiles
     from lowshot.inputs.words import scan_files
 
-    rows = annotated_scans(image, labels, support, annotated_slice, optional=base is not None)
+    rows = annotated_scans(image, labels, support, annotated_slice, optional=base is not None or bool(unlabelled))
     return TaskFiles(rows, scan_files(unlabelled or ()), NO_BASE if base is None else base_files(base))
 
 
@@ -231,7 +234,7 @@ def _tell(fitted: "Fitted", output: Path, folder: Path, seconds: float, terminal
         "seconds": round(seconds, 1),
         "folder": str(folder),
     }
-    done = f"{steps} steps in {seconds / 60:.1f} min" if plan["stages"] else "which trains nothing"
+    done = f"{counted(steps, 'step')} in {seconds / 60:.1f} min" if plan["stages"] else "which trains nothing"
     following = f"adapt {output} IMAGE LABELS -o OUT.safetensors"
     if isinstance(fitted.model, Model):
         following = f"segment {output} SCANS -o FOLDER"

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 SOURCES = ("paper", "code", "ours")
 """What is said of a setting begins with one of these where its default is somebody's."""
+PRESETS = (
+    f"(fit takes the preset {catalogue.DEFAULT_PRESET} unless told. Where a preset's cell is empty, or a preset has no "
+    "column, 'default' holds.)"
+)
 
 Name = Annotated[str | None, typer.Argument(help="Show what can be set for this method.")]
 
@@ -58,7 +62,7 @@ def _describe(name: str, terminal: Terminal) -> None:
         "presets": {preset: dict(values) for preset, values in presets.items()},
         "options": options,
     }
-    shown: list[str | Table] = [_table("Settings (lowshot fit --set)", settings, presets), *_about(settings)]
+    shown: list[str | Table] = [_table("Settings (lowshot fit --set)", settings, presets), PRESETS, *_about(settings)]
     if options:
         shown += [_table("Options (lowshot segment --set)", options, {}), *_about(options)]
     terminal.result(data, f"{name}: {entry.summary}", *shown)

@@ -26,7 +26,11 @@ AsJson = Annotated[
 ]
 NamesFile = Annotated[
     Path | None,
-    typer.Option("--names", help="What label values mean: lines 'value<TAB>name', a CSV, or nnU-Net's dataset.json."),
+    typer.Option(
+        "--names",
+        help="What label values mean: lines 'value<TAB>name', a CSV, nnU-Net's dataset.json, or a table of ITK-SNAP "
+        "or FreeSurfer.",
+    ),
 ]
 IgnoreValue = Annotated[int | None, typer.Option(help="Label value that marks unknown voxels.")]
 Changes = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; repeat it.")]

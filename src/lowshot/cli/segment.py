@@ -94,7 +94,8 @@ def segment(
 ) -> None:
     """Segment scans with a trained model.
 
-    A scan that fails does not stop the others; it is listed at the end, and the exit code is 3. Example:
+    A scan that fails does not stop the others; it is listed at the end, and the exit code is 3 (or
+    that of the first failure where none succeeds). Example:
 
     lowshot segment brain.safetensors scans/ -o segmentations/
     """

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lowshot.errors import InputError, UnreadableFile
 from lowshot.imaging.files import IMAGE_SUFFIXES, LABEL_SUFFIXES, scan_name
+from lowshot.imaging.folders import image_files, label_files, visible
 from lowshot.imaging.stored import require_file
 from lowshot.wording import listed
 
@@ -57,7 +58,7 @@ def pair_files(predictions: Path, truth: Path, images: Path | None = None) -> Pa
         UnreadableFile: a folder or file does not exist, or holds no label map.
         InputError: nothing fits, or one name fits several files.
     """
-    predicted, true = _files(predictions, LABEL_SUFFIXES), _files(truth, LABEL_SUFFIXES)
+    predicted, true = _label_maps(predictions), _label_maps(truth)
     named = _pictures(images) if images else {}
     pictures = {path: named[name] for path, name in match_files(true, list(named)).items()}
     if predictions.is_file() and truth.is_file():
@@ -106,32 +107,31 @@ def _grouped(key: Callable[[Path], str], paths: Sequence[Path]) -> dict[str, lis
     return groups
 
 
-def _files(where: Path, suffixes: tuple[str, ...], what: str = "label map") -> list[Path]:
-    """The files of a folder that may be what they are called, in the order of their names; or the one file."""
+def _label_maps(where: Path) -> list[Path]:
+    """The label maps of a folder, or the one file."""
     if where.is_file():
         return [where]
     require_file(where)
-    found = sorted(path for path in where.iterdir() if path.name.lower().endswith(suffixes))
-    visible = [path for path in found if not path.name.startswith(".")]
-    if not visible:
-        raise UnreadableFile(f"{where}: there is no {what} in this folder ({', '.join(suffixes)})")
-    return visible
+    found = label_files(where)
+    if not found:
+        raise UnreadableFile(f"{where}: there is no label map in this folder ({', '.join(LABEL_SUFFIXES)})")
+    return found
 
 
 def _pictures(where: Path) -> dict[Path, Path]:
     """What names an image, to the image: the files of a folder, or its folders with one image or DICOM series each; or
     the one file.
     """
-    inner = [each for each in sorted(where.iterdir()) if not each.name.startswith(".")] if where.is_dir() else []
-    folders = [each for each in inner if each.is_dir()]
-    if folders and not any(_is_image(each) for each in inner):
-        within = {folder: [each for each in sorted(folder.iterdir()) if _is_image(each)] for folder in folders}
-        return {folder: images[0] if len(images) == 1 else folder for folder, images in within.items()}
-    return {each: each for each in _files(where, IMAGE_SUFFIXES, "image")}
-
-
-def _is_image(path: Path) -> bool:
-    return path.is_file() and path.name.lower().endswith(IMAGE_SUFFIXES) and not path.name.startswith(".")
+    if where.is_file():
+        return {where: where}
+    require_file(where)
+    images, folders = image_files(where), [each for each in visible(where) if each.is_dir()]
+    if images:
+        return {each: each for each in images}
+    if not folders:
+        raise UnreadableFile(f"{where}: there is no image in this folder ({', '.join(IMAGE_SUFFIXES)})")
+    within = {folder: image_files(folder) for folder in folders}
+    return {folder: images[0] if len(images) == 1 else folder for folder, images in within.items()}
 
 
 def _nothing_fits(predictions: Path, truth: Path, predicted: Sequence[Path], true: Sequence[Path]) -> str:

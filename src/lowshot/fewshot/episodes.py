@@ -10,9 +10,11 @@ from torch import Generator, Tensor
 
 from lowshot.errors import EmptySupport
 from lowshot.fewshot.base_slices import Base
+from lowshot.progress import Progress
 from lowshot.training.run import Run
 from lowshot.transforms.levels import AUGMENTATION, Augmentation
 from lowshot.transforms.slices import Slices, varied
+from lowshot.wording import listed
 
 
 class Episode(NamedTuple):
@@ -73,6 +75,19 @@ class Shown:
                 f"no structure is shown by two slices of {where}, so none can be asked for after the example of "
                 f"another slice; a slice shows what covers more than {least_share:.2%} of it"
             )
+
+    @classmethod
+    def of(cls, base: Base, least_share: float, progress: Progress, *, same_scan: bool = False) -> "Shown":
+        """Look through the base, and tell which of its structures can never be asked for."""
+        shown = cls(base, least_share, same_scan=same_scan)
+        present = (base.shares() > 0).any(dim=0).tolist()
+        never = [k for k, there in enumerate(present) if k and there and k not in shown.structures]
+        if never:
+            progress.warn(
+                f"nothing is learned from {listed([base.structures[k] for k in never])}: fewer than two slices show as "
+                f"much of it as {least_share:.2%} of a slice (setting least_share), so it is background in all"
+            )
+        return shown
 
     def draw(self, structure: int, shots: int, generator: Generator) -> tuple[int, Int[Tensor, " k"]]:
         """A query slice and the support slices for it: others that show the structure, of whichever scan.

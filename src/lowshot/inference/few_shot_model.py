@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lowshot.contract import Region, State
 from lowshot.errors import ChannelMismatch, EmptySupport, GridMismatch, ModelFileError
+from lowshot.fewshot.base_slices import partly_known, warn_of_unknown
 from lowshot.fewshot.examples import Examples, Paired, Shots, shots, slices_of, together
 from lowshot.fewshot.laying import by_place, laying_bytes
 from lowshot.fewshot.pairing import PairingOptions
@@ -22,7 +23,6 @@ from lowshot.inference.memory import activation_bytes
 from lowshot.inference.patch_model import load_weights
 from lowshot.nn.geometry import Triple
 from lowshot.nn.prototypes import enlarged
-from lowshot.progress import Progress
 from lowshot.settings import build
 from lowshot.task import LowShotTask
 from lowshot.training.run import Run
@@ -101,17 +101,14 @@ class FewShotLearner:
                     f"from has {', '.join(self.knowledge.channels)}"
                 )
         examples = [Examples.of(labelled, self.knowledge.preparation) for labelled in support]
-        _warn_of_unknown(support, run.progress)
+        warn_of_unknown([labelled.scan.name for labelled in support if partly_known(labelled)], run.progress)
         unseen = [k for k in range(1, len(names)) if not any(bool(each.shown(k).any()) for each in examples)]
         missing = [names.names[k] for k in unseen]
         if missing and some_lacking and len(missing) < len(names.foreground):
             run.progress.warn(f"the annotated scans show no {', no '.join(missing)}, which will not be looked for")
         elif missing:
-            scans = ", ".join(labelled.scan.name for labelled in support)
-            raise EmptySupport(
-                f"{scans}: shows no {', no '.join(missing)}, so there is no example of it; annotate it, or take it out "
-                "of the names"
-            )
+            lost = [names.names[k] for k in unseen if any(_marks(labelled, k) for labelled in support)]
+            raise EmptySupport(_without_example(support, examples[0], missing, lost))
         return _with_examples(self, names, examples)
 
     def state(self) -> State:
@@ -120,12 +117,26 @@ class FewShotLearner:
         return State(self.knowledge.to_json(), weights)
 
 
-def _warn_of_unknown(support: Sequence[LabelledScan], progress: Progress) -> None:
-    """Networks that learn from masks know the structure and the rest, nothing in between."""
-    for labelled in support:
-        known = labelled.known
-        if known is not None and bool((known.any(dim=0).any(dim=0) & ~known.all(dim=0).all(dim=0)).any()):
-            progress.warn(f"{labelled.scan.name}: what is unknown within annotated slices counts as background here")
+def _marks(labelled: LabelledScan, k: int) -> bool:
+    inside = labelled.truth.labels == k
+    return bool((inside if labelled.known is None else inside & labelled.known).any())
+
+
+def _without_example(
+    support: Sequence[LabelledScan], prepared: Examples, missing: Sequence[str], lost: Sequence[str]
+) -> str:
+    """What to do about structures that no prepared scan shows, though the ``lost`` ones are marked in the scans."""
+    scans = ", ".join(labelled.scan.name for labelled in support)
+    if lost:
+        i, j, _ = prepared.shape
+        return (
+            f"{scans}: {', '.join(lost)} is too small to be seen in slices of {i}×{j} pixels, to which this model "
+            "brings scans; learn it again with a larger size, or with crop=foreground (fit --set)"
+        )
+    return (
+        f"{scans}: shows no {', no '.join(missing)}, so there is no example of it; annotate it, or take it out of the "
+        "names"
+    )
 
 
 @dataclass(eq=False)

@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from lowshot.contract import Model
 from lowshot.imaging.axis_map import AxisMap
 from lowshot.inference.assemble import BYTES_PER_VOXEL
@@ -71,6 +73,24 @@ def highest_resident_bytes() -> int:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def forget_highest_of_gpus() -> None:
+    """Let ``highest_of_gpus`` count from now on; without a GPU in use there is nothing to forget."""
+    if _gpu_in_use():
+        for number in range(torch.cuda.device_count()):
+            torch.cuda.reset_peak_memory_stats(number)
+
+
+def highest_of_gpus() -> int | None:
+    """The most memory that PyTorch took of one GPU since ``forget_highest_of_gpus``; None where it uses none."""
+    if not _gpu_in_use():
+        return None
+    return max(torch.cuda.max_memory_reserved(number) for number in range(torch.cuda.device_count()))
+
+
+def _gpu_in_use() -> bool:
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
 def available_bytes() -> int | None:

@@ -14,12 +14,13 @@ from typing import Any
 
 from lowshot.errors import EmptySupport, InputError
 from lowshot.evaluation.pairing import match_files
+from lowshot.imaging.folders import label_files, visible
 from lowshot.imaging.names import Names, is_legible
 from lowshot.imaging.names_file import read_names
 from lowshot.imaging.stored import require_file
 from lowshot.inputs.scan_files import ScanFiles
 from lowshot.inputs.table import Row, read_table
-from lowshot.inputs.words import label_files, scan_files
+from lowshot.inputs.words import scan_files
 from lowshot.wording import listed
 
 NAMES_FILES = ("names.txt", "labels.txt")
@@ -76,7 +77,7 @@ def _pairs(folder: Path) -> list[Row]:
     """Images and label maps of the same names, but for words like ``image`` and ``seg``."""
     images, labels = folder / "images", folder / "labels"
     if not images.is_dir() or not labels.is_dir():
-        present = sorted(each.name for each in folder.iterdir() if not each.name.startswith("."))
+        present = [each.name for each in visible(folder)]
         raise InputError(
             f"{folder}: expected images/ and labels/ with files of the same names, or nnU-Net's {DATASET}, imagesTr/ "
             f"and labelsTr/, found {listed(present) or 'nothing'}; arrange it so, or list the files in a CSV"

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lowshot.errors import InputError, UnreadableFile
-from lowshot.imaging.files import IMAGE_SUFFIXES, LABEL_SUFFIXES, Paths
+from lowshot.imaging.files import IMAGE_SUFFIXES, Paths
+from lowshot.imaging.folders import image_files, visible
 from lowshot.inputs.scan_files import ScanFiles, one_scan
 from lowshot.inputs.table import Row, read_table
 
@@ -40,21 +41,6 @@ def rows(words: Iterable[str | Path]) -> list[Row]:
     return found
 
 
-def image_files(folder: Path) -> list[Path]:
-    """The files of a folder that are images by their suffix, in the order of their names."""
-    return _files(folder, IMAGE_SUFFIXES)
-
-
-def label_files(folder: Path) -> list[Path]:
-    """The same of label maps, which may be DICOM files, too: each holds all of its case."""
-    return _files(folder, LABEL_SUFFIXES)
-
-
-def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    entries = sorted(each for each in folder.iterdir() if not each.name.startswith("."))
-    return [each for each in entries if each.is_file() and each.name.lower().endswith(suffixes)]
-
-
 def _meant_by(word: str) -> list[Row]:
     path = Path(word).expanduser()
     if path.suffix.lower() == ".csv":
@@ -71,7 +57,7 @@ def _in_folder(folder: Path) -> list[ScanFiles]:
     if images:
         _refuse_dicom_among(images, folder)
         return [ScanFiles.of(each) for each in images]
-    entries = sorted(each for each in folder.iterdir() if not each.name.startswith("."))
+    entries = visible(folder)
     if not entries:
         raise UnreadableFile(f"{folder}: expected scans in this folder, it is empty")
     patients, files = [each for each in entries if each.is_dir()], [each for each in entries if each.is_file()]
@@ -95,7 +81,7 @@ def _of_patient(folder: Path) -> ScanFiles:
             f"{folder}: holds {len(images)} images ({images[0].name}, {images[1].name}, ...); say which is meant, with "
             f"a pattern such as '{folder.parent}/*/{scan.name}', or give channels in a CSV"
         )
-    within = [each for each in folder.iterdir() if not each.name.startswith(".")]
+    within = visible(folder)
     if not images and len(within) == 1 and within[0].is_dir():
         return ScanFiles.of(_of_patient(within[0]).paths, folder.name)
     return ScanFiles.of(images[0] if images else folder, folder.name)

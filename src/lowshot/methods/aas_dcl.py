@@ -112,7 +112,7 @@ class AASDCL:
             cosine(warmup=0.05) if self.schedule == "cosine" else constant,
         )
         regions = superpixel_labels(base, self.least_pixels, run)
-        shown, lacking = Shown(base, self.least_share), (base.shares() == 0).cpu()
+        shown, lacking = Shown.of(base, self.least_share, run.progress), (base.shares() == 0).cpu()
         sampling = Sampling(self.tasks, 1, augmentation_of(self.augmentation, self.intensity))
         batch = partial(draw, shown, sampling, Others(regions, lacking, self.lacking), run)
         train([goal], batch, steps=self.steps, run=run)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from lowshot.contract import State
 from lowshot.errors import SettingsError
-from lowshot.fewshot.base_slices import problems_of_base, read_base
+from lowshot.fewshot.base_slices import Images, problems_of_images, read_base
 from lowshot.fewshot.episodes import Episode
 from lowshot.fewshot.pairing import PairingOptions
 from lowshot.fewshot.pseudo_labels import Amount, Copies, PseudoSampling, amount_of, draw_regions, supervoxel_labels
@@ -103,12 +103,12 @@ class ADNet:
         refuse_width(self.width, self.weights, "a ResNet")
 
     def problems(self, task: LowShotTask) -> list[str]:
-        """Needs a base; weights from a file need a grey image, or three channels."""
-        return [*problems_of_base(task), *problems_of_weights(self.weights, "a ResNet", len(task.channels))]
+        """Needs a base, or scans without labels; weights from a file need a grey image, or three channels."""
+        return [*problems_of_images(task), *problems_of_weights(self.weights, "a ResNet", len(task.channels))]
 
     def fit(self, task: LowShotTask, run: Run) -> FewShotLearner | FewShotModel:
-        """Train on supervoxels of the base's scans."""
-        base = read_base(task.base, self._preparation(), task.channels, run)
+        """Train on supervoxels of the base's scans, and of those without labels."""
+        base = read_base(Images(task), self._preparation(), task.channels, run, images_alone=True)
         labels = supervoxel_labels(base, self.least_voxels, self.least_pixels, run)
         with run.seeded("weights"):
             network = self._network(len(task.channels))

@@ -153,7 +153,7 @@ class LVQM:
     def _draw(self, base: Base, run: Run) -> Draw:
         regions = Regions(self.region_share, self.least_voxels, self.least_pixels)
         sampling = Sampling(self.tasks, 1, augmentation_of(self.augmentation, self.intensity))
-        return regions.beside_structures(Shown(base, self.least_share), sampling, run)
+        return regions.beside_structures(Shown.of(base, self.least_share, run.progress), sampling, run)
 
     def _network(self, channels: int) -> "QuantisingNetwork":
         quantiser = Quantiser(self.window, self.square_share, self.codes, self.residual_codes, self.settling)

@@ -94,7 +94,7 @@ class PANet:
         schedule = cosine(warmup=0.05) if self.schedule == "cosine" else step_decay((1 / 3, 2 / 3))
         goal = Goal(partial(panet_loss, network, self.alignment), network, optimiser_of(self, network), schedule)
         sampling = Sampling(self.tasks, self.shots, augmentation_of(self.augmentation, self.intensity))
-        shown = Shown(base, self.least_share)
+        shown = Shown.of(base, self.least_share, run.progress)
         train([goal], partial(draw_structures, shown, sampling, run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
         return adapted(FewShotLearner(network, knowledge), task, run)

@@ -108,7 +108,7 @@ class PoissonSeg:
     def __post_init__(self) -> None:
         self._preparation()
         refuse_out_of_range(self, positive=POSITIVE, shares=SHARES, not_negative=NOT_NEGATIVE)
-        refuse_plane(self.size, STRIDE)
+        refuse_plane(self.size, STRIDE, least=2)  # a single cell has no neighbours
         refuse_width(self.width, self.weights, "a ResNet")
         if self.neighbours > MOST_NEIGHBOURS or self.iterations > MOST_ITERATIONS:
             raise SettingsError(
@@ -153,7 +153,7 @@ class PoissonSeg:
     def _draw(self, base: Base, run: Run) -> Draw:
         regions = Regions(self.region_share, self.least_voxels, self.least_pixels)
         sampling = Sampling(self.tasks, 1, augmentation_of(self.augmentation, self.intensity))
-        return regions.beside_structures(Shown(base, self.least_share), sampling, run)
+        return regions.beside_structures(Shown.of(base, self.least_share, run.progress), sampling, run)
 
     def _network(self, channels: int) -> "PropagationNetwork":
         return PropagationNetwork(

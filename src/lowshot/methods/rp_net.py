@@ -111,7 +111,8 @@ class RPNet:
             cosine(warmup=0.05) if self.schedule == "cosine" else constant,
         )
         sampling = Sampling(self.tasks, 1, augmentation_of(self.augmentation, self.intensity))
-        train([goal], partial(draw_structures, Shown(base, self.least_share), sampling, run), steps=self.steps, run=run)
+        draw = partial(draw_structures, Shown.of(base, self.least_share, run.progress), sampling, run)
+        train([goal], draw, steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
         return adapted(FewShotLearner(network, knowledge), task, run)
 

@@ -80,7 +80,7 @@ class SENet:
     def __post_init__(self) -> None:
         self._preparation()
         refuse_out_of_range(self, positive=POSITIVE, not_negative=NOT_NEGATIVE, shares=SHARES)
-        refuse_plane(self.size, MULTIPLE)
+        refuse_plane(self.size, MULTIPLE, least=2)  # of a single cell a norm has nothing to learn
         if max(self.widths) > WIDEST:
             raise SettingsError(f"widths: expected at most {WIDEST} channels, got {self.widths}")
         if self.kernel % 2 == 0 or self.kernel > LARGEST_KERNEL:
@@ -103,7 +103,8 @@ class SENet:
         with run.seeded("weights"):
             network = self._network(len(task.channels))
         goal = Goal(partial(self._loss, network), network, optimiser_of(self, network), self._schedule)
-        train([goal], self._draw(Shown(base, self.least_share, same_scan=alone), run), steps=self.steps, run=run)
+        shown = Shown.of(base, self.least_share, run.progress, same_scan=alone)
+        train([goal], self._draw(shown, run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
         return adapted(FewShotLearner(network, knowledge), task, run, some_lacking=alone)
 

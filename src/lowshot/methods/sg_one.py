@@ -103,7 +103,7 @@ class SGOne:
         schedule = cosine(warmup=0.05) if self.schedule == "cosine" else constant
         loss = partial(_loss, network, self.background_weight)
         goal = Goal(loss, network, self._optimiser(network), schedule)
-        train([goal], self._draw(Shown(base, self.least_share), run), steps=self.steps, run=run)
+        train([goal], self._draw(Shown.of(base, self.least_share, run.progress), run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
         return adapted(FewShotLearner(network, knowledge), task, run)
 

@@ -155,7 +155,7 @@ class SRNet:
     def _draw(self, base: Base, run: Run) -> Draw:
         regions = Regions(self.region_share, self.least_voxels, self.least_pixels)
         sampling = Sampling(self.tasks, 1, augmentation_of(self.augmentation, self.intensity))
-        return regions.beside_structures(Shown(base, self.least_share), sampling, run)
+        return regions.beside_structures(Shown.of(base, self.least_share, run.progress), sampling, run)
 
     def _network(self, channels: int) -> "SelfReferringNetwork":
         return SelfReferringNetwork(

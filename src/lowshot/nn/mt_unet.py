@@ -43,7 +43,7 @@ class MTUNet(nn.Module):
             raise ValueError(f"size: expected multiples of {self.multiple}, got {tuple(size)}")
         if len(widths) < 2 or not stem:
             raise ValueError(f"expected widths for a stem and two sizes of token maps, got {stem} and {widths}")
-        self.size, self.widths = tuple(size), (*stem, *widths)
+        self.size = tuple(size)
         inputs = 3 if channels == 1 else channels
         self.stem = nn.ModuleList(DoubleConvolution(*pair) for pair in pairwise((inputs, *stem)))
         self.pool = nn.MaxPool2d(2)
@@ -71,12 +71,6 @@ class MTUNet(nn.Module):
         """Logits, and a map of the encoder: 0 is the bottleneck, 1 the next finer one, and so on through the stem."""
         maps = self._encoded(image)
         return self._decoded(maps), maps[-1 - level]
-
-    def embedding_width(self, level: int) -> int:
-        """Channels of the map that ``segment_and_embed`` returns."""
-        if not 0 <= level < len(self.widths):
-            raise ValueError(f"level: expected 0 (the bottleneck) to {len(self.widths) - 1}, got {level}")
-        return self.widths[-1 - level]
 
     def _encoded(self, image: Tensor) -> list[Tensor]:
         """The maps of all sizes, from the finest to the bottleneck."""

@@ -38,7 +38,6 @@ class PlanarUNet(nn.Module):
             self.ups.append(BlockTransposed2d(below, width, (2, 2)))
             self.decoder.append(double_convolution(2 * width, width))
         self.head = nn.Conv2d(widths[0], classes, 1)
-        self.widths = tuple(widths)
 
     def forward(self, image: Float[Tensor, "b c i j"]) -> Float[Tensor, "b k i j"]:
         """One logit per class."""
@@ -51,12 +50,6 @@ class PlanarUNet(nn.Module):
         """Logits, and a map of the encoder: 0 is the bottleneck, 1 the next finer one, and so on."""
         maps = self._encoded(image)
         return self.head(self._decoded(maps)[-1]), maps[-1 - level]
-
-    def embedding_width(self, level: int) -> int:
-        """Channels of the map that ``segment_and_embed`` returns."""
-        if not 0 <= level < len(self.widths):
-            raise ValueError(f"level: expected 0 (the bottleneck) to {len(self.widths) - 1}, got {level}")
-        return self.widths[-1 - level]
 
     def decoder_maps(self, image: Float[Tensor, "b c i j"]) -> list[Float[Tensor, "b w h v"]]:
         """What every level of the decoder makes, the bottleneck first; the last is what logits are made from."""

@@ -59,7 +59,7 @@ FURTHER = {
 
 GRANTED = (
     f"granted range: the query is cut to the organ's slices, K = {CHUNKS} chunks, as SSL-ALPNet does; rows ending in "
-    "'whole volume' segment the scan as it is with the same model"
+    "'whole volume' segment the whole scan with the same model, the example laid upon it and a prior of place added"
 )
 SCRATCH = (
     "no pretrained backbone; the preset compact (128×128, narrow networks, strong augmentation) on a CPU; in it all "

@@ -75,7 +75,8 @@ def _rows() -> Mapping[str, System]:
 
 RANGE = (
     "granted range: the query is cut to the organ's slices; K = 3 chunks as SSL-ALPNet does, 8 for GCN-DE as in its "
-    "code, 12 for SE-Net as RP-Net gives it; rows with 'whole volume' segment the scan as it is with the same model"
+    "code, 12 for SE-Net as RP-Net gives it; rows with 'whole volume' segment the whole scan with the same model, the "
+    "example laid upon it and a prior of place added"
 )
 SCRATCH = "no pretrained backbone unless one is given as a setting (weights=FILE)"
 PER_SCAN = "z-scores are of each scan; SSL-ALPNet's code takes mean and deviation of the training set for CT"
@@ -215,7 +216,8 @@ def _gcn_de(name: str, what: str, distributed: Distributed, study: Study) -> Pro
         paper="gcn-de",
         differs=(
             f"granted range: the query is cut to slices with more than {GCN_DE_PIXELS} pixels of the organ, K = 8 "
-            "chunks; rows with 'whole volume' segment the scan as it is with the same model; " + SUPPORTS["in block"],
+            "chunks; rows with 'whole volume' segment the whole scan with it, the example laid upon it and a prior of "
+            "place added; " + SUPPORTS["in block"],
             "scans are resampled as for SSL-ALPNet; the paper does not describe it",
             "at the last step; the paper's code keeps the best epoch, and its Dice is the mean over slices, a column "
             "of its own",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lowshot.reporting.palette import colour
+from lowshot.reporting.panels import figure_of_panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,23 +23,16 @@ def dice_boxes(scores: Mapping[str, Mapping[str, Sequence[float]]]) -> "Figure":
     Args:
         scores: Dice by structure and then by system; NaN is left out. A system may lack a structure.
     """
-    from matplotlib.figure import Figure
-
     systems = list(dict.fromkeys(system for by_system in scores.values() for system in by_system))
-    columns = min(COLUMNS, len(scores))
-    rows = -(-len(scores) // columns)
-    size = (WIDTH * columns + 2, rows * (MARGIN + LINE * len(systems)))
-    figure = Figure(figsize=size, layout="constrained", facecolor="white")
-    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
-    for panel in panels[len(scores) :]:
-        panel.remove()
-    for panel, (structure, by_system) in zip(panels, scores.items(), strict=False):
+    size = (WIDTH, MARGIN + LINE * len(systems))
+    figure, panels = figure_of_panels(len(scores), COLUMNS, size, around=(2.0, 0.0), sharex=True, sharey=True)
+    for panel, (structure, by_system) in zip(panels, scores.items(), strict=True):
         _draw(panel, [by_system.get(system, ()) for system in systems])
         panel.set_title(structure, fontsize=9)
         panel.set_xlabel("Dice", fontsize=8)
     panels[0].set(yticks=range(len(systems)), yticklabels=systems, xlim=(-0.03, 1.03))
     panels[0].invert_yaxis()
-    for panel in panels[: len(scores)]:
+    for panel in panels:
         panel.tick_params(labelsize=8, labelbottom=True)
     return figure
 

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from lowshot.imaging.names import Names
 from lowshot.reporting.palette import colour
+from lowshot.reporting.panels import figure_of_panels
 from lowshot.reporting.tables import Cell, Column, Table
 
 if TYPE_CHECKING:
@@ -107,19 +108,12 @@ def picture(
     names: Names,
 ) -> "Figure":
     """One panel for each system, with its separation above."""
-    from matplotlib.figure import Figure
-
-    columns = min(COLUMNS, len(embedded))
-    rows = -(-len(embedded) // columns)
-    figure = Figure(figsize=(4.6 * columns + 2.2, 4.9 * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for panel in panels[len(embedded) :]:
-        panel.remove()
-    for panel, voxels, places, found in zip(panels, embedded, points, measured, strict=False):
+    figure, panels = figure_of_panels(len(embedded), COLUMNS, (4.6, 4.9), around=(2.2, 0.0))
+    for panel, voxels, places, found in zip(panels, embedded, points, measured, strict=True):
         # In random order: drawn one after the other, the last structure would cover the others.
         order = np.random.default_rng(0).permutation(len(places))
         colours = np.array([_colour(int(index)) for index in voxels.labels])
-        panel.scatter(*places[order].T, s=7, c=colours[order], linewidths=0)
+        panel.scatter(places[order, 0], places[order, 1], s=7, c=colours[order], linewidths=0)
         panel.set(xticks=[], yticks=[], facecolor=PAPER)
         panel.set_title(f"{voxels.system}\nneighbours alike {found.purity:.2f}, silhouette {found.silhouette:.2f}")
     indices = np.unique(np.concatenate([voxels.labels for voxels in embedded]))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lowshot.reporting.palette import colour
+from lowshot.reporting.panels import figure_of_panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,15 +27,8 @@ class Curve:
 
 def training_curves(systems: Mapping[str, Sequence[Curve]]) -> "Figure":
     """Stages follow each other along the axis of steps, with a dotted line where the next one begins."""
-    from matplotlib.figure import Figure
-
-    columns = min(COLUMNS, len(systems))
-    rows = -(-len(systems) // columns)
-    figure = Figure(figsize=(3.8 * columns, 2.7 * rows), layout="constrained", facecolor="white")
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for panel in panels[len(systems) :]:
-        panel.remove()
-    for panel, (system, curves) in zip(panels, systems.items(), strict=False):
+    figure, panels = figure_of_panels(len(systems), COLUMNS, (3.8, 2.7))
+    for panel, (system, curves) in zip(panels, systems.items(), strict=True):
         _draw(panel, curves)
         panel.set_title(system, fontsize=9)
         panel.set_xlabel("step", fontsize=8)

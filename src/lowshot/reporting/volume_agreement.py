@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lowshot.evaluation.agreement import limits_of_agreement
+from lowshot.reporting.panels import figure_of_panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,15 +20,8 @@ Volumes = Sequence[tuple[float, float]]
 
 def volume_agreement(by_structure: Mapping[str, Volumes], unit: str) -> "Figure":
     """Predicted minus true volume over the mean of both, with the bias and the limits of agreement."""
-    from matplotlib.figure import Figure
-
-    columns = min(COLUMNS, len(by_structure))
-    rows = -(-len(by_structure) // columns)
-    figure = Figure(figsize=(2.9 * columns + 0.5, 2.5 * rows + 0.4), layout="constrained", facecolor="white")
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for panel in panels[len(by_structure) :]:
-        panel.remove()
-    for panel, (structure, volumes) in zip(panels, by_structure.items(), strict=False):
+    figure, panels = figure_of_panels(len(by_structure), COLUMNS, (2.9, 2.5), around=(0.5, 0.4))
+    for panel, (structure, volumes) in zip(panels, by_structure.items(), strict=True):
         _draw(panel, volumes, unit)
         panel.set_title(f"{structure}\n{panel.get_title()}", fontsize=8)
     figure.supxlabel(f"mean of predicted and true volume ({unit})", fontsize=9)

@@ -15,6 +15,8 @@ from lowshot.training.processes import average_buffers
 from lowshot.training.run import Run
 
 STAGE = "batch statistics"
+LOOK = 0.3
+"""Of a training step's time, that a look takes: a forward pass without what backward needs (measured: 0.23)."""
 
 
 def settle_batch_statistics(
@@ -38,9 +40,10 @@ def settle_batch_statistics(
         layer.reset_running_stats()
         layer.momentum = None  # PyTorch's word for the mean over all batches
     network.train()
-    with run.autocast(), torch.no_grad():
+    with run.autocast(), torch.no_grad(), run.progress.task(STAGE, batches) as task:
         for step in range(batches):
             look(step, run.generator(STAGE, step))
+            task.advance()
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
     average_buffers([network], run)

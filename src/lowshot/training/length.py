@@ -17,7 +17,9 @@ PART_OF_BUDGET = 0.02
 """What a probe may take of the stage's time, where that is more than the fewest steps need."""
 
 
-def planned_steps(run: Run, stage: str, steps: int, share: float, probe: Callable[[float], float]) -> int:
+def planned_steps(
+    run: Run, stage: str, steps: int, share: float, probe: Callable[[float], float], afterwards: float = 0.0
+) -> int:
     """Steps of a stage, written into the plan before step 0.
 
     Args:
@@ -26,6 +28,7 @@ def planned_steps(run: Run, stage: str, steps: int, share: float, probe: Callabl
         steps: the method's own number.
         share: part of the budget that belongs to this stage.
         probe: seconds per step, found in about so many seconds. Called where the budget is in minutes.
+        afterwards: what the stage's time has to suffice for once its steps are done, in steps.
     """
     planned = run.plan.stages.get(stage)
     if planned is not None:
@@ -36,7 +39,12 @@ def planned_steps(run: Run, stage: str, steps: int, share: float, probe: Callabl
     if run.budget.minutes is not None:
         seconds_per_step = probe(PART_OF_BUDGET * run.seconds_left(share))
         seconds = run.seconds_left(share)
-        planned = StagePlan(max(1, int(seconds / seconds_per_step)), share, seconds)
+        planned = StagePlan(max(1, int(seconds / seconds_per_step - afterwards)), share, seconds)
+        if seconds < seconds_per_step * (1 + afterwards):
+            run.progress.warn(
+                f"{stage}: {run.budget.minutes:g} minutes are too few: a step takes {seconds_per_step:.2g} s here, so "
+                "this takes longer and still learns next to nothing"
+            )
     elif run.budget.steps is not None:
         planned = StagePlan(max(1, round(run.budget.steps * share)), share)
     else:

@@ -21,7 +21,7 @@ from lowshot.training.interruption import Interruption, Stopped
 from lowshot.training.journal import Journal
 from lowshot.training.length import planned_steps, seconds_per_step
 from lowshot.training.processes import any_process, average_buffers, average_gradients, share_initial_values
-from lowshot.training.resume import Checkpoint, Stateful
+from lowshot.training.resume import Checkpoint, Stateful, refuse_other_steps
 from lowshot.training.run import Run
 from lowshot.training.schedules import Schedule, constant
 
@@ -57,6 +57,7 @@ def train(
     share: float = 1.0,
     state: Mapping[str, Stateful] = NOTHING,
     after_step: Callable[[int], None] | None = None,
+    afterwards: float = 0.0,
     checkpoint_every_seconds: float = 60.0,
 ) -> None:
     """Train the goals' modules in place; they come back in evaluation mode.
@@ -75,6 +76,7 @@ def train(
         state: what else changes while training and must survive a kill (a teacher, a queue). The same in every process.
         after_step: called with the step just done (a teacher's update); it may change modules and ``state`` alone,
             since the probe that turns minutes into steps calls it too and then puts those back.
+        afterwards: what is still to be done when the steps are, in steps: a budget in minutes has to suffice for it.
         checkpoint_every_seconds: time between checkpoints.
 
     Raises:
@@ -97,9 +99,10 @@ def train(
 
     probe = partial(seconds_per_step, partial(take_step, steps=steps), parts, run)
     with freed_memory_kept():  # as in the training, or a step would seem to take a quarter longer than it does
-        steps = planned_steps(run, stage, steps, share, probe)
+        steps = planned_steps(run, stage, steps, share, probe, afterwards)
     checkpoint = Checkpoint(stage, parts, _fingerprint(goals, run, steps), run, checkpoint_every_seconds)
     first = checkpoint.restore()
+    refuse_other_steps(first, run)
     with Journal(run, stage, first, steps) as journal, Interruption() as interruption, freed_memory_kept():
         for step in range(first, steps):
             journal.add(take_step(step, steps))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lowshot.atomic import remove_leftovers
 from lowshot.errors import Diverged, SettingsError, UnreadableFile
 from lowshot.training.archive import read_archive, write_archive
+from lowshot.training.processes import any_process
 from lowshot.training.run import Run
 
 
@@ -103,6 +104,20 @@ class Checkpoint:
         for name, values in (item for module in modules for item in module.state_dict().items()):
             if isinstance(values, Tensor) and values.is_floating_point() and not bool(torch.isfinite(values).all()):
                 raise Diverged(f"{self._stage}: {name} is no longer finite after step {step}. {ADVICE}")
+
+
+def refuse_other_steps(first: int, run: Run) -> None:
+    """All processes go on at one step, or each says which folder it does not share with the others.
+
+    Raises:
+        SettingsError: some process found another checkpoint than process 0, or none.
+    """
+    (differ,) = any_process([first != run.broadcast(first)], run)
+    if differ:
+        raise SettingsError(
+            f"{run.folder}: process {run.rank} found {first} steps done there, not all of the others did; put the "
+            "training's folder where every machine sees it, or take away what is left of it on some"
+        )
 
 
 ADVICE = "Lower the learning rate or clip the gradient; the last checkpoint, if there is one, is from before"

@@ -21,12 +21,19 @@ from lowshot.transforms.support import known_voxels
 MOST_PIXELS = 4096**2
 
 
-def refuse_plane(size: tuple[int, int], multiple: int) -> None:
-    """Look at the setting ``size`` of a network that halves its maps.
+def refuse_plane(size: tuple[int, int], multiple: int, least: int = 1) -> None:
+    """Look at the setting ``size`` of a network that halves its maps, the smallest of which has a cell or more.
+
+    Args:
+        size: in pixels.
+        multiple: how many of them are one cell of the smallest map.
+        least: how many cells it needs along each side.
 
     Raises:
-        SettingsError: no multiples, or absurdly many pixels.
+        SettingsError: no multiples, too few, or absurdly many pixels.
     """
+    if min(size) < least * multiple:
+        raise SettingsError(f"size: expected at least {least * multiple} pixels along both sides, got {size}")
     if any(each % multiple for each in size) or math.prod(size) > MOST_PIXELS:
         of = f"multiples of {multiple} and " if multiple > 1 else ""
         raise SettingsError(f"size: expected {of}at most {MOST_PIXELS:,} pixels, got {size}")

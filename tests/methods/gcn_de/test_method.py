@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from contract.studies import BASE, NAMES, TASKS
+from listening import Listening
 from lowshot.errors import SettingsError
 from lowshot.fewshot.base_slices import read_base
 from lowshot.fewshot.episodes import Sampling, Shown, draw_pairs
@@ -130,6 +131,18 @@ def test_settings_that_cannot_be_are_refused(wrong, message):
 def test_blocks_need_sizes_that_can_be_cut_only_where_there_are_any():
     assert GCNDE(size=(48, 96), partitions=3)
     assert GCNDE(size=(48, 48), partitions=8, correlation=False)
+
+
+def test_one_block_of_one_cell_is_refused_where_a_norm_would_see_it_alone():
+    with pytest.raises(SettingsError, match="size: expected at least 32 pixels along both sides"):
+        GCNDE(size=(16, 32), correlation=False)
+
+
+def test_a_base_of_single_structures_is_told_to_leave_the_embedding_nothing():
+    heard = Listening()
+    alone = [replace(each, truth=replace(each.truth, labels=each.truth.labels.clamp(max=1))) for each in BASE]
+    GCNDE(**TINY).fit(replace(TASKS["base alone"], base=alone), run(progress=heard))
+    assert [warning for warning in heard.warnings if "discriminative embedding has nothing to tell apart" in warning]
 
 
 def test_presets_are_settings():

@@ -22,10 +22,11 @@ def test_one_brain_is_enough_for_another():
         lowshot.read_labelled(brain / f"images/{case}.nii.gz", brain / f"tissues/{case}.nii.gz", names=names)
         for case in (1000, 1001)
     )
-    fitted = lowshot.fit(lowshot.LowShotTask(names, [example]), steps=60, threads=THREADS)
+    coarse = {"most_voxels": 1_000_000, "patch_voxels": 64_000}  # half the time of a step, and of the other brain
+    fitted = lowshot.fit(lowshot.LowShotTask(names, [example]), steps=50, threads=THREADS, settings=coarse)
     found = evaluate_case(lowshot.segment(fitted, query.scan).segmentation, query, "1001")
-    # 0.66 after 60 steps, 0.77 after 100; twenty minutes reach more. About 1,000 voxels of cerebrospinal fluid are too
-    # few to score.
+    # 0.62; at full resolution 0.77 after 100 steps, and twenty minutes reach more. About 1,000 voxels of cerebrospinal
+    # fluid are too few to score.
     six = [score.dice for score in found.scores if score.structure != "cerebrospinal fluid"]
     assert len(six) == 6
-    assert np.mean(six) > 0.6
+    assert np.mean(six) > 0.55

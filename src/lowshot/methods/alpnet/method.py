@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from lowshot.contract import State
-from lowshot.fewshot.base_slices import Base, problems_of_base, read_base
+from lowshot.fewshot.base_slices import Base, Images, problems_of_base, problems_of_images, read_base
 from lowshot.fewshot.episodes import Sampling, Shown, draw_structures
 from lowshot.fewshot.mixture import Draw, mixed
 from lowshot.fewshot.pairing import PairingOptions
@@ -100,12 +100,14 @@ class SSLALPNet:
         refuse_width(self.width, self.weights, "a ResNet")
 
     def problems(self, task: LowShotTask) -> list[str]:
-        """Needs a base; weights from a file need a grey image, or three channels."""
-        return [*problems_of_base(task), *problems_of_weights(self.weights, "a ResNet", len(task.channels))]
+        """Needs a base, or scans without labels; weights from a file need a grey image, or three channels."""
+        found = problems_of_base(task) if self.supervised_share else problems_of_images(task)
+        return [*found, *problems_of_weights(self.weights, "a ResNet", len(task.channels))]
 
     def fit(self, task: LowShotTask, run: Run) -> FewShotLearner | FewShotModel:
-        """Train on superpixels of the base's slices."""
-        base = read_base(task.base, self._preparation(), task.channels, run)
+        """Train on superpixels of the slices of the base, and of scans without labels."""
+        images_alone = not self.supervised_share
+        base = read_base(Images(task), self._preparation(), task.channels, run, images_alone=images_alone)
         labels = superpixel_labels(base, self.least_pixels, run)
         with run.seeded("weights"):
             network = self._network(len(task.channels))
@@ -142,7 +144,7 @@ class SSLALPNet:
         if not self.supervised_share:
             return regions
         sampling = Sampling(self.tasks) if self.augmentation == "published" else Sampling(self.tasks, 1, amount)
-        shown = Shown(base, self.least_share)
+        shown = Shown.of(base, self.least_share, run.progress)
         return mixed(partial(draw_structures, shown, sampling, run), regions, 1 - self.supervised_share)
 
     def _schedule(self) -> Schedule:

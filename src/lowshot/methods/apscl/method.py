@@ -119,7 +119,7 @@ class APSCL:
     def fit(self, task: LowShotTask, run: Run) -> FewShotLearner | FewShotModel:
         """Train on episodes in which structures of the base play the part of the new one."""
         base = read_base(task.base, self._preparation(), task.channels, run)
-        shown = Shown(base, self.least_share)
+        shown = Shown.of(base, self.least_share, run.progress)
         if self.contrast and self.pairs == 1:
             run.progress.warn("with pairs=1 there is nothing to contrast a pair with, so SCL is zero; take 2 or 3")
         if self.contrast and len(shown.structures) == 1:

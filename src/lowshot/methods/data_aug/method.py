@@ -43,7 +43,7 @@ from lowshot.registration.sampling import onto_grid
 from lowshot.registration.working_grid import working_grid
 from lowshot.settings import numbers, refuse_out_of_range
 from lowshot.task import LowShotTask
-from lowshot.training.batch_statistics import settle_batch_statistics
+from lowshot.training.batch_statistics import LOOK, settle_batch_statistics
 from lowshot.training.loop import Goal, train
 from lowshot.training.run import Run
 from lowshot.training.schedules import constant, cosine
@@ -256,7 +256,8 @@ class DataAug:
             name="segmenter",
         )
         share = 1 - self.spatial_share - (0 if self.examples == "sas" else self.appearance_share)
-        train([goal], batch, steps=self._part(share), run=run, stage="segmenter", share=share)
+        looks = LOOK * self.settling_batches
+        train([goal], batch, steps=self._part(share), run=run, stage="segmenter", share=share, afterwards=looks)
         settle_batch_statistics(network, partial(_look, network, batch), self.settling_batches, run)
         return network
 

@@ -83,7 +83,7 @@ class GCNDE:
         refuse_out_of_range(self, positive=POSITIVE, not_negative=NOT_NEGATIVE, shares=SHARES)
         # Blocks are cut from maps of a half and of a fourth of the size.
         multiple = math.lcm(MULTIPLE, 4 * self.partitions) if self.correlation else MULTIPLE
-        refuse_plane(self.size, multiple)
+        refuse_plane(self.size, multiple, least=1 if multiple > MULTIPLE else 2)  # of one cell a norm learns nothing
         refuse_width(self.width, self.weights, "ResNet-18")
 
     def problems(self, task: LowShotTask) -> list[str]:
@@ -115,7 +115,13 @@ class GCNDE:
     def _draw(self, base: Base, run: Run) -> Draw:
         """Pairs of slices that show the same structures; in a share of the steps, pairs that show one supervoxel."""
         sampling = Sampling(tasks=self.pairs, augmentation=augmentation_of(self.augmentation, self.intensity))
-        annotated = partial(draw_pairs, Shown(base, self.least_share), sampling, run)
+        shown = Shown.of(base, self.least_share, run.progress)
+        if self._embedding.weight and not bool((shown.shown.sum(dim=1) > 1).any()):
+            run.progress.warn(
+                "no slice of the base shows two structures, so the discriminative embedding has nothing to tell apart "
+                "and its loss is zero; give scans in which more is annotated"
+            )
+        annotated = partial(draw_pairs, shown, sampling, run)
         regions = Regions(self.region_share, self.least_voxels, self.least_pixels)
         return regions.beside(annotated, sampling, base, run)
 

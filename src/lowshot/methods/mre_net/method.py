@@ -26,7 +26,7 @@ from lowshot.nn.luna_park import LunaParkUNet, Norm
 from lowshot.nn.voxelwise import Planar, VoxelwiseNetwork
 from lowshot.settings import numbers
 from lowshot.task import LowShotTask
-from lowshot.training.batch_statistics import settle_batch_statistics
+from lowshot.training.batch_statistics import LOOK, settle_batch_statistics
 from lowshot.training.loop import Goal, train
 from lowshot.training.run import Run
 from lowshot.training.schedules import cosine, step_decay
@@ -170,7 +170,7 @@ class MRENet:
             clip_norm=self.clip_norm,
         )
         batch = partial(_batch, volumes, sampling, run)
-        train([goal], batch, steps=self.steps, run=run)
+        train([goal], batch, steps=self.steps, run=run, afterwards=LOOK * self.settling_batches)
         settle_batch_statistics(network, partial(_look, network, batch), self.settling_batches, run)
         return VoxelwiseModel(network, task.names, task.channels, preparation, geometry)
 
