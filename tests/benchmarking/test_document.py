@@ -29,7 +29,7 @@ def test_the_page_is_a_function_of_the_files(tmp_path):
     assert page == results_page(tmp_path)
     assert "## brain-one-shot" in page
     assert "| mre-net | 1 | 60 | 2.0 | 0.600 |" in page
-    assert "lowshot bench brain-one-shot --data DATA --steps 60 -o FOLDER" in page
+    assert "lowshot bench brain-one-shot --data DATA --steps 60 --threads 2 -o FOLDER" in page
     assert "- budget: 2 minutes of training on this machine" in page
     assert "Computed 2026-11-21 on Some CPU, 2 cores, cpu, PyTorch 2.13.0; commits abc." in page
 
@@ -75,7 +75,7 @@ def test_code_that_no_commit_has_is_told():
 
 
 def test_the_command_tells_the_preset_that_was_asked_for():
-    assert command(ONE_SHOT, [cell()]) == "lowshot bench brain-one-shot --data DATA --steps 60 -o FOLDER"
+    assert command(ONE_SHOT, [cell()]) == "lowshot bench brain-one-shot --data DATA --steps 60 --threads 2 -o FOLDER"
     paper = cell() | {"preset": "paper"}
     assert "--data DATA --preset paper --steps 60" in command(ONE_SHOT, [paper])
     own = cell(system="ants SyN") | {"preset": "paper"}
@@ -90,8 +90,8 @@ def test_cells_of_other_budgets_stand_in_tables_of_their_own(tmp_path):
     (tmp_path / "brain-one-shot.jsonl").write_text("".join(json.dumps(each) + "\n" for each in (longer, cell())))
     page = results_page(tmp_path)
     assert page.count("| mre-net | 1 | 60 | 2.0 | 0.600 |") == 2  # the plan of both says 60
-    assert "lowshot bench brain-one-shot --data DATA -o FOLDER" in page
-    assert "lowshot bench brain-one-shot --data DATA --steps 60 -o FOLDER" in page
+    assert "lowshot bench brain-one-shot --data DATA --threads 2 -o FOLDER" in page
+    assert "lowshot bench brain-one-shot --data DATA --steps 60 --threads 2 -o FOLDER" in page
     assert f"- [brain-one-shot](#brain-one-shot): {ONE_SHOT.summary}" in page
     assert f"- [brain-one-shot](#brain-one-shot-1) --steps 60: {ONE_SHOT.summary}" in page
 

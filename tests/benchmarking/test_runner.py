@@ -125,6 +125,17 @@ def test_a_cell_that_another_computes_with_another_budget_is_left_to_it_too(data
     assert (records, failed) == ([], [])
 
 
+def test_folds_that_differ_in_their_pool_share_what_does_not_look_at_it(data, tmp_path):
+    pools = tuple(Fold(f"{n} unlabelled", ("s0",), ("s1",), unlabelled=("s1", "s2")[:n]) for n in (1, 2))
+    protocol = replace(BALLS, folds=pools, systems={"unet": BALLS.systems["unet"]}, reference="unet")
+    records, failed = bench(data, tmp_path, protocol)
+    assert failed == []
+    assert len(list(tmp_path.glob("cells/**/model.safetensors"))) == 1
+    one, two = records
+    assert one["fold"]["name"] != two["fold"]["name"]
+    assert one["cases"][0]["scores"] == two["cases"][0]["scores"]
+
+
 def test_seeds_whose_minutes_become_steps_wait_for_each_other(data, tmp_path):
     locks = tmp_path / "locks"
     locks.mkdir()

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lowshot import catalogue
 from lowshot.atomic import atomic_path, remove_leftovers
 from lowshot.benchmarking.new_structure import cut, granted_range, within
 from lowshot.contract import Model
@@ -51,8 +52,15 @@ class Cell:
 
     @property
     def trained(self) -> "Cell":
-        """The cell whose model this one segments with: itself, unless its row borrows another's."""
-        return self._of_row(self.system.model_of)
+        """The cell whose model this one segments with: itself, unless its row borrows another's.
+
+        A method that does not look at the pool learns once for all folds that differ in it alone.
+        """
+        row = self._of_row(self.system.model_of)
+        if "unlabelled" in catalogue.entry(row.system.method).uses:
+            return row
+        alike = (fold for fold in self.protocol.folds if _without_pool(fold) == _without_pool(self.fold))
+        return replace(row, fold=next(alike, self.fold))
 
     @property
     def paced(self) -> "Cell":
@@ -81,6 +89,11 @@ class Cell:
 
     def _granted(self, query: LabelledScan) -> slice:
         return granted_range(query, self.fold.new, self.protocol.granted_above)
+
+
+def _without_pool(fold: Fold) -> Fold:
+    """What a method sees of a fold that does not look at its pool."""
+    return replace(fold, name="", queries=(), unlabelled=())
 
 
 def cells_to_picture(asked: Sequence[Cell], systems: Sequence[str], option: str) -> list[Cell]:

@@ -107,7 +107,9 @@ def command(protocol: Protocol, records: Sequence[Record]) -> str:
     """What makes the tables again."""
     data = "" if protocol.study else " --data DATA"
     preset = "".join(f" --preset {each}" for each in _asked_presets(protocol, records) if each != protocol.preset)
-    return f"lowshot bench {protocol.name}{data}{preset}{_words_of_the_budget(protocol, records)} -o FOLDER"
+    threads = {record["provenance"]["plan"]["threads"] for record in records}
+    words = f" --threads {threads.pop()}" if len(threads) == 1 else ""  # minutes, and with them steps, depend on it
+    return f"lowshot bench {protocol.name}{data}{preset}{_words_of_the_budget(protocol, records)}{words} -o FOLDER"
 
 
 def _asked_presets(protocol: Protocol, records: Sequence[Record]) -> list[str]:
