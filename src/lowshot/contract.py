@@ -32,6 +32,9 @@ class Region(NamedTuple):
     """Probabilities in [0, 1], or, as integers without a class axis, the indices of a finished label map."""
     classes: slice = slice(None)
     """Which structure indices the class axis of ``scores`` stands for; all of them unless told."""
+    sure: bool = True
+    """Whether scores tell how sure the model is. The shares of one label map that is laid upon a scan do not: they are
+    below 1 along its borders, however well or badly it lies."""
 
 
 class State(NamedTuple):

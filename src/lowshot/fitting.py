@@ -25,8 +25,8 @@ from lowshot.imaging.check import check, check_together, given_before
 from lowshot.imaging.digests import digests
 from lowshot.imaging.grid import Affine
 from lowshot.imaging.names import Names
+from lowshot.imaging.placement import placement
 from lowshot.imaging.scan import LabelledScan, Scan
-from lowshot.inference.placement import placement
 from lowshot.model_file import Fitted
 from lowshot.progress import Progress, Silent
 from lowshot.task import LowShotTask

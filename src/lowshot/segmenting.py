@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from lowshot.contract import Result
+from lowshot.imaging.placement import unlike_shown
 from lowshot.imaging.scan import Scan
-from lowshot.inference.placement import unlike_shown
 from lowshot.inference.predict import predict
 from lowshot.model_file import Fitted
 from lowshot.settings import build

@@ -49,6 +49,15 @@ def dice(a, b, index):
     return 2 * (a & b).sum().item() / (a.sum() + b.sum()).item()
 
 
+def test_a_slice_is_turned_as_the_volume_is_that_it_comes_from():
+    """PNG and TIFF tell no orientation and are taken as LPS, each page and all pages together."""
+    preparation = Preparation("in-plane", None, "none", "none")
+    for affine in (np.diag([-1.0, -1.0, 1.0, 1.0]), oblique((1.0, 1.0, 3.0)) @ np.diag([-1.0, 1.0, 1.0, 1.0])):
+        volume = scan_of(torch.randint(0, 100, (6, 5, 4)), affine)
+        one = Scan("one", volume.voxels[..., 2:3], affine, spacing_known=False)
+        assert torch.equal(preparation.apply(one).voxels, preparation.apply(volume).voxels[..., 2:3])
+
+
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 def test_every_orientation_becomes_ras_and_comes_back(order):
     spacing = np.array([0.8, 1.5, 3.0])

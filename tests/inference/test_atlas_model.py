@@ -65,6 +65,27 @@ def test_atlases_vote_with_their_trust():
     torch.testing.assert_close(share, torch.full_like(share, 0.75))
 
 
+def test_beyond_its_field_of_view_an_atlas_has_no_vote():
+    whole = subject(0)
+    below = replace(
+        whole,
+        scan=replace(whole.scan, voxels=whole.scan.voxels[..., :5]),
+        truth=replace(whole.truth, labels=whole.truth.labels[..., :5]),
+    )
+    for support in ([whole, below], [below, whole]):
+        made = Still(NAMES, ("image",), PREPARATION, prepare_atlases(support, PREPARATION, Silent()))
+        found = scores(made, whole.scan)
+        torch.testing.assert_close(found.sum(0), torch.ones_like(found[0]))
+        assert torch.equal(found.argmax(0), scores(model(0), whole.scan).argmax(0))
+
+
+def test_a_single_atlas_expects_nothing_of_itself_and_several_do():
+    run = Run(device="cpu", precision="float32", memory_format="contiguous")
+    alone, several = (predict(model(*seeds), subject(5).scan, run, SegmentOptions()) for seeds in ((0,), (0, 1)))
+    assert set(alone.quality.values()) == {None}
+    assert all(0 < quality.expected_dice < 1 for quality in several.quality.values())
+
+
 def test_slab_by_slab_is_the_same(monkeypatch):
     made, scan = model(0, 1), subject(5).scan
     whole = scores(made, scan)

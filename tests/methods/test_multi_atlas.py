@@ -76,7 +76,10 @@ def test_six_atlases_are_too_many():
     assert QUICK.problems(task) == ["needs one to 5 annotated scans, got 6"]
 
 
-@pytest.mark.parametrize("changes", [{"levels": ()}, {"levels": ((0, 1),)}, {"smoothness": 0.0}, {"intensity": "odd"}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"levels": ()}, {"levels": ((0, 1),)}, {"smoothness": 0.0}, {"intensity": "odd"}, {"intensity": "zscore"}],
+)
 def test_settings_that_cannot_be_are_refused(changes):
     with pytest.raises(SettingsError):
         MultiAtlas(**changes)

@@ -210,6 +210,7 @@ def test_problems():
         ({"superpixels": 0}, "superpixels: expected more"),
         ({"superpixels": 10**6}, "superpixels: expected at most"),
         ({"words": 0}, "words"),
+        ({"words": 16, "sampled": 10}, "words: expected no more than pixels"),
         ({"patch_radius": 99}, "patch_radius"),
         ({"penalty": -1.0}, "penalty"),
         ({"balance": 2.0}, "balance"),

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from listening import Listening
 from lowshot.errors import ChannelMismatch, EmptySupport
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
+from lowshot.progress import Silent
 from lowshot.task import LowShotTask
 from lowshot.transforms.intensity import IntensityRanges
 from lowshot.transforms.slices import (
@@ -80,11 +82,24 @@ def test_a_scan_of_which_nothing_is_known_is_refused():
 def test_the_pool_keeps_scans_apart_and_slices_in_order():
     scans = [volume(n).scan for n in (3, 1)]
     scans[0].voxels[:] = torch.arange(3.0)
-    stacks = pool_of(scans, AS_STORED, ("image",))
+    stacks = pool_of(scans, AS_STORED, ("image",), (), Silent())
     assert [len(stack) for stack in stacks] == [3, 1]
     assert [float(each.mean()) for each in stacks[0]] == [0.0, 1.0, 2.0]
     with pytest.raises(ChannelMismatch, match="T1"):
-        pool_of([replace(scans[0], channels=("T1",))], AS_STORED, ("image",))
+        pool_of([replace(scans[0], channels=("T1",))], AS_STORED, ("image",), (), Silent())
+
+
+def test_a_scan_of_the_pool_that_is_cut_in_another_plane_is_told():
+    heard, axial = Listening(), volume()
+    coronal = replace(axial.scan, name="coronal", affine=axial.scan.affine[:, [0, 2, 1, 3]])
+    pool_of([axial.scan, coronal], AS_STORED, ("image",), [axial], heard)
+    assert len(heard.warnings) == 1
+    assert heard.warnings[0].startswith("coronal: its slices lie in another plane than those of the annotated")
+
+
+def found(task, preparation=AS_STORED, **changes):
+    how = {"needs_pool": False, "allow_missing": False, "progress": Silent()}
+    return annotated_and_pool(task, preparation, **how | changes)
 
 
 def ignored_in_every_slice():
@@ -109,17 +124,17 @@ def test_a_pool_is_slices_of_which_nothing_is_known(labelled, pool):
     task = LowShotTask(NAMES, [labelled])
     assert has_pool(task) == pool
     assert has_pool(replace(task, unlabelled=[volume(1).scan]))
-    slices, stacks = annotated_and_pool(task, AS_STORED, needs_pool=pool)
+    slices, stacks = found(task, needs_pool=pool)
     assert len(slices.image) + sum(map(len, stacks)) == labelled.scan.voxels.shape[3]
     assert bool(stacks) == pool
     if not pool:
         with pytest.raises(EmptySupport, match="case: no slice without labels is left"):
-            annotated_and_pool(task, AS_STORED, needs_pool=True)
+            found(task, needs_pool=True)
 
 
 def test_one_stack_for_each_scan_with_slices_without_labels():
     task = LowShotTask(NAMES, [volume(2), only(1, volume(4))], unlabelled=[volume(3).scan])
-    slices, stacks = annotated_and_pool(task, AS_STORED, needs_pool=True)
+    slices, stacks = found(task, needs_pool=True)
     assert (len(slices.image), [len(stack) for stack in stacks]) == (3, [3, 3])
 
 
@@ -127,7 +142,27 @@ def test_structures_that_the_preparation_loses_are_told():
     labelled = volume()
     labelled.truth.labels.zero_()[5, 5] = 1
     with pytest.raises(EmptySupport, match=r"case: no annotated structure is left .*2×2 pixels"):
-        annotated_and_pool(LowShotTask(NAMES, [labelled]), Preparation(resize=(2, 2, None)), needs_pool=False)
+        found(LowShotTask(NAMES, [labelled]), Preparation(resize=(2, 2, None)))
+
+
+def test_a_structure_that_is_lost_among_others_is_told_or_refused():
+    heard, labelled = Listening(), volume()
+    labelled.truth.labels.zero_()[:7, :7] = 1
+    labelled.truth.labels[11, 9] = 2
+    task, coarse = LowShotTask(NAMES, [labelled]), Preparation(resize=(2, 2, None))
+    with pytest.raises(EmptySupport, match=r"case: right is lost where slices become 2×2 pixels.*--allow-missing"):
+        found(task, coarse)
+    slices, _ = found(task, coarse, allow_missing=True, progress=heard)
+    assert set(slices.labels.unique().tolist()) == {0, 1}
+    assert [warning.split(":")[1].split(",")[0] for warning in heard.warnings] == [
+        " right is lost where slices become 2×2 pixels"
+    ]
+
+
+def test_a_slice_that_is_stored_across_the_third_axis_is_a_problem():
+    labels = torch.ones(1, 10, 12, dtype=torch.int16)
+    thin = LabelledScan(Scan("thin", labels[None].float(), np.eye(4)), Segmentation(labels, NAMES, np.eye(4)))
+    assert "thin: has a single voxel along axis 0" in problems_of_slices([thin])[0]
 
 
 def along(axis, index, labelled):

@@ -11,7 +11,7 @@ from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
 from lowshot.inference.atlas_model import prepare_atlases
 from lowshot.training.run import Run
-from lowshot.transforms.support import class_counts, known_voxels, prepare_support
+from lowshot.transforms.support import annotated_planes, class_counts, known_voxels, prepare_support
 
 NAMES = Names(("background", "liver", "spleen"), (0, 1, 2))
 
@@ -134,3 +134,13 @@ def test_a_crop_that_leaves_labels_out_says_so():
     prepare_atlases([labelled()], Preparation(crop=(4, 4, 4)), copying)
     assert learning.warnings[0] == copying.warnings[0]
     assert "leaves out" in learning.warnings[0]
+
+
+def test_planes_of_which_nothing_is_known_are_left_out():
+    known = torch.zeros(12, 10, 8, dtype=torch.bool)
+    known[..., 3], known[2:4, ..., 5] = True, True
+    _, (volume,) = prepare_support([labelled(known=known)], Preparation(), None, run=Run())
+    planes = annotated_planes(volume)
+    assert planes.known.shape == planes.labels.shape == (12, 10, 2)
+    assert torch.equal(planes.image, volume.image[..., [3, 5]])
+    assert planes.known.flatten(0, 1).any(dim=0).all()

@@ -14,6 +14,23 @@ from lowshot.imaging.foreground import Image, foreground
 KINDS = ("zscore", "foreground-zscore", "percentiles", "window:LOW:HIGH", "none")
 
 
+FROM_0_TO_1 = ("percentiles", "window")
+"""What makes the darkest value 0, as is what lies beyond a scan where scans are laid upon each other."""
+
+
+def refuse_below_0(kind: str) -> None:
+    """Look at the setting ``intensity`` of what lays scans upon each other.
+
+    Raises:
+        SettingsError: what lies beyond a scan would not be its darkest value.
+    """
+    if not kind.startswith(FROM_0_TO_1):
+        raise SettingsError(
+            f"intensity: expected percentiles or window:LOW:HIGH, where 0 is the darkest value as it is beyond a scan, "
+            f"got {kind}"
+        )
+
+
 @dataclass(frozen=True)
 class Scaling:
     """``(clip(value, low, high) - shift) / scale``."""

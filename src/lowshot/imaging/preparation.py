@@ -51,7 +51,8 @@ class Prepared:
 class Preparation:
     """Orientation, crop, spacing (or size) and intensity. Stored in the model file.
 
-    A 2-D image (k = 1) keeps its orientation and its k axis; ``spacing`` is ignored where the file knows none (PNG).
+    A 2-D image (k = 1) keeps its k axis, and in "RAS" its orientation; ``spacing`` is ignored where the file knows none
+    (PNG).
     No label is used anywhere, so a scan to be segmented is prepared exactly like an annotated one.
     """
 
@@ -170,7 +171,7 @@ class Preparation:
         return _largest_class(labels, weight, prepared.axis_map.inverse())
 
     def _orientation(self, grid: Grid) -> Orientation:
-        if self.orientation is None or grid.shape[2] == 1:
+        if self.orientation is None or (self.orientation == "RAS" and grid.shape[2] == 1):
             return (0, 1), (1, 1), (2, 1)
         return nearest_ras(grid.affine) if self.orientation == "RAS" else nearest_in_plane(grid.affine)
 
@@ -178,8 +179,8 @@ class Preparation:
         if self.resize is not None:
             lengths = [box[axis].stop - box[axis].start for axis, _ in orientation]
             sizes = [
-                length if length == 1 or size is None else size
-                for length, size in zip(lengths, self.resize, strict=True)
+                length if size is None or (axis == 2 and length == 1) else size
+                for axis, (length, size) in enumerate(zip(lengths, self.resize, strict=True))
             ]
             steps = [length / size for length, size in zip(lengths, sizes, strict=True)]
             x, y, z = (step * scan.grid.spacing[axis] for step, (axis, _) in zip(steps, orientation, strict=True))

@@ -35,8 +35,8 @@ class Decision:
     second: Float[Tensor, "i j k"]
     expected_size: Float[Tensor, " classes"]
     """Σ p over the voxels, for every class: how large the model expects it to be."""
-    probabilistic: bool = True
-    """False once a region came as finished labels."""
+    sure: bool = True
+    """Whether scores tell how sure the model is: False once a region came as finished labels, or as a copied map."""
 
     @classmethod
     def empty(cls, shape: tuple[int, int, int], classes: int) -> "Decision":
@@ -53,8 +53,9 @@ class Decision:
         if not region.scores.is_floating_point():
             self.labels[region.slices] = region.scores.to(self.labels.dtype)
             self.best[region.slices] = 1.0
-            self.probabilistic = False
+            self.sure = False
             return
+        self.sure &= region.sure
         scores = region.scores
         self.expected_size[region.classes] += scores.sum(dim=(1, 2, 3), dtype=torch.float64)
         top = scores.topk(min(2, len(scores)), dim=0)
@@ -77,8 +78,8 @@ class Decision:
         self.labels.masked_fill_(~largest_pieces(self.labels), 0)
 
     def quality(self, names: Names) -> dict[str, Quality | None]:
-        """Expected Dice 2 Σ p·ŷ / (Σ p + Σ ŷ) of every structure; None without probabilities, or where both are 0."""
-        if not self.probabilistic:
+        """Expected Dice 2 Σ p·ŷ / (Σ p + Σ ŷ) of every structure; None without such, or where both are 0."""
+        if not self.sure:
             return dict.fromkeys(names.foreground)
         agreed, sizes = torch.zeros(len(names), dtype=torch.float64), torch.zeros(len(names), dtype=torch.int64)
         for labels, best in zip(self.labels, self.best, strict=True):  # all at once would take 16 bytes per voxel

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lowshot.contract import Region, State
@@ -95,12 +95,13 @@ class AtlasModel(ABC):
         for first in range(0, shape[0], thickness):
             slab = slice(first, min(first + thickness, shape[0]))
             for label, share in self._votes(found, prepared.grid, slab):
-                yield Region((slab, slice(None), slice(None)), share[None], slice(label, label + 1))
+                here = (slab, slice(None), slice(None))
+                yield Region(here, share[None], slice(label, label + 1), sure=len(found) > 1)
 
     def working_memory(self, shape: Triple, run: Run, options: Any) -> int:
         """The larger of finding correspondences and copying labels."""
         slab = min(math.prod(shape), max(SLAB_VOXELS, shape[1] * shape[2]))
-        copying = (SLAB_BYTES + 8 * len(self.atlases) + 4 * len(self.names)) * slab
+        copying = (SLAB_BYTES + 32 * len(self.atlases) + 4 * len(self.names)) * slab
         return max(self.correspondence_memory(shape, run, options), copying)
 
     def _votes(
@@ -109,13 +110,15 @@ class AtlasModel(ABC):
         with torch.no_grad():
             size = (slab.stop - slab.start, *grid.shape[1:])
             points = moved(voxel_positions(size) + torch.tensor([slab.start, 0.0, 0.0]), grid.affine)
-            trusts = [each.trust(points) for each in found]
-            total = torch.stack(trusts).sum(dim=0)
+            places = [
+                moved(each.to_atlas(points), np.linalg.inv(atlas.picture.grid.affine))
+                for each, atlas in zip(found, self.atlases, strict=True)
+            ]
+            weights = _weights(found, self.atlases, points, places)
             votes: dict[int, Tensor] = {}
-            for each, atlas, trust in zip(found, self.atlases, trusts, strict=True):
-                positions = moved(each.to_atlas(points), np.linalg.inv(atlas.picture.grid.affine))
+            for atlas, positions, weight in zip(self.atlases, places, weights, strict=True):
                 for label, share in shares(atlas.labels, positions):
-                    vote = share * (trust / total) if len(found) > 1 else share
+                    vote = share * weight if len(found) > 1 else share
                     votes[label] = votes[label] + vote if label in votes else vote
         yield from ((label, vote.clamp(0, 1)) for label, vote in votes.items())
 
@@ -129,6 +132,26 @@ class AtlasModel(ABC):
         for n, atlas in enumerate(self.atlases):
             tensors |= {f"atlas {n} image": atlas.picture.voxels.cpu(), f"atlas {n} labels": atlas.labels.cpu()}
         return State(header, tensors)
+
+
+def _weights(
+    found: Sequence[Correspondence],
+    atlases: Sequence[Atlas],
+    points: Float[Tensor, "x y z 3"],
+    places: Sequence[Float[Tensor, "x y z 3"]],
+) -> list[Float[Tensor, "x y z"]]:
+    """Of the atlases' votes, at each point together 1. Beyond an atlas's own field of view nobody looked: where others
+    did, it has no vote.
+    """
+    trusts = torch.stack([each.trust(points) for each in found])
+    seen = torch.stack([_within(each, atlas.labels) for each, atlas in zip(places, atlases, strict=True)])
+    trusts = torch.where(seen.any(dim=0), trusts * seen, trusts)
+    return list(trusts / trusts.sum(dim=0))
+
+
+def _within(positions: Float[Tensor, "x y z 3"], labels: Int[Tensor, "i j k"]) -> Bool[Tensor, "x y z"]:
+    last = torch.tensor(labels.shape, device=positions.device) - 0.5
+    return ((positions >= -0.5) & (positions <= last)).all(dim=-1)
 
 
 def atlas_problems(task: LowShotTask, most: int) -> list[str]:

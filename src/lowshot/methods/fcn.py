@@ -30,7 +30,7 @@ from lowshot.training.schedules import constant, cosine
 from lowshot.transforms.levels import Level, augmentation_of
 from lowshot.transforms.patches import PatchSampling, Volume, sample_patches
 from lowshot.transforms.slices import Slices, problems_of_slices, refuse_plane
-from lowshot.transforms.support import prepare_support
+from lowshot.transforms.support import annotated_planes, prepare_support
 
 POSITIVE = ("size", "width", "batch", "steps", "learning_rate")
 SHARES = ("balanced", "dropout", "momentum")
@@ -85,6 +85,7 @@ class FCN:
     def fit(self, task: LowShotTask, run: Run) -> SliceModel:
         """Train on whole images, or slices, drawn from the annotated scans."""
         preparation, volumes = prepare_support(task.support, self._preparation(), None, run)
+        volumes = [annotated_planes(each) for each in volumes if bool(each.known.any())]
         with run.seeded("weights"):
             network = self._network(len(task.channels), len(task.names))
         if self.weights is not None:

@@ -111,7 +111,9 @@ class MLDS:
     def fit(self, task: LowShotTask, run: Run) -> SliceModel:
         """Train on exemplars by their labels, and on the pool by a teacher's."""
         preparation = self._preparation()
-        exemplars, stacks = annotated_and_pool(task, preparation, needs_pool=True)
+        exemplars, stacks = annotated_and_pool(
+            task, preparation, needs_pool=True, allow_missing=True, progress=run.progress
+        )
         with run.seeded("weights"):
             student = run.place(DeeplySupervised(len(task.channels), len(task.names), self.widths))
         teacher = MeanTeacher(student, self.teacher_momentum)

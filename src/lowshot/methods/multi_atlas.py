@@ -18,6 +18,7 @@ import numpy as np
 from lowshot.contract import State
 from lowshot.errors import SettingsError
 from lowshot.imaging.grid import Grid
+from lowshot.imaging.intensity import refuse_below_0
 from lowshot.imaging.preparation import Preparation
 from lowshot.inference.atlas_model import Atlas, AtlasModel, atlas_problems, prepare_atlases, stored_atlases
 from lowshot.nn.geometry import Triple
@@ -55,6 +56,7 @@ class MultiAtlas:
 
     def __post_init__(self) -> None:
         Preparation(intensity=self.intensity)
+        refuse_below_0(self.intensity)
         if self.most_voxels < 1:
             raise SettingsError(f"most_voxels: expected at least 1, got {self.most_voxels}")
         _ = self.refinement  # refuses what cannot be

@@ -107,6 +107,11 @@ class SCS:
         if math.prod(self.size) > MOST_PIXELS or min(self.size) <= MOST_RADIUS:
             raise SettingsError(f"size: expected more than {MOST_RADIUS} and at most 2048 pixels, got {self.size}")
 
+        if self.words > min(self.sampled, math.prod(self.size)):
+            raise SettingsError(
+                f"words: expected no more than pixels they are found among (sampled, and of a slice), got {self.words}"
+            )
+
     def problems(self, task: LowShotTask) -> list[str]:
         """Needs a support."""
         if not task.support:

@@ -10,13 +10,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from lowshot.errors import EmptySupport, SettingsError
+from lowshot.imaging.placement import cut_otherwise, placement
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import LabelledScan, Scan
+from lowshot.progress import Progress
 from lowshot.task import LowShotTask
 from lowshot.transforms.intensity import IntensityRanges, transform_intensity
 from lowshot.transforms.levels import Augmentation
 from lowshot.transforms.spatial import SpatialRanges, apply_spatial, draw_spatial, pixel_mm
-from lowshot.transforms.support import known_voxels
+from lowshot.transforms.support import annotated_structures, known_voxels
 
 MOST_PIXELS = 4096**2
 
@@ -71,6 +73,13 @@ def together(batches: Iterable[Slices]) -> Slices:
 
 def problems_of_slices(support: Sequence[LabelledScan]) -> list[str]:
     """Why what looks at slices along the third axis cannot learn from annotated scans."""
+    thin = [labelled.scan for labelled in support if 1 in labelled.scan.grid.shape[:2]]
+    if thin:
+        return [
+            f"{scan.name}: has a single voxel along axis {scan.grid.shape.index(1)}, and slices along axis 2 are what "
+            "is looked at; store a slice as i × j × 1"
+            for scan in thin
+        ]
     axes = {labelled.scan.name: _axis_of_the_only_slice(labelled.known) for labelled in support}
     return [
         f"{name}: the annotated slice lies along axis {axis}, and slices along axis 2, which are what is looked at, "
@@ -98,18 +107,26 @@ def has_pool(task: LowShotTask) -> bool:
 
 
 def annotated_and_pool(
-    task: LowShotTask, preparation: Preparation, *, needs_pool: bool
+    task: LowShotTask, preparation: Preparation, *, needs_pool: bool, allow_missing: bool, progress: Progress
 ) -> tuple[Slices, list[Float[Tensor, "n c i j"]]]:
     """All annotated slices, and the images of those without labels, one tensor for each scan that has some.
 
+    Args:
+        task: the scans.
+        preparation: of each.
+        needs_pool: whether there must be slices without labels.
+        allow_missing: whether to go on where a structure is lost on the way, as it is too small.
+        progress: tells of such a structure, and of scans that are cut in another plane.
+
     Raises:
-        EmptySupport: no structure is left by the preparation, or no slice without labels where there must be one.
+        EmptySupport: a structure is lost by the preparation, or all are; or no slice without labels where there must
+            be one.
         ChannelMismatch: a scan has other channels than the annotated ones.
     """
     annotated = [annotated_slices(each, preparation) for each in task.support]
     slices = together(each for each, _ in annotated)
     stacks = [rest for _, rest in annotated if len(rest)]
-    stacks += pool_of(task.unlabelled, preparation, task.channels)
+    stacks += pool_of(task.unlabelled, preparation, task.channels, task.support, progress)
     names = ", ".join(labelled.scan.name for labelled in task.support)
     if not bool(slices.shows_structures().any()):
         i, j = slices.image.shape[2:]
@@ -117,9 +134,24 @@ def annotated_and_pool(
             f"{names}: no annotated structure is left to learn from (crop: {preparation.crop}; {i}×{j} pixels); "
             "check the label map, the ignore value and the crop"
         )
+    _tell_of_lost(task, slices, names, allow_missing, progress)
     if needs_pool and not stacks:
         raise EmptySupport(f"{names}: no slice without labels is left (crop: {preparation.crop}); give some scans")
     return slices, stacks
+
+
+def _tell_of_lost(task: LowShotTask, slices: Slices, scans: str, allow_missing: bool, progress: Progress) -> None:
+    """A structure that is marked, but not in what is learned from, would be learned as absent everywhere."""
+    left = set(torch.unique(slices.labels[slices.known]).tolist())
+    marked = annotated_structures(task.support, task.names)
+    lost = [name for k, name in enumerate(task.names.names) if name in marked and k not in left]
+    if not lost:
+        return
+    i, j = slices.image.shape[2:]
+    told = f"{scans}: {', '.join(lost)} is lost where slices become {i}×{j} pixels, as it is too small, or cropped away"
+    if not allow_missing:
+        raise EmptySupport(f"{told}; take a larger size (--set size=...), or go on without (--allow-missing)")
+    progress.warn(f"{told}: it will never be found")
 
 
 def annotated_slices(labelled: LabelledScan, preparation: Preparation) -> tuple[Slices, Float[Tensor, "m c i j"]]:
@@ -140,16 +172,22 @@ def annotated_slices(labelled: LabelledScan, preparation: Preparation) -> tuple[
 
 
 def pool_of(
-    scans: Sequence[Scan], preparation: Preparation, channels: tuple[str, ...]
+    scans: Sequence[Scan],
+    preparation: Preparation,
+    channels: tuple[str, ...],
+    support: Sequence[LabelledScan],
+    progress: Progress,
 ) -> list[Float[Tensor, "n c i j"]]:
-    """The slices of every scan, in their order, one tensor for each scan.
+    """The slices of every scan, in their order, one tensor for each scan; told where they lie in another plane.
 
     Raises:
         ChannelMismatch: a scan has other channels than the annotated ones.
     """
-    stacks = []
+    stacks, shown = [], [placement(labelled.scan) for labelled in support]
     for scan in scans:
         scan.require_channels(channels)
+        for sentence in cut_otherwise(scan, shown):
+            progress.warn(f"{scan.name}: {sentence}")
         stacks.append(_stacked(preparation.apply(scan).voxels))
     return stacks
 

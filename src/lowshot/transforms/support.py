@@ -58,6 +58,12 @@ def _volume(labelled: LabelledScan, preparation: Preparation, run: Run) -> Volum
     return Volume(prepared.voxels.to(device), labels.to(device), mask.to(device), _spacing(labelled.scan, prepared))
 
 
+def annotated_planes(volume: Volume) -> Volume:
+    """The slices along the third axis of which anything is known, for what draws whole slices."""
+    some = volume.known.flatten(0, 1).any(dim=0)
+    return Volume(volume.image[..., some], volume.labels[..., some], volume.known[..., some], volume.spacing)
+
+
 def warn_of_crop(labelled: LabelledScan, prepared: Prepared, progress: Progress) -> None:
     """Tell if some of what is annotated lies outside of what a method looks at: there it will never be found."""
     annotated = labelled.truth.labels > 0

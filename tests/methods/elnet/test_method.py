@@ -174,6 +174,7 @@ def test_an_annotated_slice_along_another_axis_is_one_clear_message():
         ({"exemplars": 2, "synthetic": 1, "pseudo_labelled": 3}, "pseudo_labelled: takes the place"),
         ({"one_piece": True}, "one_piece: .* needs teacher"),
         ({"exemplars": 0}, "exemplars: expected more than 0"),
+        ({"size": (4, 4), "exemplars": 1, "synthetic": 0, "pseudo_loss": 0.0}, "size: expected at least 8 pixels"),
         ({"widths": (8, 12)}, "widths: expected multiples of 8"),
         ({"exemplar_loss": 0.0, "synthetic_loss": 0.0, "contrast": 0.0}, "expected one above 0"),
     ],

@@ -162,11 +162,20 @@ def test_settings_that_cannot_work_are_refused(settings, message):
         MRENet(**settings)
 
 
+@pytest.mark.parametrize("alone", [{"norm": "instance"}, {"norm": "batch", "batch": 1}])
+def test_a_norm_of_one_value_is_refused_before_it_is_computed(alone):
+    strides = ((2, 2, 2), (2, 2, 2))
+    tiny = MRENet(patch=(4, 4, 4), margin=(1, 1, 1), strides=strides, crop="none", **alone)
+    with pytest.raises(SettingsError, match=r"of patches of \(4, 4, 4\) a single value is left"):
+        tiny.fit(LowShotTask(NAMES, [subject(0)]), run())
+
+
 def test_problems_are_told_before_any_work():
     given = task(subject(0))
     assert MRENet().problems(given) == []
     assert "annotated scans" in MRENet().problems(LowShotTask(NAMES, base=[subject(0)]))[0]
     assert "unknown structures: heart" in MRENet(majority=("left ball", "heart")).problems(given)[0]
+    assert "would mix its slices into one" in MRENet(resize=(32, 32, 1), crop="none").problems(given)[0]
     assert "left and right twins" in MRENet(mirror=True).problems(given)[0]
     paired = task(subject(0), mirror_pairs=((1, 2),))
     assert MRENet(mirror=True).problems(paired) == []

@@ -6,7 +6,6 @@ equations to functions and lists our deviations. U-Net and MT-UNet from the exem
 switched off.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -42,7 +41,14 @@ from lowshot.training.run import Run
 from lowshot.training.schedules import polynomial
 from lowshot.training.teacher import MeanTeacher
 from lowshot.transforms.levels import Level, augmentation_of
-from lowshot.transforms.slices import Slices, annotated_and_pool, has_pool, problems_of_slices, unlabelled
+from lowshot.transforms.slices import (
+    Slices,
+    annotated_and_pool,
+    has_pool,
+    problems_of_slices,
+    refuse_plane,
+    unlabelled,
+)
 from lowshot.transforms.support import annotated_structures
 from lowshot.transforms.synthesis import INTENSITY, SPATIAL, Synthesis, backgrounds_of
 
@@ -144,10 +150,7 @@ class ELNet:
         if not 2 <= len(self.widths) <= MOST_LEVELS or not 1 <= len(self.stem) <= MOST_LEVELS:
             raise SettingsError(f"widths, stem: expected 2 and up to {MOST_LEVELS}, got {self.widths} and {self.stem}")
         halvings = len(self.widths) - 1 if self.network == "unet" else len(self.stem)
-        if any(each % (1 << halvings) for each in self.size) or math.prod(self.size) > MOST_PIXELS:
-            raise SettingsError(
-                f"size: expected multiples of {1 << halvings} and at most {MOST_PIXELS:,} pixels, got {self.size}"
-            )
+        refuse_plane(self.size, 1 << halvings, least=2 if self.exemplars + self.synthetic == 1 else 1)
         if self.network != "unet" and any(width % TOKEN_MULTIPLE for width in self.widths):
             raise SettingsError(f"widths: expected multiples of {TOKEN_MULTIPLE} for tokens, got {self.widths}")
         if self.level >= len(self.widths):
@@ -200,7 +203,13 @@ class ELNet:
 
     def _sources(self, task: LowShotTask, run: Run) -> tuple[Sources, Float[Tensor, "n c i j"]]:
         """What the first stage draws from, and the pool."""
-        exemplars, stacks = annotated_and_pool(task, self._preparation(), needs_pool=self.two_stages)
+        exemplars, stacks = annotated_and_pool(
+            task,
+            self._preparation(),
+            needs_pool=self.two_stages,
+            allow_missing=self.allow_missing,
+            progress=run.progress,
+        )
         backgrounds = backgrounds_of(stacks, exemplars)
         if self.synthetic and not len(backgrounds) and self.black_backgrounds + self.own_backgrounds < 1:
             run.progress.note("no slice at the end of a scan of the pool to paste structures on: on black ones instead")

@@ -16,6 +16,7 @@ from torch.optim import Adam
 
 from lowshot.contract import State
 from lowshot.errors import SettingsError
+from lowshot.imaging.intensity import refuse_below_0
 from lowshot.imaging.preparation import Preparation
 from lowshot.inference.atlas_model import atlas_problems, prepare_atlases
 from lowshot.methods.lt_net.batches import atlas_pair, one_hot, pool_on_grid, share_outside
@@ -86,6 +87,7 @@ class LTNet:
 
     def __post_init__(self) -> None:
         self._preparation()
+        refuse_below_0(self.intensity)
         refuse_out_of_range(
             self, positive=POSITIVE, not_negative=(*TERMS, "cycle_pull", "cycle_warmup", "critic_momentum")
         )

@@ -4,6 +4,7 @@ Read from here: ``network.py`` is the model, ``objective.py`` the loss, ``lowsho
 ``fit`` below the loop. This folder's README maps the paper's equations to functions and lists our deviations.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +34,7 @@ from lowshot.training.schedules import cosine, step_decay
 from lowshot.transforms.levels import Level, augmentation_of
 from lowshot.transforms.patches import Patches, PatchSampling, Volume, sample_patches
 from lowshot.transforms.support import class_counts, prepare_support
+from lowshot.wording import listed
 
 POSITIVE = [
     *("most_voxels", "patch_voxels", "batch", "convolutions", "strides", "level_width", "pyramid_width"),
@@ -147,6 +149,13 @@ class MRENet:
         unknown = set(self.majority or ()) - set(task.names.names)
         if unknown:
             found.append(f"majority names unknown structures: {', '.join(sorted(unknown))}")
+        flat = self.resize is not None and self.resize[2] == 1
+        deep = [each.scan.name for each in task.support if flat and each.scan.grid.shape[2] > 1]
+        if deep:
+            found.append(
+                f"{listed(deep)}: is a volume, and resize would mix its slices into one, as these settings are for "
+                "pictures; take another preset"
+            )
         if self.mirror and task.mirror_pairs is None:
             found.append("mirroring needs to know which structures are left and right twins; turn mirror off")
         if self.mirror and self.orientation is None:
@@ -189,9 +198,15 @@ class MRENet:
         dimensions = self.dimensions or (2 if z == 1 else 3)
         seen = (x, y, 1 if dimensions == 2 else z)
         strides = self.strides or strides_for(volume.spacing, seen, len(self.widths))
-        if self.patch is not None:
-            return Geometry(dimensions, strides, self.patch, self.margin)
-        return Geometry(dimensions, strides, *patch_for(volume.spacing, seen, self.patch_voxels, strides))
+        tile = (self.patch, self.margin) if self.patch else patch_for(volume.spacing, seen, self.patch_voxels, strides)
+        geometry = Geometry(dimensions, strides, *tile)
+        deepest = math.prod(geometry.patch) // math.prod(map(math.prod, strides))
+        if deepest * (self.batch if self.norm == "batch" else 1) == 1:
+            raise SettingsError(
+                f"patch, strides: of patches of {geometry.patch} a single value is left at the deepest level, and a "
+                "norm has nothing to learn of it; take larger patches or fewer levels"
+            )
+        return geometry
 
     def _network(self, channels: int, classes: int, geometry: Geometry) -> VoxelwiseNetwork:
         dimensions = geometry.dimensions

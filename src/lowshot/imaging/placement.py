@@ -50,12 +50,26 @@ def unlike_shown(scan: Scan, shown: Sequence[Any], preparation: Preparation) -> 
             f"it measures {told} mm, the annotated scan {other} mm: a slice, another body part, or another unit? "
             "Do not trust the Dice that is expected"
         )
-    cosines = [abs(float(np.dot(own["slices_along"], each["slices_along"]))) for each in known]
-    if axes == 2 and max(cosines) < LEAST_COSINE:
-        apart = math.degrees(math.acos(max(cosines)))
+    if axes == 2:
+        yield from cut_otherwise(scan, known)
+
+
+def cut_otherwise(scan: Scan, shown: Sequence[Any]) -> Iterator[str]:
+    """A sentence about a scan whose slices lie in another plane than those of all these.
+
+    Args:
+        scan: of which slices are looked at.
+        shown: ``placement`` of each annotated scan; what is none is passed over.
+    """
+    known, own = [each for each in shown if _is_placement(each)], placement(scan)
+    if own is None or not known:
+        return
+    nearest = max(abs(float(np.dot(own["slices_along"], each["slices_along"]))) for each in known)
+    if nearest < LEAST_COSINE:
         yield (
-            f"its slices lie in another plane than those of the annotated scan ({apart:.0f}° apart), and this method "
-            "looks at one slice at a time: give scans that are cut in the same plane"
+            f"its slices lie in another plane than those of the annotated scan "
+            f"({math.degrees(math.acos(nearest)):.0f}° apart), and this method looks at one slice at a time: give "
+            "scans that are cut in the same plane"
         )
 
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from lowshot.imaging.placement import placement, unlike_shown
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import Scan
-from lowshot.inference.placement import placement, unlike_shown
 
 VOLUMES, SLICES = Preparation(), Preparation("in-plane")
 AXIAL = [0.0, 0.0, 1.0]
