@@ -51,7 +51,7 @@ def test_the_legend_has_what_is_there_in_the_reports_colours():
     assert not picture(image, torch.zeros_like(labels), NAMES).legends
 
 
-def test_every_slice_is_there_twice_in_one_grey_window_its_first_axis_from_left_to_right():
+def test_every_slice_is_there_twice_in_one_grey_window_its_first_axis_from_right_to_left_its_second_upwards():
     image, labels = batch(5)
     image[3] += 0.5
     figure = picture(image.to(torch.bfloat16), labels, NAMES)
@@ -60,7 +60,7 @@ def test_every_slice_is_there_twice_in_one_grey_window_its_first_axis_from_left_
     assert len({each.get_clim() for each in drawn}) == 1
     for n in range(4):  # the first row of four, and its outlines
         for each in (drawn[n], drawn[4 + n]):
-            np.testing.assert_allclose(each.get_array(), image[n, 0].T, atol=0.01)
+            np.testing.assert_allclose(each.get_array(), image[n, 0].T.flip(0, 1), atol=0.01)
 
 
 def test_outlines_run_around_structures_and_are_closed_at_the_border():
@@ -68,7 +68,7 @@ def test_outlines_run_around_structures_and_are_closed_at_the_border():
     outlined = [panel for panel in picture(image, labels, NAMES).axes if panel.collections]
     (panel,) = outlined
     liver, spleen = (lines.get_paths()[0].vertices for lines in panel.collections)
-    assert liver.min(0).tolist() == [2.5, 4.5]
-    assert liver.max(0).tolist() == [11.5, 19.5]
-    assert spleen.min(0).tolist() == [-0.5, 24.5]
-    assert spleen.max(0).tolist() == [2.5, 29.5]
+    assert liver.min(0).tolist() == [7.5, 9.5]
+    assert liver.max(0).tolist() == [16.5, 24.5]
+    assert spleen.min(0).tolist() == [16.5, -0.5]
+    assert spleen.max(0).tolist() == [19.5, 4.5]

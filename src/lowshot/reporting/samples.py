@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from lowshot.atomic import atomic_path
@@ -49,7 +49,8 @@ def picture(
 ) -> "Figure":
     """Every slice as it is, and again with outlines below; all in one grey window, so that their tones can be compared.
 
-    The first channel is shown, its first axis from left to right, its second one downwards. What is unknown is tinted.
+    The first channel is shown as on a clinical workstation: axes run to the right of the body and to its front or head,
+    so the first is drawn from right to left and the second upwards. What is unknown is tinted.
 
     Args:
         image: slices.
@@ -72,14 +73,18 @@ def picture(
         plain, outlined = panels[row, column], panels[row + 1, column]
         for panel in (plain, outlined):
             panel.imshow(each.image, cmap="gray", vmin=window[0], vmax=window[1], interpolation="bilinear")
-        _outline(outlined, each, None if known is None else ~known[n].cpu().numpy().T)
+        _outline(outlined, each, None if known is None else _turned(~known[n].cpu().numpy()))
     _legend(figure, np.unique(labels[labels > 0].cpu().numpy()).tolist(), names, known)
     return figure
 
 
 def _upright(image: Float[Tensor, "i j"], labels: Int[Tensor, "i j"]) -> Slice:
-    shown, outlined = image.numpy().T, labels.numpy().astype(np.int16).T
+    shown, outlined = _turned(image.numpy()), _turned(labels.numpy().astype(np.int16))
     return Slice("picture", 1, 1, "", shown, outlined, outlined, (1.0, 1.0), "")
+
+
+def _turned(plane: Shaped[np.ndarray, "i j"]) -> Shaped[np.ndarray, "j i"]:
+    return np.ascontiguousarray(plane.T[::-1, ::-1])
 
 
 def _outline(panel: "Axes", shown: Slice, unknown: Bool[np.ndarray, "rows columns"] | None) -> None:
