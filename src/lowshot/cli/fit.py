@@ -56,10 +56,7 @@ Base = Annotated[
 ]
 Method = Annotated[str, typer.Option(help="See 'lowshot methods'.")]
 Preset = Annotated[str, typer.Option(help="Named settings; see 'lowshot methods NAME'.")]
-Minutes = Annotated[
-    float | None,
-    typer.Option(help="How long the whole fit may take."),
-]
+Minutes = Annotated[float | None, typer.Option(help="How long the whole fit may take.")]
 Steps = Annotated[int | None, typer.Option(help="How many training steps; with neither, the preset's.")]
 Seed = Annotated[int, typer.Option(help="Everything random follows from it.")]
 Weights = Annotated[
