@@ -40,6 +40,11 @@ def test_what_the_query_shows_makes_no_difference():
     assert found(model, one, pairing="chunks").equal(found(model, other, pairing="chunks"))
 
 
+def test_a_copied_mask_expects_nothing_of_itself():
+    quality = predict(fitted(subject(0)), subject(5).scan, RUN, PairingOptions()).quality
+    assert set(quality.values()) == {None}
+
+
 def test_cut_to_its_own_range_a_scan_gets_its_own_slices_back():
     """As many chunks as slices: each slice is its own example."""
     labelled = only(subject(5), "right organ")  # on three slices, with 11, 35 and 27 pixels

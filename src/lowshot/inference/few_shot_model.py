@@ -176,7 +176,13 @@ class FewShotModel:
                     if options.prior and laid:
                         logits[k, here] += options.prior * by_place(examples.masks, options.softness).to(run.device)
             part = slice(first, first + len(some))
-            yield Region((everywhere, everywhere, part), logits.softmax(dim=0).movedim(1, -1).cpu())
+            probabilities = logits.softmax(dim=0).movedim(1, -1).cpu()
+            yield Region((everywhere, everywhere, part), probabilities, sure=self._has_learned)
+
+    @property
+    def _has_learned(self) -> bool:
+        """A network without weights copies masks, and how sure it seems tells nothing."""
+        return next(self.learner.network.parameters(), None) is not None
 
     def _logits(self, query: Float[Tensor, "m c i j"], examples: Shots, run: Run) -> Float[Tensor, "m i j"]:
         support, masks = examples
