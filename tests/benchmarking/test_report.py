@@ -56,7 +56,7 @@ def test_a_new_structure_has_its_page_its_tables_and_its_figures(data, finished)
     page = (root / "tables.html").read_text()
     assert page.count("<img ") == len(made)
     assert "One &lt;ball&gt; is new." in page
-    assert "lowshot bench balls --data DATA -o FOLDER" in page
+    assert "lowshot bench balls --data DATA --threads 1 -o FOLDER" in page
     assert "spread over scans per structure" in page
     assert "paired tests against panet" in page
     tables = len(protocol_tables(PROTOCOL, records)) + 1
