@@ -103,16 +103,12 @@ def bench(
     if show:
         list_rows(terminal, asked)
         return
-    if output is None:
-        raise InputError("where to: give a folder with -o")
-    systems, root = asked.chosen(_words(methods)), output / asked.name
+    systems, root = asked.chosen(_words(methods)), _root(output, asked.name)
 
-    from lowshot.atomic import require_writable_folder
     from lowshot.benchmarking.cases import cases_of
     from lowshot.benchmarking.distributed import arranged
     from lowshot.benchmarking.runner import cells, run
 
-    require_writable_folder(root)
     asked, data = arranged(asked, data, root, terminal.progress)
     chosen = [asked.fold(fold) for fold in _words(folds) or [fold.name for fold in asked.folds]]
     cluster = cluster_of(engine, address, workers, threads, device)
@@ -130,6 +126,16 @@ def bench(
     )
     if failed:
         raise SomeScansFailed(f"{counted(len(failed), 'cell')} failed; the first: {failed[0]}")
+
+
+def _root(output: Path | None, name: str) -> Path:
+    """The benchmark's folder, in which something can be written."""
+    from lowshot.atomic import require_writable_folder
+
+    if output is None:
+        raise InputError("where to: give a folder with -o")
+    require_writable_folder(output / name)
+    return output / name
 
 
 def _written(
