@@ -60,7 +60,8 @@ class Shown:
             EmptySupport: no structure is shown by two slices that could be support and query of each other.
         """
         self.base, self.same_scan = base, same_scan
-        self.shown: Bool[Tensor, "n k"] = (base.shares() > least_share).cpu()
+        shares = base.shares()
+        self.shown: Bool[Tensor, "n k"] = (shares > least_share).cpu()
         """Never where nothing is known of a slice."""
         self.shown[:, 0] = False
         self._scan = base.scan.cpu()
@@ -69,6 +70,9 @@ class Shown:
         self._askable = self.shown & ((counts[self._scan] if same_scan else counts.sum(dim=0)) > 1)
         self.structures: list[int] = self._askable.any(dim=0).nonzero().flatten().tolist()
         """That can be asked for: some slice that shows one has a partner."""
+        present: list[int] = (shares > 0).any(dim=0).nonzero().flatten().tolist()
+        self.never = [k for k in present if k and k not in self.structures]
+        """That are there, but can never be asked for."""
         if not self.structures:
             where = "one scan" if same_scan else "the base"
             raise EmptySupport(
@@ -80,12 +84,10 @@ class Shown:
     def of(cls, base: Base, least_share: float, progress: Progress, *, same_scan: bool = False) -> "Shown":
         """Look through the base, and tell which of its structures can never be asked for."""
         shown = cls(base, least_share, same_scan=same_scan)
-        present = (base.shares() > 0).any(dim=0).tolist()
-        never = [k for k, there in enumerate(present) if k and there and k not in shown.structures]
-        if never:
+        if shown.never:
             progress.warn(
-                f"nothing is learned from {listed([base.structures[k] for k in never])}: fewer than two slices show as "
-                f"much of it as {least_share:.2%} of a slice (setting least_share), so it is background in all"
+                f"nothing is learned from {listed([base.structures[k] for k in shown.never])}: fewer than two slices "
+                f"show as much of it as {least_share:.2%} of a slice (setting least_share), so it is background in all"
             )
         return shown
 

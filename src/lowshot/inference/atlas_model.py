@@ -114,11 +114,12 @@ class AtlasModel(ABC):
                 moved(each.to_atlas(points), np.linalg.inv(atlas.picture.grid.affine))
                 for each, atlas in zip(found, self.atlases, strict=True)
             ]
-            weights = _weights(found, self.atlases, points, places)
+            alone = [torch.ones(())]
+            weights = alone if len(found) == 1 else _weights(found, self.atlases, points, places)
             votes: dict[int, Tensor] = {}
             for atlas, positions, weight in zip(self.atlases, places, weights, strict=True):
                 for label, share in shares(atlas.labels, positions):
-                    vote = share * weight if len(found) > 1 else share
+                    vote = share * weight
                     votes[label] = votes[label] + vote if label in votes else vote
         yield from ((label, vote.clamp(0, 1)) for label, vote in votes.items())
 

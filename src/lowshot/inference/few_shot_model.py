@@ -26,6 +26,7 @@ from lowshot.nn.prototypes import enlarged
 from lowshot.settings import build
 from lowshot.task import LowShotTask
 from lowshot.training.run import Run
+from lowshot.transforms.support import annotated_structures
 
 NETWORK = "network."
 ABSENT = -30.0
@@ -107,7 +108,8 @@ class FewShotLearner:
         if missing and some_lacking and len(missing) < len(names.foreground):
             run.progress.warn(f"the annotated scans show no {', no '.join(missing)}, which will not be looked for")
         elif missing:
-            lost = [names.names[k] for k in unseen if any(_marks(labelled, k) for labelled in support)]
+            marked = annotated_structures(support, names)
+            lost = [name for name in missing if name in marked]
             raise EmptySupport(_without_example(support, examples[0], missing, lost))
         return _with_examples(self, names, examples)
 
@@ -115,11 +117,6 @@ class FewShotLearner:
         """Network weights; channels and preparation in the header."""
         weights = {NETWORK + name: value.detach().cpu() for name, value in self.network.state_dict().items()}
         return State(self.knowledge.to_json(), weights)
-
-
-def _marks(labelled: LabelledScan, k: int) -> bool:
-    inside = labelled.truth.labels == k
-    return bool((inside if labelled.known is None else inside & labelled.known).any())
 
 
 def _without_example(

@@ -106,7 +106,6 @@ class SCS:
                 raise SettingsError(f"{name}: expected at most {limit:,}, got {getattr(self, name)}")
         if math.prod(self.size) > MOST_PIXELS or min(self.size) <= MOST_RADIUS:
             raise SettingsError(f"size: expected more than {MOST_RADIUS} and at most 2048 pixels, got {self.size}")
-
         if self.words > min(self.sampled, math.prod(self.size)):
             raise SettingsError(
                 f"words: expected no more than pixels they are found among (sampled, and of a slice), got {self.words}"

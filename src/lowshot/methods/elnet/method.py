@@ -63,7 +63,7 @@ SHARES = (
     *("dice_share", "black_backgrounds", "own_backgrounds", "confidence", "background_confidence"),
     *("teacher_momentum", "first_share", "looks"),
 )
-MOST_PIXELS, MOST_LEVELS, TOKEN_MULTIPLE = 4096**2, 8, 8
+MOST_LEVELS, TOKEN_MULTIPLE = 8, 8
 
 
 @dataclass(frozen=True, kw_only=True)
