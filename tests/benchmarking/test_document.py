@@ -28,7 +28,7 @@ def test_the_page_is_a_function_of_the_files(tmp_path):
     page = results_page(tmp_path)
     assert page == results_page(tmp_path)
     assert "## brain-one-shot" in page
-    assert "| mre-net | 1 | 60 | 2.0 | 0.600 |" in page
+    assert "| mre-net | 1 | 60 | 2.0 | 0.550 |" in page
     assert "lowshot bench brain-one-shot --data DATA --steps 60 --threads 2 -o FOLDER" in page
     assert "- budget: 2 minutes of training on this machine" in page
     assert "Computed 2026-11-21 on Some CPU, 2 cores, cpu, PyTorch 2.13.0; commits abc." in page
@@ -89,7 +89,7 @@ def test_cells_of_other_budgets_stand_in_tables_of_their_own(tmp_path):
     longer = cell(seed=1) | {"steps": 500}
     (tmp_path / "brain-one-shot.jsonl").write_text("".join(json.dumps(each) + "\n" for each in (longer, cell())))
     page = results_page(tmp_path)
-    assert page.count("| mre-net | 1 | 60 | 2.0 | 0.600 |") == 2  # the plan of both says 60
+    assert page.count("| mre-net | 1 | 60 | 2.0 | 0.550 |") == 2  # the plan of both says 60
     assert "lowshot bench brain-one-shot --data DATA --threads 2 -o FOLDER" in page
     assert "lowshot bench brain-one-shot --data DATA --steps 60 --threads 2 -o FOLDER" in page
     assert f"- [brain-one-shot](#brain-one-shot): {ONE_SHOT.summary}" in page

@@ -79,3 +79,28 @@ def test_curves_are_read_by_stage_and_term(tmp_path):
     assert (loss.term, loss.steps, loss.values) == ("loss", (10, 20), pytest.approx((0.9, 0.5)))
     assert (dice.term, dice.steps) == ("dice", (20,))
     assert read_curves(tmp_path / "nothing.csv") == []
+
+
+def test_rows_in_granted_slices_and_of_whole_volumes_stand_in_figures_of_their_own(tmp_path):
+    systems = {"granted": replace(BALLS.systems["unet"], granted=True), "whole": BALLS.systems["unet"]}
+    records = [{**on("s0", "granted"), "granted": True}, on("s0", "whole")]
+    found = {each.name: each for each in chart_pictures(replace(BALLS, systems=systems), records, tmp_path)}
+    assert list(found)[:4] == [
+        *("dice-s0-granted-range.svg", "dice-over-minutes-s0-granted-range.svg"),
+        *("dice-s0-whole-volume.svg", "dice-over-minutes-s0-whole-volume.svg"),
+    ]
+    assert b">whole<" not in found["dice-s0-granted-range.svg"].data
+
+
+def test_scores_of_which_none_is_defined_have_no_boxes(tmp_path):
+    made = on("s0")
+    for case in made["cases"]:
+        for score in case["scores"]:
+            score["dice"] = None
+    assert "dice-s0.svg" not in [each.name for each in chart_pictures(BALLS, [made], tmp_path)]
+
+
+def test_volumes_of_voxels_whose_size_is_pretended_are_in_voxels(tmp_path):
+    found = {each.name: each for each in chart_pictures(replace(BALLS, voxels_of_1_mm=True), [on("s0")], tmp_path)}
+    assert b"1,000 voxels" in found["volumes-mre-net.svg"].data
+    assert b"(ml)" not in found["volumes-mre-net.svg"].data

@@ -224,3 +224,32 @@ def test_elsewhere_counts_voxels_where_their_size_is_unknown_and_none_that_are_u
 
 def test_without_a_prediction_nothing_is_elsewhere():
     assert evaluate_case(None, segmentation({1: box(2, 2, 2)}), "a").scores[0].volume_elsewhere == 0
+
+
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("slices", [1, 5])
+def test_one_known_slice_of_a_volume_is_scored_as_the_picture_it_is(axis, slices):
+    """A square of 4 with a corner of 2 beside it: the square's inner pixels are no border."""
+    spacing = np.array([1.0, 2.0])
+    truth, found = torch.zeros(2, 20, 20, dtype=torch.int16)
+    truth[4:8, 4:8] = found[4:8, 4:8] = found[12:14, 4:6] = 1
+
+    def within(picture):
+        shape, affine = [20, 20], np.eye(4)
+        shape.insert(axis, slices)
+        affine[:3, :3] = np.diag(np.insert(spacing, axis, 7.0))
+        labels = torch.zeros(shape, dtype=torch.int16)
+        labels.select(axis, slices // 2)[:] = picture
+        return Segmentation(labels, NAMES, affine)
+
+    known = torch.zeros(within(truth).labels.shape, dtype=torch.bool)
+    known.select(axis, slices // 2)[:] = True
+    labelled = LabelledScan(with_blank_scan(within(truth), "a").scan, within(truth), known)
+    flat = Segmentation(truth[..., None], NAMES, np.diag([1.0, 2.0, 7.0, 1.0]))
+    [liver, spleen] = evaluate_case(within(found), labelled, "a").scores
+    [same, nowhere] = evaluate_case(Segmentation(found[..., None], NAMES, flat.affine), flat, "a").scores
+    assert liver.hd95 == same.hd95 > 5
+    assert (liver.dice, liver.volume_truth, liver.radial_error) == (same.dice, same.volume_truth, same.radial_error)
+    assert spleen.empty == nowhere.empty == "both"
+    missed, _ = evaluate_case(None, labelled, "a").scores
+    assert missed.hd95 == pytest.approx(math.hypot(20, 40))  # the slice's diagonal, not the volume's

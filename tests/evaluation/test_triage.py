@@ -24,6 +24,12 @@ def test_a_quarter_rounded_up_is_checked():
     assert found.optimism == pytest.approx((0.1 + 0.2 + 0.9 + 0.8 + 0.7 - 0.9 - 0.1 - 0.2 - 0.8 - 0.7) / 5)
 
 
+@pytest.mark.parametrize(("a", "b"), [((0.1, 0.2), (0.2, 0.2)), ((0.1, 0.1), (0.1, 0.2))])
+def test_nothing_is_found_for_certain_where_two_may_be_the_worst_or_checked(a, b):
+    found = triage([case("a", a), case("b", b), case("c", (0.9, 0.9)), case("d", (0.8, 0.8))])
+    assert (found.checked, found.found) == (1, None)
+
+
 def test_nothing_is_said_of_fewer_than_four_scans_with_an_expectation():
     cases = [case(str(k), (0.5, 0.5)) for k in range(3)]
     assert triage([*cases, case("x", (NAN, 0.5))]) is None

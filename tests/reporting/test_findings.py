@@ -66,5 +66,18 @@ def test_the_models_own_expectation():
     cases = [case(f"c{k}", 0.2 * k, 0.2 * k, expected_dice=0.2 * k + 0.1) for k in range(4)]
     sentences = " ".join(findings(Evaluation(tuple(cases), [])).sentences)
     assert "rank correlation 1.00 (8 pairs)" in sentences
-    assert "Checking only the 1 of 4 scans that it expected least of would have found 1 of the 1 worst." in sentences
+    assert "Checking only the one of 4 scans that it expected least of would have found the worst." in sentences
     assert "0.10 too high on average" in sentences
+
+
+def test_a_missing_prediction_of_nothing_is_not_said_to_count():
+    nothing = case("nothing", float("nan"), float("nan"), missing=True, empty="both")
+    found = findings(Evaluation((*STUDY.cases, nothing), [])).warnings
+    assert found[0].startswith("No prediction for 1 scan, each counting as Dice 0: gone.")
+    assert found[1] == "No prediction for 1 scan whose truth is empty, too, so that nothing of it counts: nothing."
+
+
+def test_of_scans_that_tie_nothing_is_said_to_be_found():
+    tied = Evaluation(tuple(case(str(k), 0.5, 0.5, expected_dice=0.1 * k) for k in range(5)), [])
+    assert not any("Checking only" in sentence for sentence in findings(tied).sentences)
+    assert any("too low on average" in sentence for sentence in findings(tied).sentences)

@@ -2,6 +2,7 @@ import re
 
 import pytest
 
+from lowshot.protocols.registry import PROTOCOLS
 from lowshot.reporting.latex import escaped, to_latex
 from lowshot.reporting.tables import Column, Table
 
@@ -50,6 +51,7 @@ def test_braces_and_dollars_are_balanced():
         ("{_#$%&}", r"\{\_\#\$\%\&\}"),
         ("3×3 − 1 ± 2 | 500–600", r"3$\times$3 $-$ 1 $\pm$ 2 \textbar{} 500--600"),
         ("two\nlines", "two lines"),
+        ("weight λ", r"weight $\lambda$"),
         ("Gehirn, größer", "Gehirn, größer"),
     ],
 )
@@ -61,3 +63,9 @@ def test_notes_stand_below_the_rows():
     text = to_latex(TABLE, ["data: 8 brains", "budget: 5 %"])
     assert text.index(r"\bottomrule") < text.index("data: 8 brains.") < text.index(r"budget: 5 \%.")
     assert "flushleft" not in to_latex(TABLE)
+
+
+def test_all_that_protocols_say_can_be_typeset():
+    """Beyond Latin-1 common fonts lack letters."""
+    told = [sentence for each in PROTOCOLS.values() for sentence in (each.summary, *each.differs)]
+    assert {character for text in told for character in escaped(text) if ord(character) > 255} == set()

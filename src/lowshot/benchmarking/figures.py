@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lowshot.benchmarking.cell import Record, folder_of, slug
+from lowshot.benchmarking.kinds import kinds
 from lowshot.benchmarking.results import Row, rows
+from lowshot.benchmarking.scans import by_scan
 from lowshot.benchmarking.selection import by_device, by_system, present
+from lowshot.benchmarking.tables import unit_of
 from lowshot.evaluation.statistics import Summary
 from lowshot.protocols.protocol import Protocol
 from lowshot.reporting.box_plots import dice_boxes
@@ -30,11 +33,13 @@ BARS = "Mean Dice; bars: deviation over scans, each the mean over structures and
 
 
 def chart_pictures(protocol: Protocol, records: Sequence[Record], root: Path) -> Iterator[Picture]:
-    """All charts: of scores for each comparable part of the benchmark, then what is over all of it."""
-    for title, part in comparable_parts(protocol, records).items():
-        yield _boxes(protocol, title, part)
-        yield _over_minutes(protocol, title, part)
-    yield from _over_shots(protocol, records)
+    """All charts: of scores for each kind of rows and comparable part of the benchmark, then what is over all of it."""
+    for kind, own in kinds(protocol, records):
+        of_kind = kind.name.removeprefix(protocol.name)  # ", whole volume" where there are two
+        for title, part in comparable_parts(kind, own).items():
+            yield from _boxes(kind, title + of_kind, part)
+            yield _over_minutes(kind, title + of_kind, part)
+        yield from _over_shots(kind, own, of_kind)
     yield from _agreements(protocol, records)
     yield from _curves(protocol, records, root)
 
@@ -52,7 +57,8 @@ def comparable_parts(protocol: Protocol, records: Sequence[Record]) -> dict[str,
     return ordered
 
 
-def _boxes(protocol: Protocol, title: str, part: Sequence[Record]) -> Picture:
+def _boxes(protocol: Protocol, title: str, part: Sequence[Record]) -> Iterator[Picture]:
+    """None where no Dice is defined."""
     found = rows(part)
     scores: dict[str, dict[str, list[float]]] = {}
     for structure in dict.fromkeys(row.structure for row in found):
@@ -64,7 +70,8 @@ def _boxes(protocol: Protocol, title: str, part: Sequence[Record]) -> Picture:
         "Dice of every scan, the mean over seeds; boxes: middle half of the scans and median; whiskers: to the "
         "farthest scan within 1.5 box lengths."
     )
-    return as_picture(f"dice {title}.svg", f"Dice per structure, {title}", caption, dice_boxes(scores))
+    if scores:
+        yield as_picture(f"dice {title}.svg", f"Dice per structure, {title}", caption, dice_boxes(scores))
 
 
 def _over_seeds(found: Sequence[Row]) -> list[float]:
@@ -89,7 +96,7 @@ def _over_minutes(protocol: Protocol, title: str, part: Sequence[Record]) -> Pic
     return as_picture(f"dice over minutes {title}.svg", f"Dice over minutes of training, {title}", BARS, figure)
 
 
-def _over_shots(protocol: Protocol, records: Sequence[Record]) -> Iterator[Picture]:
+def _over_shots(protocol: Protocol, records: Sequence[Record], of_kind: str) -> Iterator[Picture]:
     """Where folds differ in how many scans are annotated."""
     shots = {fold.name: fold.shots for fold in protocol.folds}
     if len({shots[record["fold"]["name"]] for record in records}) < 2:
@@ -99,14 +106,12 @@ def _over_shots(protocol: Protocol, records: Sequence[Record]) -> Iterator[Pictu
         parts = {count: [r for r in own if shots[r["fold"]["name"]] == count] for count in sorted(set(shots.values()))}
         systems.append((name, [_reached(part, float(count)) for count, part in parts.items() if part]))
     figure = dice_over(systems, "annotated scans", whole=True)
-    yield as_picture("dice over shots.svg", "Dice over the number of annotated scans", BARS, figure)
+    title = f"Dice over the number of annotated scans{of_kind}"
+    yield as_picture(f"dice over shots{of_kind}.svg", title, BARS, figure)
 
 
 def _reached(own: Sequence[Record], cost: float) -> Reached:
-    scans: dict[str, list[float]] = defaultdict(list)
-    for row in rows(own):
-        scans[row.case].append(row.dice)
-    found = Summary.of([Summary.of(each).mean for each in scans.values()])
+    found = Summary.of(list(by_scan(rows(own)).values()))
     return Reached(cost, found.mean, found.std)
 
 
@@ -120,7 +125,7 @@ def _agreements(protocol: Protocol, records: Sequence[Record]) -> Iterator[Pictu
         found = rows(own)
         units, volumes = {row.volume_unit for row in found}, _volumes(found)
         if len(units) == 1 and volumes:
-            figure = volume_agreement(volumes, units.pop())
+            figure = volume_agreement(volumes, unit_of(protocol, own, "volume"))
             yield as_picture(f"volumes {name}.svg", f"Volumes against the truth, {name}", caption, figure)
 
 

@@ -1,11 +1,11 @@
 """How the scores of every structure are spread over scans: mean, deviation and range, and over all structures."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 from lowshot.benchmarking.cell import Record
 from lowshot.benchmarking.measures import MEASURES
 from lowshot.benchmarking.results import Row, rows
+from lowshot.benchmarking.scans import by_scan
 from lowshot.benchmarking.selection import of_fold, present
 from lowshot.evaluation.statistics import Summary
 from lowshot.evaluation.summary import ALL_STRUCTURES
@@ -48,12 +48,5 @@ def _lines(protocol: Protocol, name: str, found: Sequence[Row]) -> list[tuple[Ce
 
 
 def _summary(found: Sequence[Row], measure: Measure) -> tuple[Cell, ...]:
-    scans: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in found:
-        scans[row.case][row.structure].append(getattr(row, measure))
-    each = Summary.of([_mean([_mean(seeds) for seeds in structures.values()]) for structures in scans.values()])
+    each = Summary.of(list(by_scan(found, measure).values()))
     return each.mean, each.std, each.minimum, each.maximum, each.left_out
-
-
-def _mean(values: Sequence[float]) -> float:
-    return Summary.of(values).mean

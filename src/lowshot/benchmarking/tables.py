@@ -9,8 +9,9 @@ import numpy as np
 
 from lowshot.benchmarking.cell import Record
 from lowshot.benchmarking.comparison import Comparison, compare
-from lowshot.benchmarking.measures import MEASURES
+from lowshot.benchmarking.measures import MEASURES, Quantity
 from lowshot.benchmarking.results import rows
+from lowshot.benchmarking.scans import by_scan
 from lowshot.benchmarking.selection import by_device, by_system, of_fold, present
 from lowshot.evaluation.statistics import Interval, Summary, interval_over_scans, rank_correlation
 from lowshot.imaging.names import sideless
@@ -20,6 +21,9 @@ from lowshot.reporting.tables import Cell, Column, Table, mean_and_spread
 
 HOST = ("cpu", "mps")
 """Devices that compute in the process's own memory."""
+UNITS: dict[Quantity, str] = {"distance": "hd95_unit", "volume": "volume_unit"}
+OF_VOXELS: dict[Quantity, str] = {"distance": "voxels", "volume": "1,000 voxels"}
+"""Of voxels that are taken to be 1 mm wide, as many as make 1 ml."""
 PUBLISHED_COSTS = {"training-minutes": "training (min)", "gpu-memory-gb": "training (GB)", "seconds": "seconds a scan"}
 
 
@@ -51,8 +55,16 @@ def main_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Tabl
 def measure_columns(protocol: Protocol, records: Sequence[Record]) -> list[Column]:
     """One for each of the protocol's measures, with the unit of these records."""
     shown = [MEASURES[measure] for measure in protocol.measures]
-    unit = "voxels" if protocol.voxels_of_1_mm else _unit(records)
-    return [Column(f"{each.heading} ({unit})" if each.of_unit else each.heading, digits=each.digits) for each in shown]
+    units = [f" ({unit_of(protocol, records, each.unit)})" if each.unit else "" for each in shown]
+    return [Column(each.heading + unit, digits=each.digits) for each, unit in zip(shown, units, strict=True)]
+
+
+def unit_of(protocol: Protocol, records: Sequence[Record], quantity: Quantity) -> str:
+    """Of these records' distances or volumes; voxels where their size is but pretended to be known."""
+    if protocol.voxels_of_1_mm:
+        return OF_VOXELS[quantity]
+    units = {score.get(UNITS[quantity], "ml") for score in _scores(records)}
+    return str(units.pop()) if len(units) == 1 else "mixed"
 
 
 def published_columns(protocol: Protocol) -> list[Column]:
@@ -79,11 +91,9 @@ def scan_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Tabl
 
 
 def _scan_row(protocol: Protocol, system: System, name: str, records: Sequence[Record], fold: str) -> tuple[Cell, ...]:
-    scores: dict[str, list[float]] = defaultdict(list)
-    for row in rows(records):
-        scores[row.case].append(row.dice)
-    means = [Summary.of(each).mean for each in scores.values()]
-    scans, interval = Summary.of(means), interval_over_scans(means, list(map(protocol.patient_of, scores)))
+    dice = by_scan(rows(records))
+    means = list(dice.values())
+    scans, interval = Summary.of(means), interval_over_scans(means, list(map(protocol.patient_of, dice)))
     theirs = published_figure(protocol, system, records, fold, "dice")
     printed: tuple[Cell, ...] = (None, None, None)
     if theirs is not None and theirs.min is not None:  # else its spread is over something else
@@ -163,7 +173,7 @@ def _main_row(
             for measure in protocol.measures
         ),
         rank_correlation(*zip(*((row.expected_dice, row.dice) for row in rows(records)), strict=True)),
-        _mean([_correlation_of_scans(record) for record in records]),
+        _mean([_correlation_of_scans(protocol, record) for record in records]),
         sum(score["empty"] == "prediction" for score in _scores(records)),
         sum(score["empty"] == "both" for score in _scores(records)),
     )
@@ -181,8 +191,8 @@ def mean_over_seeds(records: Sequence[Record], measure: Measure) -> float:
 
 
 def _of_seeds(records: Sequence[Record], measure: Measure) -> Summary:
-    """Of each seed the mean over all (case, structure) pairs where it is defined."""
-    return Summary.of([Summary.of([getattr(row, measure) for row in rows([record])]).mean for record in records])
+    """Of each seed the mean over scans."""
+    return Summary.of([Summary.of(list(by_scan(rows([record]), measure).values())).mean for record in records])
 
 
 def published_text(theirs: Figure | None, measure: Measure) -> str | None:
@@ -190,7 +200,7 @@ def published_text(theirs: Figure | None, measure: Measure) -> str | None:
     shown = MEASURES[measure]
     if theirs is None:
         return None
-    return _printed(theirs, shown.digits) + (f" {theirs.unit}" if shown.of_unit else "")
+    return _printed(theirs, shown.digits) + (f" {theirs.unit}" if shown.unit else "")
 
 
 def published_figure(
@@ -228,12 +238,12 @@ def is_as_compared(protocol: Protocol, record: Record) -> bool:
     return bool(record["preset"] == wanted)
 
 
-def _correlation_of_scans(record: Record) -> float:
-    """Of the mean expected Dice of a scan with its mean true Dice."""
+def _correlation_of_scans(protocol: Protocol, record: Record) -> float:
+    """Of the mean expected Dice of a scan with its mean true Dice; scans of one patient count as one."""
     pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for row in rows([record]):
         if not math.isnan(row.expected_dice + row.dice):
-            pairs[row.case].append((row.expected_dice, row.dice))
+            pairs[protocol.patient_of(row.case)].append((row.expected_dice, row.dice))
     means = [np.mean(each, axis=0) for each in pairs.values()]
     return rank_correlation([mean[0] for mean in means], [mean[1] for mean in means])
 
@@ -291,11 +301,6 @@ def unfinished_seeds(system: System, records: Sequence[Record]) -> list[int]:
 def _steps(records: Sequence[Record]) -> Cell:
     found = {sum(stage["steps"] for stage in record["provenance"]["plan"]["stages"].values()) for record in records}
     return found.pop() if len(found) == 1 else f"{min(found)}–{max(found)}"
-
-
-def _unit(records: Sequence[Record]) -> str:
-    units = {score["hd95_unit"] for score in _scores(records)}
-    return units.pop() if len(units) == 1 else "mixed"
 
 
 def _device(made: Record) -> str:

@@ -1,4 +1,7 @@
-"""The tables of a benchmark as files: ``tables.md`` for people, ``tables/*.csv`` in full precision."""
+"""The tables of a benchmark as files: ``tables.md`` for people, ``tables/*.csv`` for spreadsheets.
+
+Means with their deviation are words there, too; every score in full precision stands in ``results.csv``.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -40,6 +40,21 @@ def looked_for_structures(truth: LabelledScan) -> tuple[str, ...]:
     return tuple(name for name in names if truth.annotated is None or name in truth.annotated)
 
 
+def only_plane(truth: LabelledScan) -> tuple[int, int] | None:
+    """(axis, index) of the only slice in which anything can be scored: a picture's, or a volume's that alone is known.
+
+    None for other volumes. Where several axes have but one such slice, the last of them.
+    """
+    for axis in (2, 1, 0):
+        here = range(truth.truth.labels.shape[axis])
+        if truth.known is not None:
+            others = [other for other in range(3) if other != axis]
+            here = truth.known.any(dim=others[1]).any(dim=others[0]).nonzero().flatten().tolist()
+        if len(here) == 1:
+            return axis, here[0]
+    return None
+
+
 def with_blank_scan(truth: Segmentation, case: str, spacing_known: bool = True) -> LabelledScan:
     """Truth whose image nobody gave: the image is black everywhere, and takes no memory."""
     black = torch.zeros(1, 1, 1, 1).expand(1, *truth.labels.shape)

@@ -4,6 +4,7 @@ The definitions are in ``overlap.py``, ``surface.py`` and ``radial.py``. Here is
 
 - structures are matched by name; the background is not scored, nor is a structure nobody looked for;
 - voxels whose label is unknown are removed from prediction and truth before anything is counted;
+- a volume of which one slice is known is scored as the picture that this slice is;
 - a missing prediction is an empty one: Dice 0, HD95 the image diagonal, and it is counted as missing.
 """
 
@@ -14,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from lowshot.errors import InputError
-from lowshot.evaluation.comparable import comparable_labels, looked_for_structures, with_blank_scan
+from lowshot.evaluation.comparable import comparable_labels, looked_for_structures, only_plane, with_blank_scan
 from lowshot.evaluation.overlap import dice, false_positive_ratio, true_positive_ratio
 from lowshot.evaluation.radial import radial_error
 from lowshot.evaluation.scores import CaseScores, Empty, Evaluation, Pairs, Score
@@ -92,13 +93,18 @@ def evaluate_case(
     if not structures:
         raise InputError(f"{case}: no structure is annotated in the truth, so there is nothing to score")
     predicted, true = comparable_labels(prediction, labelled, case)
-    names = labelled.truth.names
-    expected = expected_dice or {}
+    names, spacing_known, expected = labelled.truth.names, labelled.scan.spacing_known, expected_dice or {}
+    affine = labelled.truth.affine if spacing_known else VOXELS
+    if (plane := only_plane(labelled)) is not None:  # distances within it, and borders of a picture
+        axis, index = plane
+        predicted, true = (np.moveaxis(each, axis, 2)[..., index : index + 1] for each in (predicted, true))
+        affine = affine[:, [*(other for other in range(3) if other != axis), axis, 3]]
     rows = (
         _score(
             predicted == names.index(name),
             true == names.index(name),
-            labelled,
+            affine,
+            spacing_known=spacing_known,
             case=case,
             structure=name,
             missing=prediction is None,
@@ -121,17 +127,16 @@ _EMPTY: dict[tuple[bool, bool], Empty] = {
 def _score(
     prediction: Bool[np.ndarray, "i j k"],
     truth: Bool[np.ndarray, "i j k"],
-    labelled: LabelledScan,
+    affine: Affine,
     *,
+    spacing_known: bool,
     case: str,
     structure: str,
     missing: bool,
     expected_dice: float,
     variants: bool,
 ) -> Score:
-    spacing_known, grid = labelled.scan.spacing_known, labelled.scan.grid
-    affine = grid.affine if spacing_known else VOXELS
-    voxel_volume = grid.voxel_volume_mm3 / 1000 if spacing_known else 1.0
+    voxel_volume = abs(float(np.linalg.det(affine[:3, :3]))) / 1000 if spacing_known else 1.0
     return Score(
         case=case,
         structure=structure,

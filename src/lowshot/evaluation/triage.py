@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from lowshot.evaluation.scores import CaseScores
 
@@ -20,8 +21,9 @@ class Triage:
     """With an expectation."""
     checked: int
     """A quarter of them, rounded up; and so many count as the worst."""
-    found: int
-    """Of the worst by true Dice, those among the checked."""
+    found: int | None
+    """Of the worst by true Dice, those among the checked; None where it is not certain which are the worst, or which
+    would be checked, as several scans have the same Dice."""
     optimism: float
     """Mean over scans of expected minus true Dice: positive means too sure."""
 
@@ -33,8 +35,15 @@ def triage(cases: Sequence[CaseScores]) -> Triage | None:
         return None
     expected, true = np.array(known).T
     checked = math.ceil(len(known) / 4)
-    least_expected, worst = (set(np.argsort(values, kind="stable")[:checked]) for values in (expected, true))
-    return Triage(len(known), checked, len(least_expected & worst), float((expected - true).mean()))
+    least_expected, worst = _lowest(expected, checked), _lowest(true, checked)
+    found = None if least_expected is None or worst is None else len(least_expected & worst)
+    return Triage(len(known), checked, found, float((expected - true).mean()))
+
+
+def _lowest(values: npt.NDArray[np.float64], count: int) -> set[int] | None:
+    """Where the lowest values are, fewer than there are; None if the last of them and the next one are the same."""
+    order = np.argsort(values, kind="stable")
+    return None if values[order[count - 1]] == values[order[count]] else set(order[:count].tolist())
 
 
 def mean_expected_and_true(case: CaseScores) -> tuple[float, float] | None:

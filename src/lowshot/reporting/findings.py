@@ -8,7 +8,7 @@ from statistics import median
 from lowshot.evaluation.scores import CaseScores, Evaluation
 from lowshot.evaluation.statistics import Summary
 from lowshot.evaluation.summary import StructureSummary, quality_correlation, summarise, units
-from lowshot.evaluation.triage import triage
+from lowshot.evaluation.triage import Triage, triage
 from lowshot.reporting.tables import NOTHING, mean_and_spread
 from lowshot.wording import counted, listed
 
@@ -79,22 +79,39 @@ def _of_expectation(evaluation: Evaluation) -> list[str]:
     found = triage(evaluation.cases)
     if found is not None:
         sure = "too high" if found.optimism > 0 else "too low"
-        sentences.append(
-            f"Checking only the {found.checked} of {found.scans} scans that it expected least of would have found "
-            f"{found.found} of the {found.checked} worst. "
-            f"Its expectation was {abs(found.optimism):.2f} {sure} on average."
-        )
+        sentences.append(f"{_of_checking(found)}Its expectation was {abs(found.optimism):.2f} {sure} on average.")
     return sentences
+
+
+def _of_checking(found: Triage) -> str:
+    """Nothing where scans tie for the worst: which of them are the worst would be a matter of their order."""
+    if found.found is None:
+        return ""
+    if found.checked == 1:
+        hit = "would" if found.found else "would not"
+        return f"Checking only the one of {found.scans} scans that it expected least of {hit} have found the worst. "
+    return (
+        f"Checking only the {found.checked} of {found.scans} scans that it expected least of would have found "
+        f"{found.found} of the {found.checked} worst. "
+    )
 
 
 def _warnings(evaluation: Evaluation) -> list[str]:
     warnings = [f"Not scored, and in no figure: {message}" for message in evaluation.failed]
-    if evaluation.missing:
+    missing = [case for case in evaluation.cases if case.case in evaluation.missing]
+    of_something = [case.case for case in missing if not math.isnan(case.mean_dice)]
+    of_nothing = [case.case for case in missing if math.isnan(case.mean_dice)]
+    if of_something:
         without = Summary.of([case.mean_dice for case in evaluation.cases if case.case not in evaluation.missing]).mean
         others = "" if math.isnan(without) else f" Over the other scans the mean Dice is {without:.2f}."
         warnings.append(
-            f"No prediction for {counted(len(evaluation.missing), 'scan')}, each counting as Dice 0: "
-            f"{listed(evaluation.missing, MOST_NAMES)}.{others}"
+            f"No prediction for {counted(len(of_something), 'scan')}, each counting as Dice 0: "
+            f"{listed(of_something, MOST_NAMES)}.{others}"
+        )
+    if of_nothing:
+        warnings.append(
+            f"No prediction for {counted(len(of_nothing), 'scan')} whose truth is empty, too, so that nothing of it "
+            f"counts: {listed(of_nothing, MOST_NAMES)}."
         )
     predicted = [score for score in evaluation.scores if not score.missing]
     for empty, what in (("prediction", "Not found at all"), ("truth", "Predicted where the truth has none")):

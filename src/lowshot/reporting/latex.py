@@ -13,7 +13,7 @@ ESCAPED = {
     "^": r"\textasciicircum{}",
     **{character: f"\\{character}" for character in "&%$#_"},
     **{"<": "$<$", ">": "$>$", "|": r"\textbar{}", "±": r"$\pm$", "−": "$-$", "×": r"$\times$", "≤": r"$\le$"},
-    **{"–": "--", "ⁿ": "$^n$", "\n": " "},
+    **{"–": "--", "ⁿ": "$^n$", "λ": r"$\lambda$", "\n": " "},
 }
 """What would mean something else, or is missing in common fonts."""
 

@@ -72,7 +72,7 @@ def to_markdown(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Comma-separated values in full precision; None and NaN become empty cells. The title is left out."""
+    """Comma-separated values, numbers in full precision, words as they are; None and NaN are empty, titles left out."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([column.heading for column in table.columns])
