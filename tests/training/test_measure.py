@@ -64,6 +64,14 @@ def test_nothing_is_measured_where_nothing_is_left_to_choose(monkeypatch):
     assert (choice.precision, choice.memory_format, choice.measured_ms) == ("bfloat16", "contiguous", {})
 
 
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
+def test_whoever_is_predicting_may_ask_first(mode):
+    measure.is_emulated.cache_clear()
+    fastest.cache_clear()
+    with mode():
+        assert set(fastest(CPU, "auto", "contiguous").measured_ms) <= {"float32 contiguous", "bfloat16 contiguous"}
+
+
 def test_measuring_takes_time_and_leaves_the_random_numbers_alone():
     fastest.cache_clear()
     state = torch.get_rng_state()

@@ -40,8 +40,9 @@ def fastest(
 
     Where bfloat16 is only emulated it is not tried: a single step would take longer than all others.
     """
-    both: list[Precision] = ["float32"] if is_emulated(device) else ["float32", "bfloat16"]
-    precisions: list[Precision] = both if precision == "auto" else [precision]
+    precisions: list[Precision] = [precision] if precision != "auto" else ["float32"]
+    if precision == "auto" and not is_emulated(device):
+        precisions.append("bfloat16")
     formats: list[MemoryFormat] = ["contiguous", "channels_last"] if memory_format == "auto" else [memory_format]
     if len(precisions) == len(formats) == 1:
         return Choice(precisions[0], formats[0])
@@ -72,17 +73,19 @@ def _undisturbed(device: torch.device) -> Iterator[Callable[[], float]]:
     """A clock that other work on the machine hardly moves: on a CPU the processor time of a single thread.
 
     Threads that wait for each other turn a busy neighbour into seconds, which fall on one way and not on the next.
+    Gradients are on, as whoever first asks for a plan may be about to predict.
     """
-    if device.type != "cpu":
-        yield time.perf_counter
-        return
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with freed_memory_kept():  # as in training
-            yield time.thread_time
-    finally:
-        torch.set_num_threads(threads)
+    with torch.inference_mode(False), torch.enable_grad():
+        if device.type != "cpu":
+            yield time.perf_counter
+            return
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with freed_memory_kept():  # as in training
+                yield time.thread_time
+        finally:
+            torch.set_num_threads(threads)
 
 
 def best_times(steps: Sequence[Callable[[], None]], clock: Callable[[], float]) -> list[float]:
@@ -120,7 +123,7 @@ def stepper(
 
     def step() -> None:
         bfloat16 = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
-        with torch.enable_grad(), bfloat16:  # whoever first asks for a plan may be about to predict
+        with bfloat16:
             logits = head(solid(volume).movedim(1, -1))
             loss: Tensor = flat(image).square().mean() + logits.square().mean()
         loss.backward()  # type: ignore[no-untyped-call]
