@@ -35,6 +35,8 @@ class Region(NamedTuple):
     sure: bool = True
     """Whether scores tell how sure the model is. The shares of one label map that is laid upon a scan do not: they are
     below 1 along its borders, however well or badly it lies."""
+    judged: Float[Tensor, "classes i j k"] | None = None
+    """Probabilities that tell the Dice to expect, where the scores, by which is decided, are too bold or too shy."""
 
 
 class State(NamedTuple):

@@ -216,3 +216,13 @@ def test_one_piece_stays_one_where_a_bridge_is_gone_on_the_scans_own_grid():
     given = prepared(Preparation(), (6, 1, 1), np.eye(4))
     found, _ = assemble([Region(WHOLE, labels)], given, Breaking(), names(2), one_piece=True)
     assert found.flatten().tolist() == [1, 1, 0, 0, 0, 0]
+
+
+def test_dice_is_expected_by_what_is_judged_and_labels_are_decided_by_scores():
+    """Two voxels: scores decide for class 1 in both, of which they are sure; judged, each is as likely as not."""
+    sure = torch.tensor([[[[0.1]], [[0.2]]], [[[0.9]], [[0.8]]]])
+    decision = decided([Region(WHOLE, sure, judged=torch.full_like(sure, 0.5))], 2, (2, 1, 1))
+    assert decision.labels.flatten().tolist() == [1, 1]
+    assert decision.margin().flatten().tolist() == pytest.approx([0.8, 0.6])
+    found = decision.quality(names(2))["structure 1"]
+    assert found.expected_dice == pytest.approx(2 * (0.5 + 0.5) / (1.0 + 2))  # by the scores 2 · 1.7 / 3.7

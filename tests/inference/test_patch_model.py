@@ -1,14 +1,18 @@
 import json
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
 from lowshot.contract import Model
+from lowshot.errors import ModelFileError
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import Scan
-from lowshot.inference.patch_model import PatchModel, TileOptions
+from lowshot.inference.calibration import UNCHANGED, Calibration
+from lowshot.inference.patch_model import PatchHeader, PatchModel, TileOptions
+from lowshot.inference.predict import predict
 from lowshot.nn.geometry import Geometry
 from lowshot.training.run import Run
 
@@ -90,3 +94,35 @@ def test_state_is_all_that_is_needed():
         assert torch.equal(restored.network.state_dict()[name], value)
     assert not restored.network.training
     assert all(p.requires_grad for p in restored.network.parameters())
+
+
+def judged_by(calibration):
+    """What comes of one scan."""
+    torch.manual_seed(3)
+    made = model()
+    made.calibration = calibration
+    torch.nn.init.constant_(made.network.last.bias, 0.0)
+    scan = Scan("a", torch.randn(1, 12, 11, 10), np.eye(4), channels=("T1",))
+    return predict(made, scan, run(), TileOptions())
+
+
+def test_calibration_changes_what_is_expected_and_not_what_is_found():
+    plain, flat = judged_by(UNCHANGED), judged_by(Calibration(4.0, (0.0, 1.0)))
+    assert torch.equal(plain.segmentation.labels, flat.segmentation.labels)
+    assert 0 < plain.segmentation.labels.float().mean() < 1
+    assert plain.quality["liver"].expected_dice != flat.quality["liver"].expected_dice
+
+
+def test_calibration_is_kept_and_older_files_have_none():
+    given = model()
+    given.calibration = Calibration(0.7, (0.0, -1.5))
+    header = json.loads(json.dumps(given.state().header))
+    assert PatchHeader.from_json(header).calibration == given.calibration
+    del header["calibration"]
+    assert PatchHeader.from_json(header).calibration == UNCHANGED
+
+
+def test_offsets_for_other_classes_are_refused():
+    header = model().state().header
+    with pytest.raises(ModelFileError, match="expected 2 offsets, got 3"):
+        PatchHeader.from_json(header | {"calibration": {"temperature": 1.0, "offsets": [0.0, 1.0, 2.0]}})

@@ -1,7 +1,8 @@
 """The one consumer of regions: from pieces of scores to a label map on the scan's own grid, in bounded memory.
 
-Whatever the number of classes, three volumes are kept on the prepared grid: the best class of every voxel, its
-probability and that of the second best. Resampling to the scan's grid needs no more (``Preparation.undo_labels``).
+Whatever the number of classes, four volumes are kept on the prepared grid: the best class of every voxel, its
+probability, that of the second best, and what the best is judged by. Resampling to the scan's grid needs no more than
+the first three (``Preparation.undo_labels``).
 """
 
 import errno
@@ -22,8 +23,8 @@ from lowshot.imaging.names import Names
 from lowshot.imaging.pieces import largest_pieces
 from lowshot.imaging.preparation import Preparation, Prepared
 
-BYTES_PER_VOXEL = 2 + 4 + 4
-"""Label as int16, two probabilities as float32."""
+BYTES_PER_VOXEL = 2 + 4 + 4 + 4
+"""Label as int16, three probabilities as float32."""
 
 
 @dataclass(eq=False)
@@ -33,6 +34,8 @@ class Decision:
     labels: Int[Tensor, "i j k"]
     best: Float[Tensor, "i j k"]
     second: Float[Tensor, "i j k"]
+    judged: Float[Tensor, "i j k"]
+    """Of the best class, the probability that tells the Dice to expect."""
     expected_size: Float[Tensor, " classes"]
     """Σ p over the voxels, for every class: how large the model expects it to be."""
     sure: bool = True
@@ -45,6 +48,7 @@ class Decision:
             labels=torch.zeros(shape, dtype=torch.int16),
             best=torch.full(shape, -1.0),
             second=torch.zeros(shape),
+            judged=torch.zeros(shape),
             expected_size=torch.zeros(classes, dtype=torch.float64),
         )
 
@@ -56,8 +60,8 @@ class Decision:
             self.sure = False
             return
         self.sure &= region.sure
-        scores = region.scores
-        self.expected_size[region.classes] += scores.sum(dim=(1, 2, 3), dtype=torch.float64)
+        scores, judged = region.scores, region.scores if region.judged is None else region.judged
+        self.expected_size[region.classes] += judged.sum(dim=(1, 2, 3), dtype=torch.float64)
         top = scores.topk(min(2, len(scores)), dim=0)
         best, second = self.best[region.slices], self.second[region.slices]
         runner_up = top.values[1] if len(scores) > 1 else torch.zeros_like(best)
@@ -68,6 +72,8 @@ class Decision:
         labels = self.labels[region.slices]
         labels.copy_(torch.where(wins, (top.indices[0] + offset).to(labels.dtype), labels))
         best.copy_(torch.maximum(best, top.values[0]))
+        own = self.judged[region.slices]
+        own.copy_(torch.where(wins, judged.gather(0, top.indices[:1])[0], own))
 
     def margin(self) -> Float[Tensor, "i j k"]:
         """Probability of the winner minus that of the second best; 1 for finished labels."""
@@ -82,9 +88,9 @@ class Decision:
         if not self.sure:
             return dict.fromkeys(names.foreground)
         agreed, sizes = torch.zeros(len(names), dtype=torch.float64), torch.zeros(len(names), dtype=torch.int64)
-        for labels, best in zip(self.labels, self.best, strict=True):  # all at once would take 16 bytes per voxel
+        for labels, judged in zip(self.labels, self.judged, strict=True):  # all at once would take 16 bytes per voxel
             flat = labels.flatten().long()
-            agreed += torch.bincount(flat, best.flatten().double(), minlength=len(names))
+            agreed += torch.bincount(flat, judged.flatten().double(), minlength=len(names))
             sizes += torch.bincount(flat, minlength=len(names))
         found: dict[str, Quality | None] = {}
         for k, name in enumerate(names.foreground, start=1):

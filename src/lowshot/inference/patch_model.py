@@ -12,6 +12,7 @@ from lowshot.contract import Region, State
 from lowshot.errors import ModelFileError, SettingsError
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation, Prepared
+from lowshot.inference.calibration import UNCHANGED, Calibration
 from lowshot.inference.header import Header
 from lowshot.inference.memory import activation_bytes
 from lowshot.inference.sliding_window import predict_tiles
@@ -42,19 +43,29 @@ class PatchHeader(Header):
     """What a patch model is besides its network."""
 
     geometry: Geometry
+    calibration: Calibration = UNCHANGED
 
     def __post_init__(self) -> None:
         if math.prod(self.geometry.patch) > MOST_PATCH_VOXELS:
             raise ModelFileError(f"patch: expected at most {MOST_PATCH_VOXELS:,} voxels, got {self.geometry.patch}")
+        if self.calibration.offsets and len(self.calibration.offsets) != len(self.names):
+            raise ModelFileError(
+                f"calibration: expected {len(self.names)} offsets, got {len(self.calibration.offsets)}"
+            )
 
     def to_json(self) -> dict[str, Any]:
-        """With the geometry."""
-        return {**super().to_json(), "geometry": self.geometry.to_json()}
+        """With geometry and calibration."""
+        own = {"geometry": self.geometry.to_json(), "calibration": self.calibration.to_json()}
+        return {**super().to_json(), **own}
 
     @classmethod
     def parts(cls, header: Mapping[str, Any]) -> dict[str, Any]:
-        """With the geometry."""
-        return {**super().parts(header), "geometry": build(Geometry, header["geometry"], "geometry")}
+        """With geometry and calibration; files of before 28 November 2026 have none, and it changes nothing."""
+        own = {
+            "geometry": build(Geometry, header["geometry"], "geometry"),
+            "calibration": build(Calibration, header.get("calibration", {}), "calibration"),
+        }
+        return {**super().parts(header), **own}
 
 
 @dataclass(eq=False)
@@ -66,6 +77,8 @@ class PatchModel:
     channels: tuple[str, ...]
     preparation: Preparation
     geometry: Geometry
+    calibration: Calibration = UNCHANGED
+    """What its probabilities are worth."""
 
     def __post_init__(self) -> None:
         self.network.eval()
@@ -80,6 +93,7 @@ class PatchModel:
             margin=self.geometry.margin,
             batch=options.tiles_at_once,
             run=run,
+            judge=self.calibration.probabilities,
         )
 
     def working_memory(self, shape: Triple, run: Run, options: TileOptions) -> int:
@@ -91,7 +105,7 @@ class PatchModel:
 
     def state(self) -> State:
         """Network weights; structures, preparation and geometry in the header."""
-        header = PatchHeader(self.names, self.channels, self.preparation, self.geometry)
+        header = PatchHeader(self.names, self.channels, self.preparation, self.geometry, self.calibration)
         return State(
             header.to_json(), {name: value.detach().cpu() for name, value in self.network.state_dict().items()}
         )
@@ -101,7 +115,7 @@ class PatchModel:
         """The model around a network of the same architecture (may be on the meta device), with the stored weights."""
         header = PatchHeader.from_json(state.header)
         load_weights(network, state.tensors)
-        return cls(network, header.names, header.channels, header.preparation, header.geometry)
+        return cls(network, header.names, header.channels, header.preparation, header.geometry, header.calibration)
 
 
 def load_weights(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:

@@ -75,16 +75,24 @@ def predict_tiles(
     margin: Triple,
     batch: int,
     run: Run,
+    judge: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[Region]:
-    """Class probabilities tile by tile; ``network`` maps (image, coordinates) to logits."""
+    """Class probabilities tile by tile; ``network`` maps (image, coordinates) to logits.
+
+    ``judge`` makes of logits the probabilities by which the result is judged, where they are others.
+    """
     x, y, z = volume.shape[1:]
-    for tile, logits in through_tiles(
+    for tile, maps in through_tiles(
         network, volume, tiles((x, y, z), patch, margin), patch=patch, batch=batch, run=run
     ):
-        inside = tuple(
-            slice(edge, edge + part.stop - part.start) for edge, part in zip(margin, tile.slices, strict=True)
-        )
-        yield Region(tile.slices, logits[(slice(None), *inside)].float().softmax(dim=0).cpu())
+        logits = maps[(slice(None), *inside_of(tile, margin))].float()
+        judged = None if judge is None else judge(logits).cpu()
+        yield Region(tile.slices, logits.softmax(dim=0).cpu(), judged=judged)
+
+
+def inside_of(tile: Tile, margin: Triple) -> tuple[slice, ...]:
+    """Of a tile's patch the part that it predicts."""
+    return tuple(slice(edge, edge + part.stop - part.start) for edge, part in zip(margin, tile.slices, strict=True))
 
 
 def through_tiles(

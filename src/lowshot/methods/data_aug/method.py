@@ -19,6 +19,7 @@ from lowshot.contract import State
 from lowshot.errors import ModelFileError, SettingsError
 from lowshot.imaging.grid import Grid
 from lowshot.imaging.preparation import Preparation, prepared_grid
+from lowshot.inference.calibration import calibrate
 from lowshot.inference.patch_model import PatchHeader, PatchModel, TileOptions
 from lowshot.inference.voxelwise_model import VoxelwiseModel
 from lowshot.methods.data_aug.appearance import AppearanceUNet
@@ -176,7 +177,8 @@ class DataAug:
         batch = self._examples(atlas, pool, grid, self._sampling(geometry, task), run)
         del pool  # of which the segmenter keeps what it needs
         network = self._trained_segmenter(batch, task, geometry, run)
-        return VoxelwiseModel(network, task.names, task.channels, preparation, geometry)
+        calibration = calibrate(network, [volume], geometry, run)
+        return VoxelwiseModel(network, task.names, task.channels, preparation, geometry, calibration)
 
     def restore(self, state: State) -> PatchModel:
         """The segmenter alone is kept: its architecture follows from the settings and the stored geometry."""

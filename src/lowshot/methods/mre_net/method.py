@@ -18,6 +18,7 @@ from lowshot.contract import State
 from lowshot.errors import SettingsError
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation
+from lowshot.inference.calibration import calibrate
 from lowshot.inference.patch_model import PatchHeader, PatchModel, TileOptions
 from lowshot.inference.voxelwise_model import VoxelwiseModel
 from lowshot.methods.mre_net.network import Distance, Embedding, Mixing, PrototypeClassifier
@@ -181,7 +182,8 @@ class MRENet:
         batch = partial(_batch, volumes, sampling, run)
         train([goal], batch, steps=self.steps, run=run, afterwards=LOOK * self.settling_batches)
         settle_batch_statistics(network, partial(_look, network, batch), self.settling_batches, run)
-        return VoxelwiseModel(network, task.names, task.channels, preparation, geometry)
+        calibration = calibrate(network, volumes, geometry, run)
+        return VoxelwiseModel(network, task.names, task.channels, preparation, geometry, calibration)
 
     def restore(self, state: State) -> PatchModel:
         """The network's architecture follows from the settings and the stored geometry."""

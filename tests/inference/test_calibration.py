@@ -1,0 +1,94 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from lowshot.errors import ModelFileError
+from lowshot.inference.calibration import BOUNDS, TILES, UNCHANGED, Calibration, best_calibration, calibrate
+from lowshot.nn.geometry import Geometry
+from lowshot.training.run import Run
+from lowshot.transforms.patches import Volume
+
+GEOMETRY = Geometry(3, ((2, 2, 2),), (8, 8, 8), (2, 2, 2))
+
+
+def run():
+    return Run(device="cpu", precision="float32", memory_format="contiguous", threads=1)
+
+
+def drawn(logits, temperature, seed=0):
+    """Labels that come as often as softmax(logits / temperature) says."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.multinomial((logits / temperature).softmax(dim=1), 1, generator=generator)[:, 0]
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_what_labels_were_drawn_with_is_found(temperature):
+    logits = 3 * torch.randn(20_000, 4, generator=torch.Generator().manual_seed(1))
+    offsets = torch.tensor([0.0, 1.0, -1.0, 0.5])
+    found = best_calibration(logits, drawn(logits / temperature + offsets, 1.0))
+    assert found.temperature == pytest.approx(temperature, rel=0.1)
+    assert found.offsets == pytest.approx(offsets.tolist(), abs=0.2)
+    assert found.offsets[0] == 0.0
+
+
+def test_expected_shares_become_those_of_the_labels():
+    """What the offsets are for: each class is expected as often as it is there."""
+    logits = torch.randn(5_000, 3, generator=torch.Generator().manual_seed(2))
+    labels = drawn(2 * logits + torch.tensor([2.0, 0.0, -2.0]), 1.0)
+    expected = best_calibration(logits, labels).probabilities(logits.T).mean(dim=1)
+    assert expected.tolist() == pytest.approx((labels.bincount(minlength=3) / len(labels)).tolist(), abs=0.005)
+
+
+def test_the_temperature_stays_within_bounds():
+    logits = torch.eye(3).repeat(100, 1)
+    right = torch.arange(3).repeat(100)
+    assert best_calibration(logits, right).temperature == pytest.approx(BOUNDS[0])
+    assert best_calibration(logits, (right + 1) % 3).temperature == pytest.approx(BOUNDS[1])
+
+
+def test_a_class_that_is_not_there_has_an_end():
+    logits = torch.randn(1_000, 3, generator=torch.Generator().manual_seed(3))
+    found = best_calibration(logits, torch.randint(2, (1_000,), generator=torch.Generator().manual_seed(4)))
+    assert -20 < found.offsets[2] < -0.5
+
+
+def test_without_a_known_label_nothing_changes():
+    assert best_calibration(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64)) == UNCHANGED
+    logits = torch.randn(3, 2, 2, 2)
+    assert torch.equal(UNCHANGED.probabilities(logits), logits.softmax(dim=0))
+
+
+@pytest.mark.parametrize("numbers", [(0.0, ()), (float("nan"), ()), (float("inf"), ()), (1.0, (0.0, float("inf")))])
+def test_what_no_training_makes_is_refused(numbers):
+    with pytest.raises(ModelFileError, match="temperature"):
+        Calibration(*numbers)
+
+
+class Grey(nn.Module):
+    """The logit of class 1 is a voxel's grey value."""
+
+    def forward(self, image, coordinates):
+        return torch.cat([torch.zeros_like(image), image], dim=1)
+
+
+def volume(temperature, seed, known=True):
+    image = 4 * torch.randn(1, 20, 20, 20, generator=torch.Generator().manual_seed(seed))
+    logits = torch.stack([torch.zeros_like(image), image], dim=-1).reshape(-1, 2)
+    labels = drawn(logits, temperature).reshape(20, 20, 20).to(torch.int16)
+    return Volume(image, labels, torch.full(labels.shape, known), (1.0, 1.0, 1.0))
+
+
+def test_the_network_is_seen_tile_by_tile():
+    volumes = [volume(2.0, seed) for seed in range(3)]
+    assert len(volumes) * math.ceil(20 / 4) ** 3 > TILES
+    assert calibrate(Grey(), volumes, GEOMETRY, run()).temperature == pytest.approx(2.0, rel=0.15)
+    assert calibrate(Grey(), volumes, GEOMETRY, run()) == calibrate(Grey(), volumes, GEOMETRY, run())
+
+
+def test_what_is_not_known_says_nothing():
+    known, unknown = volume(2.0, 0), volume(0.3, 1, known=False)
+    assert calibrate(Grey(), [unknown], GEOMETRY, run()) == UNCHANGED
+    both = calibrate(Grey(), [known, unknown], GEOMETRY, run())
+    assert both.temperature == pytest.approx(2.0, rel=0.3)
