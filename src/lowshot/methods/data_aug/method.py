@@ -19,7 +19,7 @@ from lowshot.contract import State
 from lowshot.errors import ModelFileError, SettingsError
 from lowshot.imaging.grid import Grid
 from lowshot.imaging.preparation import Preparation, prepared_grid
-from lowshot.inference.calibration import calibrate
+from lowshot.inference.calibration import TILES, calibrate
 from lowshot.inference.patch_model import PatchHeader, PatchModel, TileOptions
 from lowshot.inference.voxelwise_model import VoxelwiseModel
 from lowshot.methods.data_aug.appearance import AppearanceUNet
@@ -258,7 +258,7 @@ class DataAug:
             name="segmenter",
         )
         share = 1 - self.spatial_share - (0 if self.examples == "sas" else self.appearance_share)
-        looks = LOOK * self.settling_batches
+        looks = LOOK * (self.settling_batches + TILES / self.batch)
         train([goal], batch, steps=self._part(share), run=run, stage="segmenter", share=share, afterwards=looks)
         settle_batch_statistics(network, partial(_look, network, batch), self.settling_batches, run)
         return network

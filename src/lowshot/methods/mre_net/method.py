@@ -18,7 +18,7 @@ from lowshot.contract import State
 from lowshot.errors import SettingsError
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation
-from lowshot.inference.calibration import calibrate
+from lowshot.inference.calibration import TILES, calibrate
 from lowshot.inference.patch_model import PatchHeader, PatchModel, TileOptions
 from lowshot.inference.voxelwise_model import VoxelwiseModel
 from lowshot.methods.mre_net.network import Distance, Embedding, Mixing, PrototypeClassifier
@@ -180,7 +180,8 @@ class MRENet:
             clip_norm=self.clip_norm,
         )
         batch = partial(_batch, volumes, sampling, run)
-        train([goal], batch, steps=self.steps, run=run, afterwards=LOOK * self.settling_batches)
+        looks = self.settling_batches + TILES / self.batch
+        train([goal], batch, steps=self.steps, run=run, afterwards=LOOK * looks)
         settle_batch_statistics(network, partial(_look, network, batch), self.settling_batches, run)
         calibration = calibrate(network, volumes, geometry, run)
         return VoxelwiseModel(network, task.names, task.channels, preparation, geometry, calibration)
