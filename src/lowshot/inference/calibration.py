@@ -69,7 +69,7 @@ def calibrate(network: nn.Module, volumes: Sequence[Volume], geometry: Geometry,
         network: trained, from (image, coordinates) to logits.
         volumes: the annotated scans, prepared.
         geometry: of the patches through which the network sees them.
-        run: device and precision; every process comes to the same.
+        run: device and precision; every process gets that of process 0.
     """
     network.eval()
     generator = run.generator(STAGE)
@@ -83,7 +83,7 @@ def calibrate(network: nn.Module, volumes: Sequence[Volume], geometry: Geometry,
             logits.append(found[some])
             labels.append(truth[some])
             task.advance()
-    return best_calibration(torch.cat(logits), torch.cat(labels))
+    return run.broadcast(best_calibration(torch.cat(logits), torch.cat(labels)))
 
 
 def _tiles(volume: Volume, geometry: Geometry) -> list[Tile]:
