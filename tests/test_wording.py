@@ -10,3 +10,4 @@ def test_the_first_are_named_and_the_others_counted():
     assert listed(["a", "b", "c"]) == "a, b, c"
     assert listed(["a", "b", "c", "d"]) == "a, b, c and 1 more"
     assert listed("abcde", most=2) == "a, b and 3 more"
+    assert listed(["a, b", "c, d"], between="; ") == "a, b; c, d"

@@ -49,7 +49,14 @@ class UnreadableFile(InputError):
 
 
 class GridMismatch(InputError):
-    """An image and a label map do not share one grid."""
+    """An image and a label map do not share one grid.
+
+    ``apart`` says how far they are from each other, for messages in other words; empty where nobody knows.
+    """
+
+    def __init__(self, message: str, apart: str = "") -> None:
+        super().__init__(message)
+        self.apart = apart
 
 
 class UnknownLabel(InputError):

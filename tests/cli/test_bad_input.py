@@ -182,8 +182,8 @@ KINDS = [
     Bad("other place", saved(LABELS, balls(), FAR), EVERY, LABELS,
         "mm apart at the corners); if it was drawn on this image, its header was lost on the way"),
     Bad("other direction", saved(LABELS, balls(), TURNED), EVERY, LABELS, "save it with the image's affine; if not"),
-    Bad("other size", saved(LABELS, balls()[:, :, :20]), EVERY, LABELS,
-        "(24, 24, 20) and its image s0 (24, 24, 24) lie on different grids (shapes differ); resample the"),
+    Bad("other size", saved(LABELS, np.pad(balls(), ((0, 0), (0, 0), (0, 4)))), EVERY, LABELS,
+        "(24, 24, 28) and its image s0 (24, 24, 24) lie on different grids (shapes differ); resample the"),
     # Label maps.
     Bad("no label map", lambda folder: (folder / LABELS).unlink(), (FIT,), LABELS,
         "no such file or folder. Did you mean"),
@@ -194,7 +194,7 @@ KINDS = [
     Bad("fractions", saved(LABELS, balls(np.float32, _7=6.5)), EVERY, LABELS,
         "expected integer label values, got 6.5 and 191 others like it"),
     Bad("NaN labels", saved(LABELS, balls(np.float32, _7=np.nan)), EVERY, LABELS,
-        "expected integer label values, got nan"),
+        "expected integer label values, got NaN in 192 voxels; replace NaN by the background value"),
     Bad("beyond integers", saved(LABELS, balls(np.float64, _7=1e30)), EVERY, LABELS,
         "expected integer label values, got 1e+30"),
     Bad("the image instead", saved(LABELS, np.arange(24**3, dtype=np.int16).reshape(SHAPE)), (FIT_UNNAMED,), LABELS,
@@ -250,7 +250,7 @@ KINDS = [
     # Names.
     Bad("names missing", lambda folder: (folder / "names.txt").unlink(), EVERY, "names.txt",
         "no such file or folder"),
-    Bad("names empty", text("names.txt", "# nothing\n"), EVERY, "names.txt", "expected one line per structure"),
+    Bad("names empty", text("names.txt", "# nothing\n"), EVERY, "names.txt", "in every line, or columns with"),
     Bad("name twice", text("names.txt", "3 ball\n7 ball\n9 other\n"), EVERY, "names.txt", "name ball occurs twice"),
     Bad("value twice", text("names.txt", "3 ball\n3 cube\n"), EVERY, "names.txt", "label value 3 has two names"),
     Bad("value beyond 64 bits", text("names.txt", f"{2**70} ball\n"), EVERY, "names.txt", "is beyond 64 bits"),

@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import nibabel
@@ -42,6 +43,24 @@ def test_a_table_and_one_pair_of_other_names(typed, folder):
     (folder / "scans.csv").write_text("image,labels\nimages/s0.nii.gz,labels/s0.nii.gz\nimages/s1.nii.gz,\n")
     assert typed("doctor", folder / "scans.csv").code == 0
     assert typed("doctor", folder / "images" / "s0.nii.gz", "--labels", folder / "labels" / "s1.nii.gz").code == 0
+
+
+def test_scans_in_a_folder_for_each_patient(typed, folder):
+    for image in sorted((folder / "images").iterdir()):
+        (folder / "patients" / image.name.removesuffix(".nii.gz")).mkdir(parents=True)
+        image.rename(folder / "patients" / image.name.removesuffix(".nii.gz") / "T1.nii.gz")
+    done = typed("doctor", folder / "patients", "--labels", folder / "labels", "--json")
+    assert done.code == 0
+    assert "label" not in json.dumps(done.json)
+    assert list(done.json) == ["s0", "s1", "s2"]
+
+
+def test_label_maps_that_fit_no_scan_at_all_are_an_error(typed, folder):
+    for k in range(3):
+        (folder / "images" / f"s{k}.nii.gz").rename(folder / "images" / f"mr{k}.nii.gz")
+    done = typed("doctor", folder / "images", "--labels", folder / "labels")
+    assert done.code == 2
+    assert "with the names of scans (mr0, mr1, mr2), found s0.nii.gz, s1.nii.gz, s2.nii.gz; rename them" in done.err
 
 
 def test_label_maps_that_fit_no_scan_are_told(typed, folder):

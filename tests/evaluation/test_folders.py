@@ -2,8 +2,10 @@ import json
 import shutil
 from dataclasses import replace
 
+import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 import torch
 
 from imaging.dicom_series import NAMES as DICOM_NAMES
@@ -121,9 +123,38 @@ def test_a_bad_file_names_no_values_but_stops_nothing(folders):
 
 def test_another_grid_is_listed_with_its_file(folders):
     predictions, truth, _ = folders
-    labels = torch.zeros(10, 10, 9, dtype=torch.int16)
+    labels = torch.zeros(10, 10, 11, dtype=torch.int16)
     write_segmentation(Segmentation(labels, NAMES, SPACED), predictions / "b.nrrd")
-    assert "b.nrrd" in evaluate_folders(predictions, truth, names=NAMES).failed[0]
+    shifted = SPACED + np.eye(4)[:, :1] * [0, 0, 0, 7.0]
+    write_segmentation(Segmentation(labels[..., :10], NAMES, shifted), predictions / "c.nrrd")
+    failed = evaluate_folders(predictions, truth, names=NAMES).failed
+    assert "b.nrrd: lies on another grid than its truth" in failed[0]
+    assert "b_seg.nii.gz (shapes differ); results lie" in failed[0]
+    assert "c_seg.nii.gz (7 mm apart at the corners); results lie" in failed[1]
+
+
+def test_an_annotated_slice_without_structures_is_told(folders):
+    predictions, truth, _ = folders
+    told = evaluate_folders(predictions, truth, names=NAMES, annotated_slice=(1, 6)).cases[0].notes
+    assert told == (
+        "a_seg.nii.gz: shows no structure in slice 6 along axis 1, the only annotated one; was another meant?",
+    )
+    assert not evaluate_folders(predictions, truth, names=NAMES, annotated_slice=3).cases[0].notes
+
+
+def test_a_truth_that_was_saved_with_the_qform_alone_is_of_the_same_scan(folders):
+    """As ITK-SNAP and 3D Slicer save it, where the two forms of the scan's file differ."""
+    predictions, truth, _ = folders
+    labels = np.asarray(nibabel.load(truth / "a_seg.nii.gz").dataobj)
+    both = nibabel.Nifti1Image(labels, SPACED)
+    both.set_qform(SPACED + np.eye(4)[:, :1] * [0, 0, 0, 4.0], 1)
+    both.set_sform(SPACED, 4)
+    nibabel.save(both, predictions / "a.nii.gz")
+    (predictions / "a.nrrd").unlink()
+    SimpleITK.WriteImage(SimpleITK.ReadImage(predictions / "a.nii.gz"), truth / "a_seg.nii.gz")
+    evaluation = evaluate_folders(predictions, truth, names=NAMES)
+    assert not evaluation.failed
+    assert dice_of(evaluation)["a_seg", "liver"] == 1
 
 
 def test_an_ignored_value_is_not_scored(folders):

@@ -1,9 +1,10 @@
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from lowshot.errors import InputError, UnreadableFile
-from lowshot.evaluation.pairing import pair_files
+from lowshot.evaluation.pairing import bare_name, pair_files
 from lowshot.imaging.files import scan_name
 
 
@@ -62,6 +63,24 @@ def test_two_predictions_for_one_truth_are_refused(folders):
     predictions, truth, _ = folders(["a_pred.nii", "a_seg.nii"], ["a_gt.nii"])
     with pytest.raises(InputError, match=r"'a' fits several files: .*a_gt.*a_pred.*a_seg"):
         pair_files(predictions, truth)
+
+
+def test_two_files_of_the_truth_for_one_case_are_refused_by_name(folders):
+    predictions, truth, _ = folders(["a.nii"], ["a.nii", "c.nii", "c.nii.gz"])
+    with pytest.raises(InputError, match=r"'c' is the name of several files of the truth: \S+c\.nii, \S+c\.nii\.gz;"):
+        pair_files(predictions, truth)
+    assert pairs(predictions / "a.nii", truth) == {"a": "a.nii"}
+
+
+@pytest.mark.parametrize("word", ["", "_seg"])
+def test_accents_are_the_same_however_they_are_stored(folders, word):
+    """macOS writes them as characters of their own, behind their letters."""
+    name = "Müller é"
+    predictions, truth, _ = folders(
+        [unicodedata.normalize("NFD", name) + f"{word}.nii"], [unicodedata.normalize("NFC", name) + ".nii"]
+    )
+    assert list(pairs(predictions, truth).values()) == [unicodedata.normalize("NFD", name) + f"{word}.nii"]
+    assert bare_name(unicodedata.normalize("NFD", name)) == bare_name(name)
 
 
 def test_missing_and_surplus_files_are_named_with_a_guess(folders):

@@ -19,7 +19,7 @@ _NIFTI_HEADER, _NIFTI_2_HEADER, _MGH_HEADER, _PNG_HEADER, _TIFF_HEADER, _DICOM_H
 
 def originals(scratch: Path) -> list[Original]:
     """One of each; ``scratch`` is a folder to write in."""
-    return [*_neuroimaging(), *_itk(scratch), *_pictures(scratch), *_dicom()]
+    return [*_neuroimaging(), *_itk(scratch), *_pictures(scratch), *_dicom(scratch)]
 
 
 def _neuroimaging() -> list[Original]:
@@ -66,17 +66,23 @@ def _pictures(scratch: Path) -> list[Original]:
     picture, packed = Image.fromarray((_volume()[0] % 4).astype(np.uint8)), io.BytesIO()
     picture.putpalette([0, 0, 0, 90, 90, 90, 160, 160, 160, 255, 255, 255])
     picture.save(packed, "png")
+    picture.save(scratch / "palette.tif")
+    Image.fromarray((_volume()[0] % 256).astype(np.uint8)).convert("LA").save(scratch / "opaque.png")
     return [
         Original("grey.png", (scratch / "grey.png").read_bytes(), _PNG_HEADER),
         Original("palette.png", packed.getvalue(), _PNG_HEADER),
+        Original("opaque.png", (scratch / "opaque.png").read_bytes(), _PNG_HEADER),
         Original("grey.tif", (scratch / "grey.tif").read_bytes(), _TIFF_HEADER),
+        Original("palette.tif", (scratch / "palette.tif").read_bytes(), _TIFF_HEADER),
     ]
 
 
-def _dicom() -> list[Original]:
-    """Real slices, as pydicom carries them for its tests: one alone, one packed, one of three."""
+def _dicom(scratch: Path) -> list[Original]:
+    """Real slices, as pydicom carries them for its tests, also one of three; and one packed as archives do it."""
     single, packed = (Path(get_testdata_file(name)) for name in ("CT_small.dcm", "MR_small_RLE.dcm"))
-    slices = {}
+    made = SimpleITK.GetImageFromArray(_volume()[:1])
+    SimpleITK.WriteImage(made, scratch / "lossless.dcm", useCompression=True, compressor="JPEG")
+    lossless, slices = (scratch / "lossless.dcm").read_bytes(), {}
     for k in range(3):
         dataset = pydicom.dcmread(single)
         dataset.ImagePositionPatient = [0, 0, 5 * k]
@@ -88,6 +94,8 @@ def _dicom() -> list[Original]:
     return [
         Original("single.dcm", single.read_bytes(), _DICOM_HEADER, as_folder=True),
         Original("packed.dcm", packed.read_bytes(), _DICOM_HEADER, as_folder=True),
+        Original("lossless.dcm", lossless, _DICOM_HEADER, as_folder=True),
+        Original("bare.dcm", single.read_bytes()[132:], _DICOM_HEADER, as_folder=True),
         Original("1.dcm", slices.pop("1.dcm"), _DICOM_HEADER, beside=slices, as_folder=True),
     ]
 

@@ -36,10 +36,11 @@ def image_array(shape=SHAPE, dtype=np.int16):
     return np.random.default_rng(0).integers(0, 100, shape).astype(dtype)
 
 
-def with_forms(path, sform=None, qform=None):
+def with_forms(path, sform=None, qform=None, unit="unknown", sides=(0.9, 1.4, 3.3)):
     header = nibabel.Nifti1Header()
     header.set_data_shape(SHAPE)
-    header.set_zooms((0.9, 1.4, 3.3))
+    header.set_xyzt_units(unit)
+    header.set_zooms(sides)
     header.set_sform(None if sform is None else sform[0], 0 if sform is None else sform[1])
     header.set_qform(None if qform is None else qform[0], 0 if qform is None else qform[1])
     nibabel.save(nibabel.Nifti1Image(image_array(), None, header), path)

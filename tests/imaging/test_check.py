@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from imaging.stored_images import OBLIQUE, SHIFTED, with_forms
 from lowshot.imaging.check import Finding, check, check_together, given_before
+from lowshot.imaging.files import read_scan
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
 
@@ -149,6 +151,17 @@ def test_image_and_label_map_of_few_values_are_told_apart_by_how_many():
     assert "3 different values in its image" in next(iter(found(swapped)))[1]
     assert [finding.severity for finding in check(swapped)].count("error") == 1
     assert not any("swapped" in message for _, message in found(labelled()))
+
+
+@pytest.mark.parametrize(("codes", "told"), [((2, 1), 1), ((1, 1), 0), ((2, 0), 0), ((0, 0), 1)])
+def test_two_places_in_one_header_are_told(tmp_path, codes, told):
+    path = with_forms(tmp_path / "case.nii", sform=(SHIFTED, codes[0]), qform=(OBLIQUE, codes[1]))
+    messages = [message for severity, message in found(read_scan(path)) if severity == "note"]
+    assert len(messages) == told
+    if codes == (2, 1):
+        assert messages[0].startswith(
+            "case: programs read two places from its header (sform and qform), which differ by 3.46"
+        )
 
 
 def test_a_picture_that_came_before_is_told_by_either_name():

@@ -83,6 +83,23 @@ def test_a_series_that_took_the_place_of_another_is_refused(tmp_path, suffix):
         write_segmentation(segmentation(scan), tmp_path / f"ct{suffix}", scan.source)
 
 
+@SUFFIXES
+def test_a_result_of_one_file_is_written_as_for_its_folder(tmp_path, suffix):
+    folder = series(tmp_path / "ct", positions=[(0, 0, 0)])
+    file = tmp_path / "ct" / "0-1.dcm"
+    scan = read_scan(file)
+    truth = Segmentation(torch.zeros(scan.grid.shape, dtype=torch.int16), NAMES, scan.affine)
+    truth.labels[1:4, 2:4] = 1
+    kind = dicom_objects.kind_written(tmp_path / f"ct{suffix}")
+    dicom_objects.require_series(tmp_path / f"ct{suffix}", file, kind)
+    write_segmentation(truth, tmp_path / f"ct{suffix}", scan.source)
+    found, _ = read_labels(tmp_path / f"ct{suffix}", NAMES, like=folder)
+    assert torch.equal(found.labels, truth.labels)
+    (tmp_path / "ct.nii").write_bytes(b"no DICOM")
+    with pytest.raises(OutputError, match=r"which comes from .*ct\.nii; choose another --format"):
+        dicom_objects.require_series(tmp_path / f"ct{suffix}", tmp_path / "ct.nii", kind)
+
+
 def test_other_dicom_files_are_no_label_maps(tmp_path):
     scan = series(tmp_path / "ct")
     with pytest.raises(UnreadableFile, match=r"modality CT; in DICOM, label maps are SEG or RTSTRUCT files"):
@@ -100,8 +117,9 @@ def test_a_result_among_its_images_is_passed_over(tmp_path, suffix):
         tmp_path / "alone" / "RS.1.2.246.352.71"
     )  # as planning systems name it
     assert read_labels(tmp_path / "alone" / "RS.1.2.246.352.71", NAMES, like=scan)[0].labels.any()
-    with pytest.raises(UnreadableFile, match=r"found none \(but (SEG|RTSTRUCT)\)"):
-        read_scan(tmp_path / "alone")
+    for where in (tmp_path / "alone", tmp_path / "alone" / "RS.1.2.246.352.71"):
+        with pytest.raises(UnreadableFile, match=r"found none \(but (SEG|RTSTRUCT)\)"):
+            read_scan(where)
 
 
 def test_structures_that_one_of_two_patients_lacks_are_unknown_there(tmp_path):

@@ -68,6 +68,28 @@ def test_what_png_cannot_hold_is_refused(tmp_path, values, shape, message):
     assert not list(tmp_path.iterdir())
 
 
+NRRD = "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 1 1 1\nencoding: raw\n{}\n1"
+META = "ObjectType = Image\nNDims = 3\nDimSize = 1 1 1\n{}ElementType = MET_UCHAR\nElementDataFile = LOCAL\n1"
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "field", "known"),
+    [
+        ("x.nrrd", NRRD, "", False),
+        ("x.nrrd", NRRD, "space: left-posterior-superior\nspace origin: (1,2,3)\n", False),
+        ("x.nrrd", NRRD, "spacings: nan nan nan\n", False),
+        ("x.nrrd", NRRD, "spacings: 1 1 1\n", True),
+        ("x.nrrd", NRRD, "space dimension: 3\nspace directions: (1,0,0) (0,1,0) (0,0,1)\n", True),
+        ("x.mha", META, "", False),
+        ("x.mha", META, "ElementSpacing = 1 1 1\n", True),
+        ("x.mha", META, "ElementSize = 1 1 1\n", True),
+    ],
+)
+def test_millimetres_are_known_where_the_header_has_them(tmp_path, name, header, field, known):
+    (tmp_path / name).write_text(header.format(field))
+    assert read_scan(tmp_path / name).spacing_known == known
+
+
 def test_tiff_pages_are_slices(tmp_path):
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(image_array((3, 5, 4), np.uint8)), tmp_path / "stack.tif")
     scan = read_scan(tmp_path / "stack.tif")
@@ -101,17 +123,61 @@ def test_opacity_is_dropped_when_full_and_refused_when_not(tmp_path):
         read_scan(tmp_path / "clear.png")
 
 
-@pytest.mark.parametrize("bits", [1, 2, 4, 8])
-def test_the_numbers_of_a_palette_are_labels_and_its_colours_the_image(tmp_path, bits):
+def test_grey_with_opacity_is_grey(tmp_path):
+    grey = image_array((7, 9), np.uint8)
+    Image.fromarray(grey).convert("LA").save(tmp_path / "opaque.png")
+    for colour in (False, True):
+        scan = read_scan(tmp_path / "opaque.png", colour=colour)
+        assert scan.channels == ("image",)
+        np.testing.assert_array_equal(scan.voxels[0, :, :, 0], grey.T)
+    np.testing.assert_array_equal(read_labels(tmp_path / "opaque.png")[0].labels.shape, (9, 7, 1))
+    Image.fromarray(np.stack([grey, grey], axis=-1), "LA").save(tmp_path / "clear.png")
+    with pytest.raises(BadVoxels, match=r"clear\.png: some of its pixels are transparent"):
+        read_scan(tmp_path / "clear.png")
+
+
+def test_grey_of_sixteen_bits_with_opacity_is_refused(tmp_path):
+    Image.fromarray(np.zeros((7, 9), np.uint8)).convert("LA").save(tmp_path / "x.png")
+    content = bytearray((tmp_path / "x.png").read_bytes())
+    content[24] = 16
+    (tmp_path / "x.png").write_bytes(with_checksums(bytes(content)))
+    with pytest.raises(UnreadableFile, match=r"x\.png: is grey of 16 bits with opacity; save it without an alpha"):
+        read_scan(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize(("suffix", "bits"), [(".png", 1), (".png", 2), (".png", 4), (".png", 8), (".tif", 8)])
+@pytest.mark.parametrize("other", [(200, 10, 10), (200, 200, 200)], ids=["colours", "greys"])
+def test_the_numbers_of_a_palette_are_labels_and_its_colours_the_image(tmp_path, suffix, bits, other):
     numbers = np.random.default_rng(0).integers(0, 2, (7, 9)).astype(np.uint8)
     picture = Image.fromarray(numbers)  # grey until it is given a palette
-    picture.putpalette([0, 0, 0, 200, 10, 10])
-    picture.save(tmp_path / "labels.png", bits=bits)
-    labels, _ = read_labels(tmp_path / "labels.png")
+    picture.putpalette([0, 0, 0, *other])
+    picture.save(tmp_path / f"labels{suffix}", bits=bits)
+    labels, _ = read_labels(tmp_path / f"labels{suffix}")
     assert labels.names.values == (0, 1)
     np.testing.assert_array_equal(labels.labels[:, :, 0], numbers.T)
-    image = read_scan(tmp_path / "labels.png", colour=True)
-    np.testing.assert_array_equal(image.voxels[0, :, :, 0], 200 * numbers.T)
+    image = read_scan(tmp_path / f"labels{suffix}", colour=True)
+    steps = 256 if suffix == ".tif" else 1  # there, the colours of a palette have 16 bits
+    np.testing.assert_array_equal(image.voxels[0, :, :, 0] / steps, 200 * numbers.T)
+
+
+def test_pages_with_a_palette_are_slices_of_labels(tmp_path):
+    numbers = np.random.default_rng(0).integers(0, 3, (4, 7, 9)).astype(np.uint8)
+    pages = [Image.fromarray(page) for page in numbers]
+    for page in pages:
+        page.putpalette([0, 0, 0, 200, 10, 10, 10, 200, 10])
+    pages[0].save(tmp_path / "labels.tif", save_all=True, append_images=pages[1:], compression="packbits")
+    np.testing.assert_array_equal(read_labels(tmp_path / "labels.tif")[0].labels, numbers.transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_colours_without_numbers_are_no_labels(tmp_path, suffix):
+    colours = np.zeros((7, 9, 3), np.uint8)
+    colours[2, 3] = (255, 0, 0)
+    Image.fromarray(colours).save(tmp_path / f"labels{suffix}")
+    with pytest.raises(
+        BadVoxels, match=r"got colour in 1\.59% .*; its labels are colours; save them as one number per"
+    ):
+        read_labels(tmp_path / f"labels{suffix}")
 
 
 def disc():

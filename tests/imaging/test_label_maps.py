@@ -3,13 +3,21 @@
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 import torch
 
-from imaging.stored_images import OBLIQUE, SHAPE, SHIFTED, VOLUMES, image_array, save_nifti, segmentation
+from imaging.stored_images import OBLIQUE, SHAPE, SHIFTED, VOLUMES, image_array, save_nifti, segmentation, with_forms
 from lowshot.errors import BadVoxels, GridMismatch, InputError, UnknownLabel
-from lowshot.imaging.files import write_segmentation
+from lowshot.imaging.files import read_scan, write_segmentation
 from lowshot.imaging.label_maps import read_labelled, read_labels
 from lowshot.imaging.names import Names
+
+
+def moved(*steps):
+    """Voxel indices of a box to those of the whole."""
+    matrix = np.eye(4)
+    matrix[:3, 3] = steps
+    return matrix
 
 
 @pytest.mark.parametrize("suffix", VOLUMES)
@@ -55,6 +63,13 @@ def test_fractions_are_no_labels(tmp_path):
         read_labels(save_nifti(tmp_path / "labels.nii", array))
 
 
+def test_nan_is_told_by_its_name(tmp_path):
+    array = np.ones(SHAPE, np.float32)
+    array[0] = np.nan
+    with pytest.raises(BadVoxels, match=r"expected integer label values, got NaN in 30 voxels; replace NaN by the"):
+        read_labels(save_nifti(tmp_path / "labels.nii", array))
+
+
 def test_names_say_what_values_mean(tmp_path):
     path = save_nifti(tmp_path / "labels.nii", np.where(image_array() > 50, 500, 200).astype(np.int16))
     names = Names.of({0: "background", 200: "ventricle", 500: "muscle", 600: "atrium"})
@@ -91,6 +106,83 @@ def test_one_annotated_slice_is_known_and_nothing_else(tmp_path, annotated_slice
         tmp_path / "image.nii", tmp_path / "labels.nii", annotated_slice=annotated_slice, ignore_value=7
     )
     assert torch.equal(both.known, expected & torch.from_numpy(array != 7))
+
+
+@pytest.mark.parametrize("annotated_slice", [4, (2, 4), (0, 1)])
+@pytest.mark.parametrize("ignore_value", [None, 7])
+def test_the_annotated_slice_is_counted_as_the_label_file_stores_it(tmp_path, annotated_slice, ignore_value):
+    """Whatever the order in which the image's file stores the same voxels."""
+    labels = np.zeros(SHAPE, np.uint8)
+    axis, index = (2, 4) if annotated_slice == 4 else annotated_slice
+    np.moveaxis(labels, axis, 0)[index] = 1
+    labels[1, 0, 4] = 7
+    save_nifti(tmp_path / "labels.nii", labels)
+    image = nibabel.Nifti1Image(image_array(), OBLIQUE).as_reoriented(np.array([[2, -1], [0, 1], [1, -1]]))
+    nibabel.save(image, tmp_path / "image.nii")
+    labelled = read_labelled(
+        tmp_path / "image.nii",
+        tmp_path / "labels.nii",
+        annotated_slice=annotated_slice,
+        ignore_value=ignore_value,
+    )
+    assert labelled.known.shape == labelled.truth.labels.shape == image.shape
+    assert labelled.truth.labels[labelled.known].all()
+    whole = labels.size // SHAPE[axis]
+    assert int(labelled.known.sum()) == (whole if ignore_value is None else whole - 1)
+
+
+@pytest.mark.parametrize(("dtype", "background"), [(np.uint8, 0), (np.uint8, -1024), (np.float32, 0)])
+@pytest.mark.parametrize("turned", [False, True])
+def test_around_a_label_map_that_was_cut_out_there_is_background(tmp_path, dtype, background, turned):
+    """As 3D Slicer saves segmentations: the box of the structures alone."""
+    save_nifti(tmp_path / "image.nii", image_array())
+    whole = np.full(SHAPE, background, np.int16)
+    whole[1:3, 2:5, 3:6] = 5
+    whole[2, 3, 4] = 200
+    box = nibabel.Nifti1Image(whole[1:3, 2:5, 3:6].astype(dtype), OBLIQUE @ moved(1, 2, 3))
+    if turned:
+        box = box.as_reoriented(np.array([[1, 1], [2, -1], [0, -1]]))
+    nibabel.save(box, tmp_path / "labels.nii")
+    names = Names.of({background: "background", 5: "liver", 200: "spleen"}, background)
+    truth = read_labelled(tmp_path / "image.nii", tmp_path / "labels.nii", names=names).truth
+    np.testing.assert_array_equal(names.decode(truth.labels.numpy()), whole)
+    labelled = read_labelled(tmp_path / "image.nii", tmp_path / "labels.nii", names=names, annotated_slice=(0, 1))
+    assert labelled.known.any()
+    assert labelled.known.sum() == (2 * 3 if turned else 3 * 3)
+
+
+def test_a_single_slice_cut_out_does_not_tell_of_the_others(tmp_path):
+    save_nifti(tmp_path / "image.nii", image_array())
+    save_nifti(tmp_path / "labels.nii", np.ones((*SHAPE[:2], 1), np.uint8), OBLIQUE @ moved(0, 0, 2))
+    with pytest.raises(GridMismatch, match=r"single slice of its image.* --annotated-slice"):
+        read_labelled(tmp_path / "image.nii", tmp_path / "labels.nii")
+
+
+def test_a_label_map_that_reaches_beyond_the_image_is_refused(tmp_path):
+    save_nifti(tmp_path / "image.nii", image_array())
+    save_nifti(tmp_path / "labels.nii", np.ones((2, 3, 3), np.uint8), OBLIQUE @ moved(1, 2, 4))
+    with pytest.raises(GridMismatch, match="shapes differ"):
+        read_labelled(tmp_path / "image.nii", tmp_path / "labels.nii")
+
+
+def test_a_rounded_header_is_no_other_grid(tmp_path):
+    exact, rounded = (np.diag([side, side, 0.625, 1]) for side in (0.48828125, 0.488))
+    save_nifti(tmp_path / "image.nii", image_array((256, 256, 2)), exact)
+    save_nifti(tmp_path / "labels.nii", np.zeros((256, 256, 2), np.uint8), rounded)
+    assert read_labelled(tmp_path / "image.nii", tmp_path / "labels.nii").truth.affine.tolist() == exact.tolist()
+
+
+@pytest.mark.parametrize("suffix", VOLUMES)
+def test_a_result_that_was_corrected_in_a_viewer_lies_on_its_image(tmp_path, suffix):
+    """ITK-SNAP and 3D Slicer keep the qform alone, where sform and qform of the image's file differ."""
+    image = with_forms(tmp_path / "image.nii", sform=(SHIFTED, 4), qform=(OBLIQUE, 1))
+    scan = read_scan(image)
+    wanted = segmentation(affine=scan.affine)
+    write_segmentation(wanted, tmp_path / "labels.nii", scan.source)
+    SimpleITK.WriteImage(SimpleITK.ReadImage(tmp_path / "labels.nii"), tmp_path / f"corrected{suffix}")
+    truth = read_labelled(image, tmp_path / f"corrected{suffix}").truth
+    assert torch.equal(truth.labels, wanted.labels.short())
+    np.testing.assert_array_equal(truth.affine, scan.affine)
 
 
 def test_empty_slices_are_known_unless_said_otherwise(tmp_path):

@@ -24,6 +24,13 @@ def written(tmp_path, text, name="names.txt"):
         "liver_is_not_first,name,value\nx,liver,6\ny,left kidney,2\n",
         "value;colour;name\n6;red;liver\n2;blue;left kidney\n",
         "\ufeffvalue\tname\n6\tliver\n2\tleft kidney\n",
+        '6,"liver"\n2, "left kidney",\n',
+        '"6";"liver"\n"2";"left kidney"\n',
+        '6 "liver"\n2 "left kidney"\n',
+        "LabelValue,Name,Color_R,Color_G,Color_B,Color_A\n6,liver,221,130,101,255\n2,left kidney,1,2,3,255\n",
+        "index\tname\tcolor\n6\tliver\t#ff0000\n2\tleft kidney\t#00ff00\n",
+        "Label,Name\n6,liver\n2,left kidney\n",
+        "label,value,name\nx,6,liver\ny,2,left kidney\n",
     ],
 )
 def test_every_form_of_text_gives_the_same_table(tmp_path, text):
@@ -44,6 +51,20 @@ def test_datasets_of_both_generations_of_nnunet(tmp_path, text):
 
 def test_a_name_keeps_its_commas_and_spaces_after_the_first_separator(tmp_path):
     assert read_names(written(tmp_path, "1\tkidney, left (upper) pole\n")).foreground == ("kidney, left (upper) pole",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['1,"kidney; left, ""upper"" pole"\n', 'name,value\n"kidney; left, ""upper"" pole",1\n'],
+    ids=["without headings", "with headings"],
+)
+def test_quotes_keep_separators_in_a_name(tmp_path, text):
+    assert read_names(written(tmp_path, text)).foreground == ('kidney; left, "upper" pole',)
+
+
+def test_only_a_whole_line_is_a_comment(tmp_path):
+    text = "  # of the abdomen\n1 segment #4\n#2 spleen\n"
+    assert read_names(written(tmp_path, text)).foreground == ("segment #4",)
 
 
 def test_the_background_may_have_any_value(tmp_path):
@@ -113,11 +134,15 @@ def test_negative_values(tmp_path):
         ("9" * 5000 + "\tliver\n", "integer label value"),
         ("9" * 5000 + ' 255 0 0 1 1 1 "liver"\n', "integer label value"),
         ("9" * 5000 + " liver 255 0 0 0\n", "integer label value"),
-        ("1\tliver\n2\t" + "x" * 200_000 + "\n3\tliver\n", "liver occurs twice"),
-        ('1,"' + "x" * 200_000 + "\n", r"names\.txt: expected one line per structure .* got a field larger than"),
-        ('value,name\n1,"' + "x" * 200_000 + '"\n', r"names\.txt: expected one line .* got a field larger"),
+        ("1\tliver\n2\t" + "x" * 200_000 + "\n3\tliver\n", "got a field larger than"),
+        ('1,"' + "x" * 200_000 + "\n", r"names\.txt: expected .* got a field larger than"),
+        ('value,name\n1,"' + "x" * 200_000 + '"\n', r"names\.txt: expected .* got a field larger"),
         ("0\tliver\n1\tspleen\n", "value 0 is named 'liver' and no value is named background"),
-        ("value,name\n1,liver\n2\n", "in every row"),
+        ("value,name\n1,liver\n2\n", "in every row below the headings value and name, got 1 row with fewer cells"),
+        ("LabelValue,Name,R\n1,liver,0\n2\n3\n", "below the headings labelvalue and name, got 2 rows"),
+        ("1,liver,255\n", "got further cells in '1,liver,255'; write the headings value and name above"),
+        ("1\tliver\tred\n", "got further cells"),
+        ("code,title\n1,liver\n", "or columns with the headings value and name, got 'code,title'"),
         ("value,name\nx,liver\n", "integer label value"),
     ],
 )

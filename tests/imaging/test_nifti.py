@@ -1,10 +1,23 @@
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 import torch
 
-from imaging.stored_images import OBLIQUE, SHAPE, SHEARED, SHIFTED, image_array, save_nifti, segmentation, with_forms
+from imaging.stored_images import (
+    OBLIQUE,
+    SHAPE,
+    SHEARED,
+    SHIFTED,
+    VOLUMES,
+    image_array,
+    save_nifti,
+    segmentation,
+    with_forms,
+)
+from lowshot.imaging.arranging import affine_in_viewers
 from lowshot.imaging.files import read_scan, write_segmentation
+from lowshot.imaging.grid import LPS_TO_RAS
 from lowshot.imaging.label_maps import read_labelled
 
 
@@ -70,6 +83,52 @@ def test_units_of_length_become_mm_and_are_written_back_as_they_were(tmp_path, u
     assert after.header["xyzt_units"] == before.header["xyzt_units"]
     write_segmentation(segmentation(affine=scan.affine), tmp_path / "labels.mha", scan.source)
     read_labelled(tmp_path / "image.nii", tmp_path / "labels.mha")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("unit", ["mm", "micron", "unknown"])
+@pytest.mark.parametrize("codes", [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1), (4, 2)], ids=str)
+@pytest.mark.parametrize(
+    "sform", [SHIFTED, OBLIQUE @ np.diag([1.5, 1, 2, 1]), SHEARED], ids=["moved", "scaled", "sheared"]
+)
+def test_itk_sees_it_where_we_say(tmp_path, sform, codes, unit):
+    path = with_forms(tmp_path / "image.nii", sform=(sform, codes[0]), qform=(OBLIQUE, codes[1]), unit=unit)
+    scan = read_scan(path)
+    if sform is SHEARED and codes[0] and not codes[1]:  # which it cannot read
+        return
+    image = SimpleITK.ReadImage(path)
+    seen = affine_in_viewers(scan.affine, scan.source)
+    for index in ((0, 0, 0), (3, 4, 5)):
+        expected = LPS_TO_RAS[:3, :3] @ image.TransformIndexToPhysicalPoint(index)
+        np.testing.assert_allclose((seen @ [*index, 1])[:3], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("field", "value"), [("quatern_b", 7), ("quatern_b", np.nan), ("qoffset_x", np.inf)])
+def test_a_damaged_qform_beside_an_sform_is_not_followed(tmp_path, field, value):
+    path = with_forms(tmp_path / "image.nii", sform=(SHIFTED, 2), qform=(OBLIQUE, 1))
+    whole = path.read_bytes()
+    header = nibabel.Nifti1Header(whole[:348])
+    header[field] = value
+    path.write_bytes(header.binaryblock + whole[348:])
+    scan = read_scan(path)
+    np.testing.assert_array_equal(scan.voxels[0], image_array())
+    assert scan.source.places == ()
+
+
+@pytest.mark.parametrize("codes", [(0, 0), (2, 1), (1, 1)], ids=str)
+@pytest.mark.parametrize("suffix", VOLUMES)
+def test_viewers_show_a_result_on_its_scan(tmp_path, suffix, codes):
+    path = with_forms(tmp_path / "image.nii", sform=(SHIFTED, codes[0]), qform=(OBLIQUE, codes[1]))
+    scan = read_scan(path)
+    wanted = segmentation(affine=scan.affine)
+    write_segmentation(wanted, tmp_path / f"labels{suffix}", scan.source)
+    image, result = (SimpleITK.ReadImage(each) for each in (path, tmp_path / f"labels{suffix}"))
+    for index in ((0, 0, 0), (3, 4, 5)):
+        there, here = (each.TransformIndexToPhysicalPoint(index) for each in (image, result))
+        np.testing.assert_allclose(here, there, atol=1e-4)
+    found = read_labelled(path, tmp_path / f"labels{suffix}").truth
+    assert torch.equal(found.labels, wanted.labels.short())
+    np.testing.assert_array_equal(found.affine, scan.affine)
 
 
 def test_a_header_of_another_grid_is_not_used(tmp_path):

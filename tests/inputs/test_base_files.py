@@ -2,10 +2,11 @@ import json
 import shutil
 
 import pytest
+import torch
 
 import ball_files
 from ball_files import NAMES, write_ball_files
-from lowshot.errors import EmptySupport, InputError, UnknownLabel, UnreadableFile
+from lowshot.errors import ChannelMismatch, EmptySupport, InputError, UnknownLabel, UnreadableFile
 from lowshot.imaging.files import write_segmentation, write_volume
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import Segmentation
@@ -88,6 +89,15 @@ def test_a_folder_pairs_images_and_label_maps_of_one_name(folder):
     base = base_files(folder)
     assert files_of(base, folder) == [[f"images/s{k}.nii.gz", f"labels/s{k}.nii.gz"] for k in range(3)]
     assert read(base).truth.names == base.names == NAMES
+
+
+def test_images_may_lie_in_a_folder_for_each_patient(folder):
+    for image in sorted((folder / "images").iterdir()):
+        (folder / "images" / image.name.removesuffix(".nii.gz")).mkdir()
+        image.rename(folder / "images" / image.name.removesuffix(".nii.gz") / "T1.nii.gz")
+    base = base_files(folder)
+    assert files_of(base, folder) == [[f"images/s{k}/T1.nii.gz", f"labels/s{k}.nii.gz"] for k in range(3)]
+    assert names_of(base) == ["s0", "s1", "s2"]
 
 
 def test_names_may_differ_in_words_that_say_what_a_file_is(folder):
@@ -185,6 +195,21 @@ def test_its_older_form_is_read(dataset):
         image.rename(image.with_name(image.name.replace("_0000", "")))
     (where / "imagesTr" / "._case_0.nii.gz").touch()
     assert files_of(base_files(where), where)[1] == ["imagesTr/case_1.nii.gz", "labelsTr/case_1.nii.gz"]
+
+
+def test_the_decathlon_has_all_channels_in_one_file(dataset):
+    where = dataset(channel_names=None, file_ending=None, modality={"0": "T2", "1": "ADC"})
+    for seed in range(2):
+        (where / "imagesTr" / f"case_{seed}_0000.nii.gz").unlink()
+        image = ball_files.image(seed)
+        write_volume(torch.cat([image, image + 10]), ball_files.AFFINE, where / "imagesTr" / f"case_{seed}.nii.gz")
+    scan = read(base_files(where)).scan
+    assert (scan.name, scan.channels) == ("case_0", ("T2", "ADC"))
+    assert float(scan.voxels[1].min()) > 5
+    assert base_files(where).rows[0].scan.read().channels == ("T2", "ADC")
+    write_volume(ball_files.image(0), ball_files.AFFINE, where / "imagesTr" / "case_0.nii.gz")
+    with pytest.raises(ChannelMismatch, match=r"case_0\.nii\.gz: expected 2 channels \(T2, ADC\), got 1"):
+        base_files(where).rows[0].scan.read()
 
 
 def test_its_ignored_value_is_unknown(dataset):

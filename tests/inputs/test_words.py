@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
 
 from ball_files import write_ball_files
 from lowshot.errors import InputError, UnreadableFile
+from lowshot.imaging.files import scan_name
 from lowshot.inputs.words import rows, scan_files
 
 
@@ -90,6 +93,45 @@ def test_an_image_among_dicom_files_is_refused(folder):
     (images / "IM0001").write_bytes(bytes(128) + b"DICM")
     with pytest.raises(InputError, match=r"images: holds images \(s0\.nii\.gz\) and DICOM files \(IM0001\)"):
         scan_files([images])
+
+
+@pytest.mark.parametrize("image", ["p4.nii.gz", "overview.png"])
+def test_an_image_among_folders_of_patients_is_refused(patients, image):
+    (patients / image).write_bytes(b"x")
+    (patients / "p3" / "series" / "IM0001").write_bytes(bytes(128) + b"DICM")
+    with pytest.raises(
+        InputError, match=rf"holds images \({image}\) and folders with scans \(p1, p2, p3\).* such as '"
+    ):
+        scan_files([patients])
+    assert names(f"{patients}/*{Path(image).suffix}") == [scan_name(image)]
+
+
+def test_folders_of_label_maps_and_results_among_images_are_none_of_patients(folder):
+    images = folder / "images"
+    for file in ("labels/other.nii.gz", "out/s0.nii.gz", "out/s0.json", "out/report/s1_pred.nii.gz", "notes/a.txt"):
+        (images / file).parent.mkdir(parents=True, exist_ok=True)
+        (images / file).write_bytes(b"x")
+    (images / "out" / "again").symlink_to(images / "out")
+    assert names(images) == ["s0", "s1", "s2"]
+
+
+def test_images_of_formats_that_are_not_read_are_told(folder, tmp_path):
+    told = []
+    (folder / "images" / "s3.JPG").write_bytes(b"x")
+    assert [scan.name for scan in scan_files([folder / "images"], told.append)] == ["s0", "s1", "s2"]
+    assert len(told) == 1
+    assert "left out .JPG (s3.JPG); convert them: images end in .nii.gz, .nii, " in told[0]
+    analyze = tmp_path / "analyze"
+    analyze.mkdir()
+    for name in ("a.hdr", "a.img", "b.hdr", "b.img"):
+        (analyze / name).write_bytes(b"x")
+    with pytest.raises(
+        UnreadableFile, match=r"in this folder, found \.hdr, \.img \(a\.hdr, a\.img, b\.hdr and 1 more\); co"
+    ):
+        scan_files([analyze])
+    for each in analyze.iterdir():  # as some archives call slices
+        each.write_bytes(bytes(128) + b"DICM")
+    assert [scan.paths for scan in scan_files([analyze])] == [analyze]
 
 
 def test_two_scans_of_one_name_are_refused(folder):

@@ -33,7 +33,8 @@ def choose(
     from lowshot.inputs.words import scan_files
     from lowshot.reporting.tables import Column, Table
 
-    choice = ranked(scan_files(scans), declared(channels, colour), progress=terminal.progress)
+    files = scan_files(scans, terminal.progress.warn)
+    choice = ranked(files, declared(channels, colour), progress=terminal.progress)
     columns = (Column("rank", 0), Column("scan", numeric=False), Column("differs from the average by (%)", digits=1))
     rows = tuple((rank, each.scan, each.distance) for rank, each in enumerate(choice.ranking, start=1))
     data = {

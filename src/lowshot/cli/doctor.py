@@ -10,6 +10,7 @@ import typer
 from lowshot.cli.options import AsJson, Channels, Colour, IgnoreValue, NamesFile, declared
 from lowshot.cli.terminal import Terminal
 from lowshot.errors import InputError
+from lowshot.wording import listed
 
 if TYPE_CHECKING:
     from lowshot.imaging.check import Finding
@@ -55,23 +56,33 @@ def doctor(
 
 
 def _rows(words: Sequence[str], labels: Path | None, terminal: Terminal) -> "list[Row]":
-    """Scans, each with the label map of the same name where there is one."""
-    from lowshot.evaluation.pairing import match_files
+    """Scans, each with the label map of the same name where there is one.
+
+    Raises:
+        InputError: there are label maps, and none has the name of a scan.
+    """
     from lowshot.imaging.folders import label_files
     from lowshot.imaging.stored import require_file
+    from lowshot.inputs.label_files import label_maps_of
     from lowshot.inputs.words import rows
 
-    found = rows(words)
+    found = rows(words, terminal.progress.warn)
     if labels is None:
         return found
     require_file(labels)
     files = label_files(labels) if labels.is_dir() else [labels]
-    scans = [row.scan.all_paths[0] for row in found]
-    label_map = dict(zip(scans, files, strict=True)) if len(scans) == len(files) == 1 else match_files(scans, files)
+    scans = [row.scan for row in found]
+    one_pair = len(scans) == len(files) == 1
+    label_map = {scans[0].name: files[0]} if one_pair else label_maps_of(scans, files)
+    if not label_map:
+        raise InputError(
+            f"{labels}: expected label maps with the names of scans ({listed([scan.name for scan in scans])}), found "
+            f"{listed([path.name for path in files]) or 'none'}; rename them, or give a CSV with a column 'labels'"
+        )
     unused = [path.name for path in files if path not in label_map.values()]
     if unused:
         terminal.progress.warn(f"{labels}: no scan has the name of {', '.join(unused[:10])}")
-    return [replace(row, labels=label_map.get(row.scan.all_paths[0])) for row in found]
+    return [replace(row, labels=label_map.get(row.scan.name)) for row in found]
 
 
 def _examine(

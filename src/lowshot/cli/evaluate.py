@@ -16,7 +16,10 @@ Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder for report.
 Images = Annotated[Path | None, typer.Option(help="Folder with the scans, for the pictures of the report.")]
 AnnotatedSlice = Annotated[
     str | None,
-    typer.Option(metavar="INDEX", help="The only annotated slice of each truth, from 0; AXIS:INDEX for another axis."),
+    typer.Option(
+        metavar="INDEX",
+        help="The only annotated slice of each truth, from 0 in its file's own order; AXIS:INDEX for another axis.",
+    ),
 ]
 Structures = Annotated[
     str | None,

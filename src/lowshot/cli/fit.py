@@ -119,7 +119,7 @@ def fit(
     from lowshot.imaging.digests import digests
 
     with place_of_training(output, folder, overwrite, terminal) as training:
-        files = _files(image, labels, annotated_slice, support=support, unlabelled=unlabelled, base=base)
+        files = _files(image, labels, annotated_slice, terminal, support=support, unlabelled=unlabelled, base=base)
         task = _task(files, names, ignore_value, declared(channels, colour), mirror)
         _announce(task, training, output, terminal)
         _show(show_samples, task, terminal, method=method, preset=preset, settings=settings, seed=seed)
@@ -176,6 +176,7 @@ def _files(
     image: str | None,
     labels: Path | None,
     annotated_slice: str | None,
+    terminal: Terminal,
     *,
     support: Path | None,
     unlabelled: list[str] | None,
@@ -186,7 +187,8 @@ def _files(
     from lowshot.inputs.words import scan_files
 
     rows = annotated_scans(image, labels, support, annotated_slice, optional=base is not None or bool(unlabelled))
-    return TaskFiles(rows, scan_files(unlabelled or ()), NO_BASE if base is None else base_files(base))
+    pool = scan_files(unlabelled or (), terminal.progress.warn)
+    return TaskFiles(rows, pool, NO_BASE if base is None else base_files(base))
 
 
 def _task(

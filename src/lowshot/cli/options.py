@@ -19,7 +19,11 @@ Support = Annotated[
     Path | None, typer.Option(help="CSV of annotated scans instead: columns image (or one per channel) and labels.")
 ]
 AnnotatedSlice = Annotated[
-    str | None, typer.Option(metavar="INDEX", help="The only annotated slice, from 0; AXIS:INDEX for another axis.")
+    str | None,
+    typer.Option(
+        metavar="INDEX",
+        help="The only annotated slice, from 0 in the label file's own order; AXIS:INDEX for another axis.",
+    ),
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", help="For programs: the result as JSON on stdout, events as JSON lines on stderr.")

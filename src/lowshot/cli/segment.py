@@ -110,8 +110,8 @@ def segment(
     from lowshot.segmenting_on_cluster import SharedBatch
     from lowshot.training.run import Run
 
-    outputs, files = Outputs(output, f".{format_.value}" if format_ else None, probabilities), scan_files(scans)
-    outputs.require_apart(files)
+    outputs = Outputs(output, f".{format_.value}" if format_ else None, probabilities)
+    files = scan_files(scans, terminal.progress.warn)
     todo, kept = _without_finished(files, outputs, overwrite, skip_existing)
     cluster, fitted = cluster_of(engine, address, workers, threads, device), load(model)
     if refine:
@@ -189,7 +189,12 @@ def outcome_table(done: "Sequence[Segmented | Failed]") -> "Table":
 def _without_finished(
     scans: "Sequence[ScanFiles]", outputs: "Outputs", overwrite: bool, skip_existing: bool
 ) -> "tuple[Sequence[ScanFiles], Sequence[ScanFiles]]":
-    """The scans to do, and those whose results are kept; these may have been corrected by hand: nothing is assumed."""
+    """The scans to do, and those whose results are kept; these may have been corrected by hand: nothing is assumed.
+
+    Raises:
+        OutputError: results are there and nobody has said what is to become of them, or they would replace a scan.
+    """
+    outputs.require_apart(scans)
     there = {scan.name: path for scan in scans if (path := outputs.there(scan)) is not None}
     if not there or overwrite:
         return scans, []

@@ -46,7 +46,7 @@ def only_plane(truth: LabelledScan) -> tuple[int, int] | None:
     None for other volumes. Where several axes have but one such slice, the last of them.
     """
     for axis in (2, 1, 0):
-        here = range(truth.truth.labels.shape[axis])
+        here = list(range(truth.truth.labels.shape[axis]))
         if truth.known is not None:
             others = [other for other in range(3) if other != axis]
             here = truth.known.any(dim=others[1]).any(dim=others[0]).nonzero().flatten().tolist()

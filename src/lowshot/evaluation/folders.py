@@ -51,6 +51,7 @@ class FilePairs:
         """
         files = self._files[position]
         labelled, notes = self._labelled(files)
+        notes = (*notes, *self._nothing_in_slice(files.truth, labelled))
         if files.prediction is None:
             return Pair(files.case, None, labelled, notes=notes)
         try:
@@ -58,9 +59,11 @@ class FilePairs:
                 files.prediction, self._names, ignore_value=self._ignore_value, like=labelled.scan
             )
         except GridMismatch as error:
+            told = f" ({error.apart})" if error.apart else ""
             raise GridMismatch(
-                f"{files.prediction}: lies on another grid than its truth {files.truth}; results lie on the grid of "
-                "the scan that was segmented, so give the truth of that scan"
+                f"{files.prediction}: lies on another grid than its truth {files.truth}{told}; results lie on the grid "
+                "of the scan that was segmented, so give the truth of that scan",
+                error.apart,
             ) from error
         sidecar = _told_of(files.prediction)
         return Pair(files.case, prediction, labelled, sidecar.expected_dice, (*notes, *sidecar.notes))
@@ -82,6 +85,18 @@ class FilePairs:
             return read(files.image), ()
         except InputError as error:
             return _blackened(read(_in_its_place(files))), (f"{NOT_SHOWN}: {error}",)
+
+    def _nothing_in_slice(self, path: Path, labelled: LabelledScan) -> list[str]:
+        """A note where the only annotated slice shows no structure, as where it was counted along another axis."""
+        if self._annotated_slice is None or labelled.truth.labels[labelled.known].any():
+            return []
+        where = _slice_in_words(self._annotated_slice)
+        return [f"{path.name}: shows no structure in slice {where}, the only annotated one; was another meant?"]
+
+
+def _slice_in_words(annotated_slice: int | tuple[int, int]) -> str:
+    axis, index = (2, annotated_slice) if isinstance(annotated_slice, int) else annotated_slice
+    return f"{index} along axis {axis}"
 
 
 def _told_of(prediction: Path) -> Sidecar:
@@ -132,8 +147,8 @@ def evaluate_folders(
             files beside the predictions say if all say the same, else "label 5". DICOM segmentations and structure sets
             have names of their own.
         ignore_value: a value of the truth that marks unknown voxels; in a prediction it is background.
-        annotated_slice: index (from 0) along the third axis, or (axis, index), of the only slice that was annotated in
-            each truth; nothing else is scored.
+        annotated_slice: index (from 0) along the third axis, or (axis, index), as the truth's file stores it, of the
+            only slice that was annotated in each truth; nothing else is scored.
         structures: names of those that were annotated in the truth, where these are not all; no other is scored.
         variants: also compute Dice and HD95 as other scorers do.
         progress: where to say how far the work is.
@@ -155,8 +170,7 @@ def evaluate_folders(
     if ignore_value is not None:
         settings["ignore value"] = ignore_value
     if annotated_slice is not None:
-        axis, index = (2, annotated_slice) if isinstance(annotated_slice, int) else annotated_slice
-        settings["annotated slice"] = f"{index} along axis {axis}"
+        settings["annotated slice"] = _slice_in_words(annotated_slice)
     if structures is not None:
         settings["structures"] = ", ".join(structures)
     settings |= _model(sidecars)

@@ -1,6 +1,7 @@
 """Which prediction belongs to which truth, told by file names alone."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -56,7 +57,7 @@ def pair_files(predictions: Path, truth: Path, images: Path | None = None) -> Pa
 
     Raises:
         UnreadableFile: a folder or file does not exist, or holds no label map.
-        InputError: nothing fits, or one name fits several files.
+        InputError: nothing fits, one name fits several files, or two files of the truth have one name.
     """
     predicted, true = _label_maps(predictions), _label_maps(truth)
     named = _pictures(images) if images else {}
@@ -67,7 +68,8 @@ def pair_files(predictions: Path, truth: Path, images: Path | None = None) -> Pa
     of_truth = match_files(true, predicted)
     if not of_truth:
         raise InputError(_nothing_fits(predictions, truth, predicted, true))
-    wanted = of_truth if predictions.is_file() else true
+    wanted = list(of_truth) if predictions.is_file() else true
+    _require_names_of_their_own(wanted)
     files = (PairedFiles(scan_name(path), of_truth.get(path), path, pictures.get(path)) for path in wanted)
     used = set(of_truth.values())
     return Pairing(tuple(files), tuple(path for path in predicted if path not in used))
@@ -75,7 +77,7 @@ def pair_files(predictions: Path, truth: Path, images: Path | None = None) -> Pa
 
 def match_files(true: Sequence[Path], others: Sequence[Path]) -> dict[Path, Path]:
     """The other file of each truth: the one of equal name, else of equal name without decoration."""
-    found = _match_by(scan_name, true, others)
+    found = _match_by(_composed_name, true, others)
     left_true = [path for path in true if path not in found]
     left_others = [path for path in others if path not in found.values()]
     return found | _match_by(lambda path: bare_name(scan_name(path)), left_true, left_others)
@@ -83,8 +85,24 @@ def match_files(true: Sequence[Path], others: Sequence[Path]) -> dict[Path, Path
 
 def bare_name(name: str) -> str:
     """The name in lower case, without separators and without words that say what kind of file it is."""
-    words = re.sub(r"[\W_]+", " ", name.lower()).strip()
+    words = re.sub(r"[\W_]+", " ", _composed(name).lower()).strip()
     return " ".join(_DECORATION.sub(" ", words).split()) or words
+
+
+def _composed(name: str) -> str:
+    """With each accent in one character with its letter: names that macOS wrote have two."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _composed_name(path: Path) -> str:
+    return _composed(scan_name(path))
+
+
+def _require_names_of_their_own(true: Sequence[Path]) -> None:
+    for name, paths in _grouped(_composed_name, true).items():
+        if len(paths) > 1:
+            files = ", ".join(map(str, paths))
+            raise InputError(f"{name!r} is the name of several files of the truth: {files}; keep one truth per case")
 
 
 def _match_by(key: Callable[[Path], str], true: Sequence[Path], others: Sequence[Path]) -> dict[Path, Path]:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lowshot.imaging.arranging import grids_of
 from lowshot.imaging.grid import Grid
 from lowshot.imaging.scan import LabelledScan, Scan
 from lowshot.wording import listed
@@ -96,6 +97,7 @@ def _image(scan: Scan) -> Iterator[Finding]:
             yield Finding("note", f"{where}: values from {low:g} to {high:g} look like CT in HU; a window suits it")
     if scan.spacing_known:
         yield from _grid(scan.name, scan.grid)
+        yield from _two_places(scan)
     else:
         yield Finding("note", f"{scan.name}: the file says nothing about millimetres; distances are counted in voxels")
 
@@ -136,6 +138,17 @@ def _grid(name: str, grid: Grid) -> Iterator[Finding]:
     shear = np.degrees(np.arcsin(abs(axes.T @ axes - np.eye(3)).max().clip(0, 1)))
     if shear > 0.1:
         yield Finding("note", f"{name}: the grid is sheared by {shear:.1f}° (a tilted gantry?); it is kept so")
+
+
+def _two_places(scan: Scan) -> Iterator[Finding]:
+    found = grids_of(scan)
+    if len(found) > 1:
+        apart = found[0].distance_mm(found[1])
+        yield Finding(
+            "note",
+            f"{scan.name}: programs read two places from its header (sform and qform), which differ by {apart:.3g} mm; "
+            "viewers disagree where it lies",
+        )
 
 
 def _swapped(labelled: LabelledScan) -> list[Finding]:

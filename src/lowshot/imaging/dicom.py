@@ -4,20 +4,22 @@ A folder with several series is not guessed at: ``folder#4`` names the series by
 end of its unique identifier.
 """
 
-import mmap
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from lowshot.errors import UnreadableFile
+from lowshot.imaging import dicom_pixels
+from lowshot.imaging.dicom_file import is_dicom_file, read_dataset
 from lowshot.imaging.grid import LPS_TO_RAS, Affine
-from lowshot.imaging.stored import Stored, reading, require_file, require_geometry, require_size
+from lowshot.imaging.stored import Stored, reading, require_file, require_geometry
+from lowshot.wording import counted, listed
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -25,16 +27,16 @@ if TYPE_CHECKING:
 _POSITION_TOLERANCE = 0.1
 """How far, in slice distances, a slice may lie off the regular line."""
 _DIRECTION_TOLERANCE = 1e-3
-_MEASURED = ("CT", "PT")
-"""Modalities whose rescaled numbers are a measurement (HU, Bq/ml), however bright they are to be shown."""
 SUFFIXES = (".dcm", ".dicom", ".ima")
 _NO_IMAGES = ("SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "SR", "PR", "KO", "REG")
 """Modalities of what lies beside images in some exports, and is none."""
+_MOST_LISTED = 20
+"""Series that a message names."""
 _UNIT_TOLERANCE = 0.01
 """How far directions may be from perpendicular unit vectors."""
 _NEEDED = [
     *("SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "NumberOfFrames", "Rows", "Columns"),
-    *("Modality", "SOPInstanceUID", "FrameOfReferenceUID"),
+    *("Modality", "PatientID", "SOPInstanceUID", "FrameOfReferenceUID"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
 ]
 
@@ -59,6 +61,8 @@ class Slice:
     series: str
     number: str
     description: str
+    modality: str
+    patient: str
     images: int
     rows: int
     columns: int
@@ -88,7 +92,9 @@ class Slice:
             file,
             series=str(header.SeriesInstanceUID),
             number=str(header.get("SeriesNumber") or ""),
-            description=str(header.get("SeriesDescription") or "without a description"),
+            description=str(header.get("SeriesDescription") or ""),
+            modality=str(header.get("Modality") or ""),
+            patient=str(header.get("PatientID") or ""),
             images=int(header.get("NumberOfFrames") or 1),
             rows=int(header.Rows),
             columns=int(header.Columns),
@@ -120,28 +126,47 @@ def split_series(path: Path) -> tuple[Path, str | None]:
     return path, None
 
 
+def is_meant(path: Path) -> bool:
+    """Whether a path is a folder, ``folder#series``, or a DICOM file.
+
+    Raises:
+        UnreadableFile: it may not be read.
+    """
+    if split_series(path)[0].is_dir():
+        return True
+    with reading(path, "DICOM"):
+        return path.is_file() and is_dicom_file(path)
+
+
 def read(path: Path) -> Stored:
     """The series as one volume: slices sorted along their normal, rescaled to the units of the modality (HU for CT).
 
-    A tilted gantry becomes a sheared affine, as it is. Of the headers a ``Series`` is kept.
+    A tilted gantry becomes a sheared affine, as it is. Of the headers a ``Series`` is kept. One file is a series of one
+    image, as ultrasound and X-rays are.
 
     Raises:
         UnreadableFile: no series or several, slices missing, uneven, repeated or of different sizes, several images in
-            one file, or a compression that pydicom cannot undo here.
+            one file, one slice of several, or a compression that cannot be undone here.
     """
-    folder, series = split_series(path)
-    require_file(folder)
-    slices = _sorted_slices(folder, _chosen(folder, _all_series(folder), series))
-    affine, spacing_known = _geometry(folder, slices)
-    require_geometry(folder, affine)
-    pixels = [_pixels(each.file) for each in slices]
-    shapes = {each.shape for each in pixels}
-    if len(shapes) > 1:
-        raise UnreadableFile(f"{folder}: some of its slices are grey, some coloured; choose another series")
-    array = np.stack(pixels, axis=2)
+    where, _ = split_series(path)
+    slices = _slices(path)
+    affine, spacing_known = _geometry(where, slices)
+    require_geometry(where, affine)
+    pixels = [dicom_pixels.read(each.file) for each in slices]
+    if len({each.values.shape for each in pixels}) > 1:
+        raise UnreadableFile(f"{where}: some of its slices are grey, some coloured; choose another series")
+    array = np.stack([each.values for each in pixels], axis=2)
+    numbers = [each.palette_indices for each in pixels if each.palette_indices is not None]
     frames = {each.frame_of_reference for each in slices}
     series_of = Series(frames.pop() if len(frames) == 1 else None, tuple(each.instance for each in slices))
-    return Stored(array, affine, series_of, colour=array.ndim == 4, spacing_known=spacing_known)
+    return Stored(
+        array,
+        affine,
+        series_of,
+        colour=array.ndim == 4,
+        spacing_known=spacing_known,
+        palette_indices=np.stack(numbers, axis=2) if len(numbers) == len(pixels) else None,
+    )
 
 
 def files_in_order(path: Path) -> list[Path]:
@@ -150,20 +175,46 @@ def files_in_order(path: Path) -> list[Path]:
     Raises:
         UnreadableFile: as ``read``.
     """
-    folder, series = split_series(path)
-    require_file(folder)
-    return [each.file for each in _sorted_slices(folder, _chosen(folder, _all_series(folder), series))]
+    return [each.file for each in _slices(path)]
 
 
-def _all_series(folder: Path) -> dict[str, list[Slice]]:
-    """Every image in the folder by its series; what is no DICOM image is passed over."""
-    from pydicom.misc import is_dicom
+def _slices(path: Path) -> list[Slice]:
+    """Of the one series that a path means, in their order."""
+    where, series = split_series(path)
+    require_file(where)
+    slices = _sorted_slices(where, _chosen(where, _all_series(where), series))
+    if where.is_file():
+        _refuse_part(slices[0])
+    return slices
 
+
+def _refuse_part(image: Slice) -> None:
+    """One slice of a volume is no scan; an image without a place is one, whatever else its series has."""
+    if image.position is None:
+        return
+    for other in _visible_files(image.file.parent):
+        with reading(other, "DICOM"):
+            if other == image.file or not is_dicom_file(other):
+                continue
+            header = read_dataset(other, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"])
+            if header.get("SeriesInstanceUID") == image.series:
+                raise UnreadableFile(
+                    f"{image.file}: is one slice of a series, and {other.name} another; give their folder, "
+                    f"{image.file.parent}"
+                )
+
+
+def _visible_files(folder: Path) -> list[Path]:
+    return sorted(each for each in folder.iterdir() if each.is_file() and not each.name.startswith("."))
+
+
+def _all_series(where: Path) -> dict[str, list[Slice]]:
+    """Every image of a folder, or the one of a file, by its series; what is no DICOM image is passed over."""
     found: dict[str, list[Slice]] = defaultdict(list)
     others, no_images = [], set()
-    for file in sorted(each for each in folder.iterdir() if each.is_file() and not each.name.startswith(".")):
+    for file in [where] if where.is_file() else _visible_files(where):
         with reading(file, "DICOM"):
-            if not is_dicom(file):
+            if not is_dicom_file(file):
                 others.append(file)
                 continue
             header = read_dataset(file, stop_before_pixels=True, specific_tags=list(_NEEDED))
@@ -172,23 +223,18 @@ def _all_series(folder: Path) -> dict[str, list[Slice]]:
             elif "Rows" in header and "SeriesInstanceUID" in header:  # a DICOMDIR has none
                 found[str(header.SeriesInstanceUID)].append(Slice.of(file, header))
     if not found:
-        inner = sorted(each.name for each in folder.iterdir() if each.is_dir())
-        hint = f"; give one of its folders ({', '.join(inner[:5])})" if inner else ""
-        only = f" (but {', '.join(sorted(no_images))})" if no_images else ""
-        raise UnreadableFile(f"{folder}: expected DICOM images in this folder, found none{only}{hint}")
+        raise UnreadableFile(_nothing_found(where, sorted(no_images)))
     _refuse_by_name(others, [each.file for slices in found.values() for each in slices])
     return found
 
 
-def read_dataset(file: Path, **how: Any) -> "Dataset":
-    """One file.
-
-    Mapped, because of a file pydicom would ask for as many bytes as a damaged element claims to have, up to 4 GB.
-    """
-    import pydicom
-
-    with file.open("rb") as content, mmap.mmap(content.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        return pydicom.dcmread(cast(BinaryIO, mapped), **how)
+def _nothing_found(where: Path, others: Sequence[str]) -> str:
+    only = f" (but {', '.join(others)})" if others else ""
+    if where.is_file():
+        return f"{where}: expected a DICOM image, found none{only}; give the images"
+    inner = sorted(each.name for each in where.iterdir() if each.is_dir())
+    hint = f"; give one of its folders ({', '.join(inner[:5])})" if inner else ""
+    return f"{where}: expected DICOM images in this folder, found none{only}{hint}"
 
 
 def _refuse_by_name(others: Sequence[Path], images: Sequence[Path]) -> None:
@@ -204,27 +250,37 @@ def _without_numbers(name: str) -> str:
 
 
 def _chosen(folder: Path, found: dict[str, list[Slice]], series: str | None) -> list[Slice]:
-    matches = dict(found)
-    if series is None and all(len(slices) == 1 for slices in found.values()):
-        return [slices[0] for slices in found.values()]  # anonymised file by file: each slice got an identifier
-    if series is not None:
-        numbered = {uid for uid, slices in found.items() if slices[0].number == series}
-        matches = {uid: found[uid] for uid in numbered or (uid for uid in found if uid.endswith(series))}
+    numbered = {uid: slices for uid, slices in found.items() if series in (None, slices[0].number)}
+    if numbered and _are_one(list(numbered.values())):
+        return [slices[0] for slices in numbered.values()]
+    matches = numbered or {uid: slices for uid, slices in found.items() if uid.endswith(str(series))}
     if len(matches) == 1:
         return next(iter(matches.values()))
     in_order = sorted(found.values(), key=lambda slices: (len(slices[0].number), slices[0].number))
-    listed = "; ".join(map(_described, in_order))
     wanted = "one series" if series is None else f"one series with number {series} or ending in it"
     raise UnreadableFile(
-        f"{folder}: expected {wanted}, found {len(matches)} among {len(found)}: {listed}. "
+        f"{folder}: expected {wanted}, found {len(matches)} among {len(found)}: "
+        f"{listed(list(map(_described, in_order)), _MOST_LISTED, '; ')}. "
         f"Choose one as {folder}#NUMBER or {folder}#END_OF_IDENTIFIER"
     )
 
 
+def _are_one(found: Sequence[Sequence[Slice]]) -> bool:
+    """Whether images with an identifier each are slices of one series, which somebody made anonymous file by file.
+
+    What is left of number, description, modality and patient has to agree.
+    """
+    if any(len(slices) > 1 for slices in found):
+        return False
+    left = zip(*((each.number, each.description, each.modality, each.patient) for (each,) in found), strict=True)
+    return all(len(set(values) - {""}) <= 1 for values in left)
+
+
 def _described(slices: Sequence[Slice]) -> str:
     first = slices[0]
-    name = f"number {first.number or '?'}, {first.description!r}"
-    return f"{name}, {len(slices)} files, identifier …{first.series[-12:]}"
+    description = repr(first.description) if first.description else "without a description"
+    name = f"number {first.number or '?'}, {description}"
+    return f"{name}, {counted(len(slices), 'file')}, identifier …{first.series[-12:]}"
 
 
 def _sorted_slices(folder: Path, slices: list[Slice]) -> list[Slice]:
@@ -235,25 +291,43 @@ def _sorted_slices(folder: Path, slices: list[Slice]) -> list[Slice]:
             f"{enhanced.file}: expected one slice per file, got {enhanced.images} images in one (enhanced DICOM); "
             "convert it to NIfTI first, for example with dcm2niix"
         )
-    sizes = {(each.rows, each.columns) for each in slices}
-    if len(sizes) > 1:
-        raise UnreadableFile(f"{folder}: expected slices of one size, got {', '.join(map(str, sorted(sizes)))}")
+    sizes = [(each.rows, each.columns) for each in slices]
+    (usual, _), *others = Counter(sizes).most_common()
+    if others:
+        odd = [each for each, size in zip(slices, sizes, strict=True) if size != usual]
+        raise UnreadableFile(
+            f"{folder}: expected slices of one size, got {', '.join(map(str, sorted(set(sizes))))}; "
+            f"{_moved_out(odd, slices)}"
+        )
     if len(slices) == 1:
         return slices
     placed = [(each.position, each.directions, each) for each in slices if each.spacing is not None]
     known = [(place, turn, each) for place, turn, each in placed if place is not None and turn is not None]
     if len(known) < len(slices):
         raise UnreadableFile(
-            f"{folder}: {len(slices)} images without position, orientation or pixel spacing make no volume"
+            f"{folder}: {len(slices)} images without position, orientation or pixel spacing make no volume; give one "
+            "of its files"
         )
     directions = np.array([turn for _, turn, _ in known])
-    if abs(directions - directions[0]).max() > _DIRECTION_TOLERANCE:
+    if not _alike(directions, directions[0]).all():
+        usual_turn = max(directions, key=lambda turn: int(_alike(directions, turn).sum()))
+        odd = [each for (_, _, each), alike in zip(known, _alike(directions, usual_turn), strict=True) if not alike]
         raise UnreadableFile(
-            f"{folder}: its slices point in different directions (a localiser?); choose another series"
+            f"{folder}: its slices point in different directions (a localiser?); {_moved_out(odd, slices)}"
         )
     _refuse_copies(slices)
     normal = np.cross(*directions[0])
     return [each for _, _, each in sorted(known, key=lambda each: float(each[0] @ normal))]
+
+
+def _alike(directions: Vector, turn: Vector) -> npt.NDArray[np.bool_]:
+    """Which of the directions (slices, 2, 3) are this one."""
+    return np.asarray(abs(directions - turn).max(axis=(1, 2)) <= _DIRECTION_TOLERANCE)
+
+
+def _moved_out(odd: Sequence[Slice], slices: Sequence[Slice]) -> str:
+    names = listed([each.file.name for each in odd])
+    return f"{len(odd)} of {len(slices)} are unlike the others: {names}; move them to a folder of their own"
 
 
 def _refuse_copies(slices: Sequence[Slice]) -> None:
@@ -301,22 +375,3 @@ def _slice_step(folder: Path, positions: Vector, normal: Vector) -> Vector:
             f"{k + 2} where {usual:.2f} mm are usual: slices are missing, or the spacing is uneven; export it again"
         )
     return np.asarray(step, dtype=np.float64)
-
-
-def _pixels(file: Path) -> npt.NDArray[np.float32]:
-    """One slice as (i, j), or (i, j, colour): columns first."""
-    from pydicom.pixels.processing import apply_modality_lut
-    from pydicom.uid import RLELossless
-
-    with reading(file, "DICOM"):
-        dataset = read_dataset(file)
-        syntax = dataset.file_meta.TransferSyntaxUID
-        if syntax == RLELossless or not syntax.is_encapsulated:  # the others say their size once more inside
-            claimed = dataset.Rows * dataset.Columns * dataset.SamplesPerPixel * dataset.BitsAllocated // 8
-            require_size(file, claimed, compressed=True)
-        stored = dataset.pixel_array
-        if dataset.PhotometricInterpretation == "MONOCHROME1" and dataset.get("Modality") not in _MEASURED:
-            signed = dataset.PixelRepresentation == 1
-            stored = (-1 if signed else 2**dataset.BitsStored - 1) - stored  # white is the lowest number: turn it round
-        pixels = apply_modality_lut(stored, dataset)
-        return np.ascontiguousarray(pixels.swapaxes(0, 1), dtype=np.float32)

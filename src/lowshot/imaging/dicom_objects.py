@@ -7,6 +7,7 @@ from pathlib import Path
 from lowshot.atomic import atomic_path
 from lowshot.errors import UnreadableFile
 from lowshot.imaging import dicom, dicom_seg, rtstruct
+from lowshot.imaging.dicom_file import is_dicom_file, read_dataset
 from lowshot.imaging.dicom_references import Referred, not_from_dicom, refer, refusals_told
 from lowshot.imaging.grid import Grid
 from lowshot.imaging.quiet import quiet
@@ -70,8 +71,6 @@ def _file_and_kind(path: Path) -> tuple[Path, Kind | None]:
     Raises:
         UnreadableFile: a DICOM file of another kind.
     """
-    from pydicom.misc import is_dicom
-
     file = path
     if path.is_dir():
         files = [each for each in path.iterdir() if each.is_file() and not each.name.startswith(".")]
@@ -79,9 +78,9 @@ def _file_and_kind(path: Path) -> tuple[Path, Kind | None]:
     if not file.is_file():
         return file, None
     with reading(file, "DICOM"):
-        if not is_dicom(file):
+        if not is_dicom_file(file):
             return file, None
-        modality = str(dicom.read_dataset(file, specific_tags=["Modality"]).get("Modality"))
+        modality = str(read_dataset(file, specific_tags=["Modality"]).get("Modality"))
     if modality not in KINDS and not path.is_dir():  # a folder may be a series of label slices
         raise UnreadableFile(
             f"{path}: expected a label map, got a DICOM file of modality {modality}; in DICOM, label maps are "
@@ -109,7 +108,7 @@ def require_series(path: Path, scan: Path, kind: Kind) -> None:
     """
     if kind.require is not None:
         kind.require(path)
-    if scan.is_file():
+    if scan.is_file() and not dicom.is_meant(scan):
         raise not_from_dicom(path, scan)
 
 

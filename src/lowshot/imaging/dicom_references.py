@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from lowshot.errors import GridMismatch, LowshotError, OutputError
 from lowshot.imaging import dicom
+from lowshot.imaging.dicom_file import read_dataset
 from lowshot.imaging.scan import Segmentation, Source
 from lowshot.imaging.stored import reason, require_file
 from lowshot.imaging.structures import legible_names
@@ -79,11 +80,10 @@ def images_of(scan: Path, path: Path) -> tuple["Dataset", ...]:
         UnreadableFile: there is no such series.
         OutputError: it is none, or lacks what a result has to repeat.
     """
-    folder = dicom.split_series(scan)[0]
-    require_file(folder)
-    if not folder.is_dir():
+    require_file(dicom.split_series(scan)[0])
+    if not dicom.is_meant(scan):
         raise not_from_dicom(path, scan)
-    images = tuple(dicom.read_dataset(file, stop_before_pixels=True) for file in dicom.files_in_order(scan))
+    images = tuple(read_dataset(file, stop_before_pixels=True) for file in dicom.files_in_order(scan))
     needed = (*_SHARED, "SOPInstanceUID", "SOPClassUID")
     missing = [key for key in needed if any(not image.get(key) for image in images)]
     if missing:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lowshot.errors import GridMismatch, InputError, MissingExtra
-from lowshot.imaging import dicom
+from lowshot.imaging.dicom_file import read_dataset
 from lowshot.imaging.dicom_references import Referred, require_same_frame
 from lowshot.imaging.grid import LPS_TO_RAS, Grid
 from lowshot.imaging.scan import Segmentation
@@ -44,7 +44,7 @@ def names_within(path: Path) -> tuple[str, ...]:
         UnreadableFile: damaged.
     """
     with reading(path, "a DICOM segmentation"):
-        return tuple(_names_by_number(dicom.read_dataset(path, stop_before_pixels=True)).values())
+        return tuple(_names_by_number(read_dataset(path, stop_before_pixels=True)).values())
 
 
 def _names_by_number(content: "Dataset") -> dict[int, str]:
@@ -64,7 +64,7 @@ def read(path: Path, grid: Grid | None, frame: str | None) -> Structures:
     """
     highdicom = require_highdicom(path)
     with reading(path, "a DICOM segmentation"):
-        content = highdicom.seg.Segmentation.from_dataset(dicom.read_dataset(path), copy=False)
+        content = highdicom.seg.Segmentation.from_dataset(read_dataset(path), copy=False)
         names, frames = _names_by_number(content), list(_frames(content))
         on = grid or _own_grid(content)
     require_same_frame(path, content.get("FrameOfReferenceUID"), frame)

@@ -1,7 +1,7 @@
 """Reading scans and label maps, and writing results on the scan's own grid with its own header."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from lowshot.errors import (
     UnreadableFile,
 )
 from lowshot.imaging import dicom, dicom_objects, itk, nifti
+from lowshot.imaging.arranging import affine_in_viewers, arrangement, grids_of
 from lowshot.imaging.grid import Affine
 from lowshot.imaging.names import Names
 from lowshot.imaging.quiet import quiet
@@ -64,7 +65,7 @@ Paths = Path | str | Mapping[str, Path | str]
 
 
 def scan_format(path: Path | str) -> str:
-    """The key of ``FORMATS`` for a file, by its suffix, or for a DICOM folder.
+    """The key of ``FORMATS`` for a file, by its suffix, or for a DICOM folder or file.
 
     Raises:
         UnreadableFile: no such format.
@@ -73,11 +74,11 @@ def scan_format(path: Path | str) -> str:
     for key, each in FORMATS.items():
         if path.name.lower().endswith(each.suffixes):
             return key
-    if dicom.split_series(path)[0].is_dir():
+    require_file(dicom.split_series(path)[0])
+    if dicom.is_meant(path):
         return "dicom"
-    require_file(path)
     known = ", ".join(IMAGE_SUFFIXES)
-    raise UnreadableFile(f"{path}: expected {known} or a folder of DICOM files, got {path.suffix or 'no suffix'}")
+    raise UnreadableFile(f"{path}: expected {known}, or DICOM (a file, or a folder of files), got none of these")
 
 
 def scan_name(path: Path | str) -> str:
@@ -114,7 +115,7 @@ def read_scan(
     with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinite
         voxels = torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, -1, 0), dtype=np.float32))
     _require_finite(path, voxels)
-    source = Source(path, scan_format(path), stored.header)
+    source = Source(path, scan_format(path), stored.header, stored.places)
     return Scan(name or scan_name(path), voxels, stored.affine, names, stored.spacing_known, source)
 
 
@@ -168,7 +169,7 @@ def read_stored(path: Path) -> Stored:
     if np.iscomplexobj(stored.array):
         raise BadVoxels(f"{path}: expected real numbers, got complex ones; export the magnitude")
     if stored.array.shape[3:] == (1,):
-        return Stored(stored.array[..., 0], stored.affine, stored.header, False, stored.spacing_known)
+        return replace(stored, array=stored.array[..., 0], colour=False)
     return stored
 
 
@@ -181,7 +182,7 @@ def _channels(
     if stored.colour:
         array = without_opacity(path, array)
         if not colour:
-            array = grey(path, array)
+            array = grey(path, array, "convert it to grey, or declare it as colour (--colour)")
         names = names or (_COLOURS if array.shape[-1:] == (len(_COLOURS),) and colour else ())
     elif array.ndim == 4 and not names:
         raise BadVoxels(
@@ -201,25 +202,26 @@ def _read_channels(paths: Mapping[str, Path | str], name: str | None) -> Scan:
         raise ChannelMismatch("expected at least one channel, got none")
     scans = {channel: read_scan(path, channels=[channel]) for channel, path in paths.items()}
     first = next(iter(scans.values()))
-    for channel, scan in scans.items():
-        if not first.grid.same_as(scan.grid):
-            raise GridMismatch(
-                f"{paths[channel]}: channel {channel} lies on another grid {scan.grid.shape} than "
-                f"{next(iter(paths.values()))} {first.grid.shape} ({first.grid.apart(scan.grid)}); "
-                "resample it to that one first"
-            )
-    voxels = torch.cat([scan.voxels for scan in scans.values()])
+    voxels = torch.cat([_voxels_on(first, scan, paths[channel]) for channel, scan in scans.items()])
     return Scan(name or first.name, voxels, first.affine, tuple(scans), first.spacing_known, first.source)
 
 
-def grey(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The one channel of an image whose red, green and blue are equal."""
+def _voxels_on(first: Scan, scan: Scan, path: Path | str) -> Float[Tensor, "1 i j k"]:
+    """The voxels of a channel, in the order of the first one's."""
+    arranged = arrangement(grids_of(scan), first)
+    if arranged is None or not arranged.covers(scan.grid.shape):
+        raise GridMismatch(
+            f"{path}: channel {scan.channels[0]} lies on another grid {scan.grid.shape} than "
+            f"{first.channels[0]} {first.grid.shape} ({first.grid.apart(scan.grid)}); resample it to that one first"
+        )
+    return torch.from_numpy(np.ascontiguousarray(arranged.apply(scan.voxels[0].numpy(), 0)))[None]
+
+
+def grey(path: Path, array: npt.NDArray[Any], remedy: str) -> npt.NDArray[Any]:
+    """The one channel of an image whose red, green and blue are equal; others are refused with this remedy."""
     coloured = (array != array[..., :1]).any(axis=-1)
     if coloured.any():
-        raise BadVoxels(
-            f"{path}: expected grey values, got colour in {coloured.mean():.2%} of its pixels; convert it to grey, or "
-            "declare it as colour (--colour)"
-        )
+        raise BadVoxels(f"{path}: expected grey values, got colour in {coloured.mean():.2%} of its pixels; {remedy}")
     return array[..., 0]
 
 
@@ -260,6 +262,8 @@ def _write(array: npt.NDArray[Any], affine: Affine, path: Path, source: Source |
             if each.refuse is not None:
                 each.refuse(array, path, labels)
             with atomic_path(path) as temporary, quiet():
-                each.write(array, affine, temporary, source, labels)
+                # NIfTI keeps all that the header says; other formats have one place, where viewers see the scan
+                placed = affine if each.write is nifti.write else affine_in_viewers(affine, source)
+                each.write(array, placed, temporary, source, labels)
             return
     raise OutputError(f"{path}: expected a file ending in {', '.join(LABELS_WRITTEN if labels else _WRITTEN)}")

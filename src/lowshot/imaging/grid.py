@@ -2,14 +2,23 @@
 
 from dataclasses import dataclass
 from itertools import product
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Affine = npt.NDArray[np.float64]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """From the millimetres of DICOM and ITK (to the left, to the back) to ours, and back."""
+
+ROUNDED = 0.5
+"""Up to so much of a voxel each lies nearer to its own than to any neighbour, as where digits of a header were dropped.
+"""
+
+_OF_A_PART = 0.1
+"""The same for a box in a larger grid, which some place within always suits to half a voxel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,23 +69,75 @@ class Grid:
             return "shapes differ"
         return f"{self.distance_mm(other):.3g} mm apart at the corners"
 
-    def same_as(self, other: "Grid", tolerance: float = 0.1) -> bool:
-        """Whether the grids agree at every corner to ``tolerance`` times the smallest spacing."""
+    def same_as(self, other: "Grid", tolerance: float = ROUNDED) -> bool:
+        """Whether voxels of one index are one voxel: corners agree to ``tolerance`` times the smallest spacing."""
         return self.distance_mm(other) <= tolerance * min(self.spacing)
 
-    def reordering(self, other: "Grid") -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-        """Axes to transpose an array by, and then axes to flip, so that what lies on this grid lies on the other.
+    def arrangement(self, other: "Grid") -> "Arrangement | None":
+        """How an array on this grid has to be arranged so that it lies on the other.
 
-        None where the two do not have the same voxels, each at the same place of the body.
+        None where its voxels are no voxels of the other, each at the same place of the body.
         """
         onto = np.rint(np.linalg.solve(self.affine, other.affine)[:3, :3])
         if not (np.abs(onto).sum(axis=0) == 1).all() or not (np.abs(onto).sum(axis=1) == 1).all():
             return None
-        axes = tuple(int(axis) for axis in np.abs(onto).argmax(axis=0))
+        first, second, third = (int(axis) for axis in np.abs(onto).argmax(axis=0))
+        axes = first, second, third
         flips = tuple(axis for axis in range(3) if onto[axes[axis], axis] < 0)
         back = np.eye(4)
         back[:3, :3] = onto
         for axis in flips:
             back[axes[axis], 3] = self.shape[axes[axis]] - 1
-        i, j, k = (self.shape[axis] for axis in axes)
-        return (axes, flips) if other.same_as(Grid((i, j, k), self.affine @ back)) else None
+        arranged = Grid((self.shape[first], self.shape[second], self.shape[third]), self.affine @ back)
+        i, j, k = (int(index) for index in np.rint(np.linalg.solve(other.affine, arranged.affine[:, 3]))[:3])
+        found = Arrangement(axes, flips, (i, j, k), other.shape)
+        tolerance = ROUNDED if arranged.shape == other.shape else _OF_A_PART
+        same = other.part((i, j, k), arranged.shape).same_as(arranged, tolerance)
+        return found if same and found.fits(arranged.shape) else None
+
+    def part(self, start: tuple[int, int, int], shape: tuple[int, int, int]) -> "Grid":
+        """The grid of a box of its voxels, which may reach beyond it."""
+        affine = self.affine.copy()
+        affine[:, 3] = self.affine @ np.array([*start, 1.0])
+        return Grid(shape, affine)
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """How an array on one grid comes to lie on another, which has all of its voxels, in another order or among more."""
+
+    axes: tuple[int, int, int]
+    """To transpose it by."""
+    flips: tuple[int, ...]
+    """Axes to flip it along, then."""
+    start: tuple[int, int, int]
+    """Where its first voxel is then found."""
+    shape: tuple[int, int, int]
+    """Of the other grid."""
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether a box of this shape, arranged already, lies within the other grid."""
+        ends = (begin + size for begin, size in zip(self.start, shape, strict=True))
+        return min(self.start) >= 0 and all(end <= size for end, size in zip(ends, self.shape, strict=True))
+
+    def covers(self, shape: tuple[int, ...]) -> bool:
+        """Whether an array of this shape, not arranged yet, has a voxel for each of the other grid's."""
+        return tuple(shape[axis] for axis in self.axes) == self.shape
+
+    @property
+    def keeps_order(self) -> bool:
+        """Whether voxels follow each other as before."""
+        return self.axes == (0, 1, 2) and not self.flips
+
+    def apply(self, array: npt.NDArray[Scalar], around: int | bool) -> npt.NDArray[Scalar]:
+        """The array (i, j, k), arranged, with the value ``around`` wherever the other grid has voxels beyond it.
+
+        It gets a larger type where its own cannot hold that value.
+        """
+        arranged = np.flip(array.transpose(self.axes), self.flips)
+        if arranged.shape == self.shape:
+            return arranged
+        whole = np.full(self.shape, around, dtype=np.result_type(array.dtype, np.min_scalar_type(around)))
+        box = tuple(slice(begin, begin + size) for begin, size in zip(self.start, arranged.shape, strict=True))
+        whole[box] = arranged
+        return whole

@@ -1,10 +1,13 @@
 """NRRD, MetaImage, PNG and TIFF by SimpleITK, which keeps sheared grids in NRRD and MetaImage (measured).
 
+Of pictures, Pillow reads what SimpleITK cannot: the numbers of a palette's colours, and grey with opacity.
+
 ITK counts millimetres towards left, posterior, superior; everything else in this package towards right, anterior,
 superior.
 """
 
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,38 +20,53 @@ from lowshot.imaging.itk_header import VoxelFiles, voxel_files
 from lowshot.imaging.quiet import no_output
 from lowshot.imaging.scan import Source
 from lowshot.imaging.stored import Stored, reading, require_geometry, require_size
-from lowshot.imaging.tiff_header import voxel_bytes
+from lowshot.imaging.tiff_header import read_header
 
 _PICTURES = ("PNG", "TIFF")
 
-_PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PALETTE, _GREY_WITH_OPACITY = 3, 4
+_PNG_SAMPLES = {0: 1, 2: 3, _PALETTE: 1, _GREY_WITH_OPACITY: 2, 6: 4}
 """Numbers of a pixel, by the kind of its colour."""
 
 _MOST_WIDENED = 32
 """Bytes in memory for one of a picture's: ITK makes a colour of four bytes from a single bit."""
 
 
+@dataclass(frozen=True)
+class _Picture:
+    """What a picture's header claims."""
+
+    voxel_bytes: int
+    """Of its voxels, as the file would hold them without compression."""
+    palette: bool = False
+    """Whether these are numbers of colours."""
+    grey_with_opacity: bool = False
+
+
 def read_volume(path: Path) -> Stored:
     """An NRRD or MetaImage file; several numbers per voxel, or a fourth axis, come last."""
-    image, array = _read(
-        path, "NRRD" if "nrrd" in path.suffix.lower() or path.suffix.lower() == ".nhdr" else "MetaImage"
-    )
+    what = "NRRD" if "nrrd" in path.suffix.lower() or path.suffix.lower() == ".nhdr" else "MetaImage"
+    with reading(path, what):
+        files = voxel_files(path, what)
+    image, array = _read(path, what, files)
     affine = _affine(image)
     require_geometry(path, affine)
-    return Stored(array, affine, _own_keys(image))
+    return Stored(array, affine, _own_keys(image), spacing_known=files.spacing_known)
 
 
 def read_picture(path: Path) -> Stored:
     """A PNG or TIFF file, several pages as slices. Dots per inch say nothing about the body: no spacing is known."""
     what = "PNG" if path.suffix.lower() == ".png" else "TIFF"
-    image, array = _read(path, what)
-    return Stored(
-        array,
-        LPS_TO_RAS.copy(),
-        colour=image.GetNumberOfComponentsPerPixel() > 1,
-        spacing_known=False,
-        palette_indices=_palette_indices(path) if what == "PNG" else None,
-    )
+    with reading(path, what):
+        picture = _png(path) if what == "PNG" else _tiff(path)
+        require_size(path, picture.voxel_bytes, compressed=True)  # before a library takes memory to tell anything
+    if picture.grey_with_opacity:
+        array, colour = _read_by_pillow(path, what), True
+    else:
+        image, array = _read(path, what, VoxelFiles(packed=True))
+        colour = image.GetNumberOfComponentsPerPixel() > 1
+    indices = _read_by_pillow(path, what) if picture.palette else None
+    return Stored(array, LPS_TO_RAS.copy(), colour=colour, spacing_known=False, palette_indices=indices)
 
 
 def write(array: npt.NDArray[Any], affine: Affine, path: Path, source: Source | None, labels: bool) -> None:
@@ -87,7 +105,7 @@ def write_picture(array: npt.NDArray[Any], affine: Affine, path: Path, source: S
     _write(SimpleITK.GetImageFromArray(small[:, :, 0].T), path)
 
 
-def _read(path: Path, what: str) -> tuple[Any, npt.NDArray[Any]]:
+def _read(path: Path, what: str, files: VoxelFiles) -> tuple[Any, npt.NDArray[Any]]:
     """The SimpleITK image and its voxels as (i, j, k) or (i, j, k, c)."""
     import SimpleITK
 
@@ -95,12 +113,9 @@ def _read(path: Path, what: str) -> tuple[Any, npt.NDArray[Any]]:
     reader.SetImageIO({"NRRD": "NrrdImageIO", "MetaImage": "MetaImageIO"}.get(what, f"{what}ImageIO"))
     reader.SetFileName(str(path))
     with no_output(), reading(path, what):
-        stored = VoxelFiles(packed=True) if what in _PICTURES else voxel_files(path, what)
-        if what in _PICTURES:  # before libtiff takes memory to tell anything about them
-            require_size(path, _picture_bytes(path, what), stored.packed)
         reader.ReadImageInformation()
         claimed = _claimed_bytes(reader) // (_MOST_WIDENED if what in _PICTURES else 1)
-        require_size(path, claimed, stored.packed, stored.beside)
+        require_size(path, claimed, files.packed, files.beside)
         image = reader.Execute()
     array = SimpleITK.GetArrayViewFromImage(image)
     components = image.GetNumberOfComponentsPerPixel() > 1
@@ -120,24 +135,33 @@ def _own_keys(image: Any) -> dict[str, str]:
     return {key: value for key, value in header.items() if value.isprintable()}
 
 
-def _palette_indices(path: Path) -> npt.NDArray[Any] | None:
-    """(i, j, 1) of a PNG with a palette, whose numbers SimpleITK replaces by colours; None if it has no palette."""
-    from PIL import Image
+def _read_by_pillow(path: Path, what: str) -> npt.NDArray[Any]:
+    """(i, j, k) or (i, j, k, c): the numbers of a palette's colours, grey and opacity."""
+    from PIL import Image, ImageSequence
 
-    with reading(path, "PNG"), Image.open(path) as picture:
-        return np.asarray(picture).T[:, :, None] if picture.mode == "P" else None
+    with no_output(), reading(path, what), Image.open(path, formats=[what]) as picture:
+        pages = [np.asarray(page) for page in ImageSequence.Iterator(picture)] if what == "TIFF" else [picture]
+        return np.stack([np.asarray(page).swapaxes(0, 1) for page in pages], axis=2)
 
 
-def _picture_bytes(path: Path, what: str) -> int:
-    """Bytes of the voxels that a picture claims, as its file would hold them without compression."""
-    if what == "TIFF":
-        return voxel_bytes(path)
+def _png(path: Path) -> _Picture:
     with path.open("rb") as file:
         start = file.read(26)
     if not start.startswith(b"\x89PNG"):
-        return 0  # what it is instead, ITK says
+        return _Picture(0)  # what it is instead, ITK says
     width, height, bits, colour = struct.unpack(">16xIIBB", start)
-    return int(width * height * bits * _PNG_SAMPLES.get(colour, 4) // 8)
+    if colour == _GREY_WITH_OPACITY and bits > 8:  # Pillow would cut it down to 8
+        raise UnreadableFile(f"{path}: is grey of {bits} bits with opacity; save it without an alpha channel")
+    return _Picture(
+        int(width * height * bits * _PNG_SAMPLES.get(colour, 4) // 8),
+        palette=colour == _PALETTE,
+        grey_with_opacity=colour == _GREY_WITH_OPACITY,
+    )
+
+
+def _tiff(path: Path) -> _Picture:
+    header = read_header(path)
+    return _Picture(header.voxel_bytes, palette=header.palette)
 
 
 def _claimed_bytes(reader: Any) -> int:

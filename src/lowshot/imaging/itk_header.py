@@ -32,6 +32,10 @@ _NRRD_VOXELS_IN = ("data file", "datafile")
 _NRRD_OF_ANY_LENGTH = ("content", *_NRRD_VOXELS_IN)
 """Fields that NrrdIO takes as they are; files with voxels it names in a message only when they are missing."""
 
+_NRRD_SPACINGS = ("spacings", "space directions")
+_METAIMAGE_SPACINGS = ("ElementSpacing", "ElementSize")
+"""Fields that say how large voxels are."""
+
 _METAIMAGE_FIELD = re.compile(r"[ \t-\r]*+([^=:\r\n]*+)[^=:]*+[=:][=: \t]*+([^\n]*+)\n?")
 """As MetaIO reads them: a name without a value takes that of the next line."""
 
@@ -53,6 +57,8 @@ class VoxelFiles:
     """Whether they may take more bytes in memory than in the file: compressed, or written as text."""
     beside: tuple[Path, ...] = ()
     """The files that hold them; none: the header's own."""
+    spacing_known: bool = True
+    """Whether the header says how large they are."""
 
 
 def voxel_files(path: Path, what: str) -> VoxelFiles:
@@ -67,7 +73,7 @@ def voxel_files(path: Path, what: str) -> VoxelFiles:
 
 
 def _nrrd(path: Path, header: str) -> VoxelFiles:
-    packed, names = False, []
+    packed, spacing_known, names = False, False, []
     lines = _LINE_END.split(header)
     for number, line in enumerate(lines, 1):
         if not line:
@@ -83,11 +89,13 @@ def _nrrd(path: Path, header: str) -> VoxelFiles:
             )
         if key == "encoding":
             packed = value.lower() != "raw"
+        if key in _NRRD_SPACINGS:
+            spacing_known = bool(re.search(r"\d", value))  # no axis has a number: "nan nan nan", "none none none"
         if key in _NRRD_VOXELS_IN:
             names = _names(path, value, lines[number:])
             if _LIST.fullmatch(value):  # what follows are names
                 break
-    return VoxelFiles(packed, tuple(_existing(path, name) for name in names))
+    return VoxelFiles(packed, tuple(_existing(path, name) for name in names), spacing_known)
 
 
 def _metaimage(path: Path, header: str) -> VoxelFiles:
@@ -104,7 +112,8 @@ def _metaimage(path: Path, header: str) -> VoxelFiles:
     beside = tuple(_existing(path, name) for name in names)
     _refuse_numbers(path, values, beside or (path,))
     is_text = not _is_true(values.get("BinaryData", "True"))
-    return VoxelFiles(is_text or _is_true(values.get("CompressedData", "False")), beside)
+    packed = is_text or _is_true(values.get("CompressedData", "False"))
+    return VoxelFiles(packed, beside, any(key in values for key in _METAIMAGE_SPACINGS))
 
 
 def _is_true(value: str) -> bool:

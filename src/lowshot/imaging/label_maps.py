@@ -1,7 +1,7 @@
 """Reading label maps, and scans with them, on the grid of the image that they belong to."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from lowshot.errors import BadVoxels, GridMismatch, InputError, UnknownLabel
 from lowshot.imaging import dicom, dicom_objects
+from lowshot.imaging.arranging import arrangement, grids
 from lowshot.imaging.files import Paths, grey, read_scan, read_stored, without_opacity
-from lowshot.imaging.grid import Affine, Grid
+from lowshot.imaging.grid import Affine, Arrangement, Grid, Scalar
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
 from lowshot.imaging.stored import Stored
@@ -36,9 +37,10 @@ def read_labels(
 ) -> tuple[Segmentation, Bool[Tensor, "i j k"] | None]:
     """A label map, and where it is known: everywhere (None), or except where it holds ``ignore_value``.
 
-    Values may be any integers; ``names`` says what they mean, without it they become "label 5". In a PNG with a palette
-    they are the numbers of the colours. ``like`` is the image it belongs to: a label map without a spacing of its own
-    (PNG) lies where that image lies, and one that stores the same voxels in another order comes in the image's.
+    Values may be any integers; ``names`` says what they mean, without it they become "label 5". In a picture with a
+    palette they are the colours' numbers. ``like`` is the image it belongs to: a label map without a spacing of its own
+    (PNG) lies where that image lies, one that stores the same voxels in another order comes in the image's, and around
+    one that holds a box of the image's voxels, as cut to its structures, there is background.
 
     A DICOM segmentation or structure set (a file, or a folder with nothing else) has structures with names instead of
     values. With ``names``, those of its structures are taken that are named there; the others are left out.
@@ -48,7 +50,7 @@ def read_labels(
         UnknownLabel: a value that ``names`` does not have; structures of which ``names`` has none, or that overlap.
         GridMismatch: it does not lie on the grid of ``like``.
     """
-    truth, known, _ = _read(Path(path), names, background, ignore_value, like)
+    truth, known, _ = _read(Path(path), names, background, ignore_value, like, None)
     return truth, known
 
 
@@ -78,14 +80,13 @@ def read_labelled(
 ) -> LabelledScan:
     """A scan with its label map, which may cover only part of it; what it covers is never guessed.
 
-    ``annotated_slice`` is the index (from 0) along the file's third axis, or (axis, index), of the only annotated
-    slice. ``annotated`` names the structures that were looked for, if not all of them; what a DICOM segmentation or
-    structure set has no entry for was not.
+    ``annotated_slice`` is the index (from 0) along the third axis, or (axis, index), of the only annotated slice, as
+    the label map's own file stores it, whatever the order of the image's voxels; of a DICOM segmentation or structure
+    set, which has no order of its own, as the image's does. ``annotated`` names the structures that were looked for, if
+    not all of them; what a DICOM segmentation or structure set has no entry for was not.
     """
     scan = read_scan(image, name=name, channels=channels, colour=colour)
-    truth, known, structures = _read(Path(labels), names, 0, ignore_value, scan)
-    if annotated_slice is not None:
-        known = _only_slice(Path(labels), truth, known, annotated_slice)
+    truth, known, structures = _read(Path(labels), names, 0, ignore_value, scan, annotated_slice)
     for structure in annotated or ():
         truth.names.index(structure)
     if annotated is None and structures is not None:
@@ -93,24 +94,46 @@ def read_labelled(
     return LabelledScan(scan, truth, known, None if annotated is None else frozenset(annotated))
 
 
+@dataclass(frozen=True, eq=False)
+class _OnImage:
+    """Values of a label map as its file stores them, and how they come to lie on its image."""
+
+    values: npt.NDArray[np.integer]
+    affine: Affine
+    """Of the image; without one, its own."""
+    arrangement: Arrangement | None = None
+    """None: as they are."""
+
+    def on_image(self, array: npt.NDArray[Scalar], around: int | bool) -> npt.NDArray[Scalar]:
+        """An array in the order of the file, with ``around`` where the file has no voxel of the image's."""
+        return array if self.arrangement is None else self.arrangement.apply(array, around)
+
+
 def _read(
-    path: Path, names: Names | None, background: int, ignore_value: int | None, like: Scan | None
+    path: Path,
+    names: Names | None,
+    background: int,
+    ignore_value: int | None,
+    like: Scan | None,
+    annotated_slice: int | tuple[int, int] | None,
 ) -> tuple[Segmentation, Bool[Tensor, "i j k"] | None, Structures | None]:
     """A label map, where it is known, and the file's structures, if it has any by name."""
     values: npt.NDArray[np.integer]
-    grid = None if like is None else like.grid
-    structures = dicom_objects.structures(path, grid, _frame_of_reference(like))
+    structures = dicom_objects.structures(path, None if like is None else like.grid, _frame_of_reference(like))
     if structures is None:
-        values, affine = _values(path, like)
+        found = _values(path, like)
     else:
-        affine = structures.grid.affine
         values, names = structures.label_map(names)
-    known = None if ignore_value is None else torch.from_numpy(values != ignore_value)
+        found = _OnImage(values, structures.grid.affine)
+    known = None if annotated_slice is None else found.on_image(_only_slice(path, found, annotated_slice), False)
+    values = found.on_image(found.values, background if names is None else names.values[0])
     if ignore_value is not None:
+        known = (values != ignore_value) & (True if known is None else known)
         values, background = _without_ignored(path, values, ignore_value, names, background)
     if names is None:
         names = _unnamed(path, values, background)
-    return Segmentation(torch.from_numpy(names.encode(values, str(path))), names, affine), known, structures
+    truth = Segmentation(torch.from_numpy(names.encode(values, str(path))), names, found.affine)
+    return truth, None if known is None else torch.from_numpy(np.ascontiguousarray(known)), structures
 
 
 def _frame_of_reference(image: Scan | None) -> str | None:
@@ -118,12 +141,31 @@ def _frame_of_reference(image: Scan | None) -> str | None:
     return header.frame_of_reference if isinstance(header, dicom.Series) else None
 
 
-def _values(path: Path, like: Scan | None) -> tuple[npt.NDArray[np.integer], Affine]:
+def _values(path: Path, like: Scan | None) -> _OnImage:
     stored = read_stored(path)
+    values = _label_values(path, stored)
     if like is None:
-        return _label_values(path, stored), stored.affine
-    stored = _in_the_order_of(like, stored)
-    return _label_values(path, stored), _affine_like(path, stored, like)
+        return _OnImage(values, stored.affine)
+    i, j, k = values.shape
+    found = grids(Grid((i, j, k), stored.affine), stored.places)
+    if not (stored.spacing_known and like.spacing_known):
+        if found[0].shape != like.grid.shape:
+            raise GridMismatch(f"{path}: the label map is {found[0].shape}, its image {like.name} {like.grid.shape}")
+        return _OnImage(values, like.affine)
+    arranged = arrangement(found, like)
+    if arranged is None:
+        apart = like.grid.apart(found[0])
+        raise GridMismatch(
+            f"{path}: the label map {found[0].shape} and its image {like.name} {like.grid.shape} lie on different "
+            f"grids ({apart}); {_remedy(like.grid, found[0])}",
+            apart,
+        )
+    if not arranged.covers(values.shape) and 1 in values.shape:
+        raise GridMismatch(
+            f"{path}: holds a single slice of its image {like.name}, and it cannot be told whether the others show "
+            "nothing or are not annotated; save it with all of the image's slices (and say --annotated-slice, if so)"
+        )
+    return _OnImage(values, like.affine, arranged)
 
 
 def _without_ignored(
@@ -141,7 +183,7 @@ def _label_values(path: Path, stored: Stored) -> npt.NDArray[np.integer]:
     if stored.palette_indices is not None:
         array = stored.palette_indices
     elif stored.colour:
-        array = grey(path, without_opacity(path, array))
+        array = grey(path, without_opacity(path, array), "its labels are colours; save them as one number per pixel")
     if array.ndim != 3:
         raise BadVoxels(f"{path}: expected a label map with three axes, got shape {array.shape}")
     if array.dtype == np.uint64 and array.max() >= 2**63:
@@ -150,6 +192,11 @@ def _label_values(path: Path, stored: Stored) -> npt.NDArray[np.integer]:
         return array.astype(np.int64) if array.dtype == np.uint64 else array
     whole = np.rint(array)
     wrong = ~np.isclose(array, whole, rtol=0, atol=1e-3) | (abs(whole) > _WHOLE)  # also NaN and infinity
+    if wrong.any() and np.isnan(array[wrong]).all():
+        raise BadVoxels(
+            f"{path}: expected integer label values, got NaN in {int(wrong.sum()):,} voxels; replace NaN by the "
+            "background value, or by a value of its own and say --ignore-value if these voxels are unknown"
+        )
     if wrong.any():
         raise BadVoxels(
             f"{path}: expected integer label values, got {array[wrong][0]:.4g} and {int(wrong.sum()) - 1:,} others "
@@ -168,34 +215,6 @@ def _unnamed(path: Path, values: npt.NDArray[np.integer], background: int) -> Na
     return Names.from_values(found, background)
 
 
-def _in_the_order_of(image: Scan, stored: Stored) -> Stored:
-    """A label map of the very same voxels, stored along other axes or in the other direction, as the image has them."""
-    if stored.array.ndim != 3 or not (stored.spacing_known and image.spacing_known):
-        return stored
-    i, j, k = stored.array.shape
-    order = Grid((i, j, k), stored.affine).reordering(image.grid)
-    if order is None or order == ((0, 1, 2), ()):
-        return stored
-    axes, flips = order
-    return replace(stored, array=np.flip(stored.array.transpose(axes), flips), affine=image.affine)
-
-
-def _affine_like(path: Path, stored: Stored, image: Scan) -> Affine:
-    """The label map's own affine, or the image's where one of the two knows no millimetres; refused if they differ."""
-    i, j, k = stored.array.shape[:3]
-    own = Grid((i, j, k), stored.affine)
-    if stored.spacing_known and image.spacing_known:
-        if not image.grid.same_as(own):
-            raise GridMismatch(
-                f"{path}: the label map {own.shape} and its image {image.name} {image.grid.shape} lie on different "
-                f"grids ({image.grid.apart(own)}); {_remedy(image.grid, own)}"
-            )
-        return stored.affine
-    if own.shape != image.grid.shape:
-        raise GridMismatch(f"{path}: the label map is {own.shape}, its image {image.name} {image.grid.shape}")
-    return image.affine
-
-
 def _remedy(image: Grid, labels: Grid) -> str:
     if image.shape != labels.shape:
         return "resample the label map to the image first"
@@ -205,15 +224,13 @@ def _remedy(image: Grid, labels: Grid) -> str:
     )
 
 
-def _only_slice(
-    path: Path, truth: Segmentation, known: Tensor | None, annotated_slice: int | tuple[int, int]
-) -> Tensor:
+def _only_slice(path: Path, found: _OnImage, annotated_slice: int | tuple[int, int]) -> npt.NDArray[np.bool_]:
     axis, index = (2, annotated_slice) if isinstance(annotated_slice, int) else annotated_slice
-    shape = truth.grid.shape
+    shape = found.values.shape
     if not 0 <= axis < 3 or not 0 <= index < shape[axis]:
         raise InputError(
             f"{path}: no slice {index} along axis {axis} in a label map of shape {shape}; both count from 0"
         )
-    mask = torch.zeros(shape, dtype=torch.bool)
-    mask.select(axis, index).fill_(True)
-    return mask if known is None else mask & known
+    mask = np.zeros(shape, dtype=np.bool_)
+    mask[(slice(None),) * axis + (index,)] = True
+    return mask

@@ -8,9 +8,20 @@ from pathlib import Path
 from lowshot.errors import UnknownLabel
 from lowshot.imaging.names import Names
 from lowshot.imaging.stored import require_file
+from lowshot.wording import counted
 
 BACKGROUND = ("background", "unknown", "clear label")
 """Names (in lower case) that other programs give to what is no structure."""
+
+_VALUE, _NAME = ("value", "labelvalue", "index", "label"), "name"
+"""Headings (in lower case): ours; of Slicer's colour tables, of BIDS, of spreadsheets. The first of them counts."""
+
+_EXPECTED = "'value<TAB>name' such as '1<TAB>liver' in every line, or columns with the headings value and name"
+
+_CELL_MARKS = ("\t", ";", ",")
+"""What separates cells, in which quotes have their meaning."""
+_NO_MARK = "\x1f"
+"""For a text that is one cell whatever it holds: a name cannot have this character."""
 
 _COLOUR_TABLES = {
     "an ITK-SNAP label description": re.compile(r'(\d{1,99})(?:\s+[\d.]+){6}\s+"(.*)"'),
@@ -23,9 +34,11 @@ red, green, blue, opacity). Of digits, Python makes no number of more than 4,300
 def read_names(path: Path | str) -> Names:
     """The table of one of these files. The background is what is named so, else value 0.
 
-    - text: one ``value name`` per line, a tab, comma, semicolon or space between them; ``#`` begins a comment;
+    - text: one ``value name`` per line, a tab, comma, semicolon or space between them, the name in quotes or not; a
+      line that begins with ``#`` is a comment;
     - ITK-SNAP's label descriptions, and FreeSurfer's colour tables;
-    - CSV with the headings ``value`` and ``name``, in any order, beside any others;
+    - CSV with the headings ``value`` (or Slicer's ``LabelValue``, BIDS' ``index``, or ``label``) and ``name``, in any
+      order, beside any others;
     - JSON: nnU-Net's ``dataset.json`` (``"labels"``: names to values, or values to names), or that object alone.
 
     Raises:
@@ -52,7 +65,7 @@ def read_names(path: Path | str) -> Names:
             raise UnknownLabel(f"{path}: label value {value} has two names, {structures[value]!r} and {name!r}")
         structures[value] = name
     if not structures:
-        raise UnknownLabel(f"{path}: expected one line per structure such as '1<TAB>liver', the file has none")
+        raise UnknownLabel(f"{path}: expected {_EXPECTED}, the file has none")
     background = _background(path, structures)
     try:
         return Names.of(structures, background)
@@ -88,12 +101,18 @@ def _text_rows(path: Path, text: str) -> list[tuple[int, str]]:
     for what, form in _COLOUR_TABLES.items():
         if any(form.fullmatch(line) for line in lines):
             return [_colour_row(path, what, form, line) for line in lines]
-    headings = [cell.strip().lower() for cell in _cells(path, lines[0])] if lines else []
-    if {"value", "name"} <= set(headings):
-        value, name = headings.index("value"), headings.index("name")
-        table = [cells for line in lines[1:] if len(cells := _cells(path, line)) > max(value, name)]
+    mark = next((mark for mark in _CELL_MARKS if lines and mark in lines[0]), ",")
+    headings = [cell.strip().lower() for cell in _cells(path, lines[0], mark)] if lines else []
+    of_value = next((heading for heading in _VALUE if heading in headings), None)
+    if of_value is not None and _NAME in headings:
+        value, name = headings.index(of_value), headings.index(_NAME)
+        table = [cells for line in lines[1:] if len(cells := _cells(path, line, mark)) > max(value, name)]
         if len(table) != len(lines) - 1:
-            raise UnknownLabel(f"{path}: expected a value and a name in every row below the headings")
+            short = counted(len(lines) - 1 - len(table), "row")
+            raise UnknownLabel(
+                f"{path}: expected a value and a name in every row below the headings {of_value} and {_NAME}, got "
+                f"{short} with fewer cells; complete or remove them"
+            )
         return [_row(path, cells[value], cells[name]) for cells in table]
     return [_row(path, *_value_and_name(path, line)) for line in lines]
 
@@ -105,27 +124,30 @@ def _colour_row(path: Path, what: str, form: re.Pattern[str], line: str) -> tupl
     return int(match.group(1)), match.group(2)
 
 
-def _cells(path: Path, line: str) -> list[str]:
+def _cells(path: Path, line: str, mark: str) -> list[str]:
     try:
-        return next(csv.reader([line], delimiter=_delimiter(line)))
+        return next(csv.reader([line], delimiter=mark, skipinitialspace=True), [])
     except csv.Error as error:
-        raise UnknownLabel(f"{path}: expected one line per structure such as '1<TAB>liver', got a {error}") from None
-
-
-def _delimiter(line: str) -> str:
-    return next((mark for mark in "\t;," if mark in line), ",")
+        raise UnknownLabel(f"{path}: expected {_EXPECTED}, got a {error}") from None
 
 
 def _value_and_name(path: Path, line: str) -> tuple[str, str]:
-    """``3<TAB>left kidney``, ``3 left kidney``, ``3;left kidney``, ``3 = left kidney``: the first separator counts."""
-    value, name = line, ""
-    for mark in ("\t", ";", ",", ":", "=", None):
-        parts = line.split(mark, 1)
-        if len(parts) == 2 and parts[0].strip().lstrip("-").isdecimal():
-            value, name = parts
+    """``3<TAB>left kidney``, ``3 left kidney``, ``3,"kidney, left"``, ``3 = left kidney``: the first mark counts."""
+    value, cells = line, [""]
+    for mark in (*_CELL_MARKS, ":", "=", None):
+        first, *rest = line.split(mark, 1)
+        first = first.strip().strip('"')
+        if rest and first.lstrip("-").isdecimal():
+            value, cells = first, _cells(path, rest[0], mark if mark in _CELL_MARKS else _NO_MARK)
             break
-    if not name.strip():
-        raise UnknownLabel(f"{path}: expected 'value<TAB>name' such as '1<TAB>liver', got {line!r}")
+    name, *further = (cell.strip() for cell in cells)
+    if any(further):
+        raise UnknownLabel(
+            f"{path}: expected a value and a name, got further cells in {line!r}; write the headings value and name "
+            "above their columns, or quotes around a name that holds the separator"
+        )
+    if not name:
+        raise UnknownLabel(f"{path}: expected {_EXPECTED}, got {line!r}")
     return value, name
 
 

@@ -5,6 +5,7 @@ SimpleITK is not used here: it makes sheared affines orthogonal, and keeps neith
 
 import gzip
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lowshot.errors import UnreadableFile
-from lowshot.imaging.grid import Affine
+from lowshot.imaging.grid import LPS_TO_RAS, Affine, Grid
 from lowshot.imaging.scan import Source
-from lowshot.imaging.stored import Stored, reading, require_geometry, require_size
+from lowshot.imaging.stored import Stored, is_possible, reading, require_geometry, require_size
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
@@ -49,7 +50,8 @@ def read(path: Path) -> Stored:
     if stored_type.fields is not None:  # RGB24 and RGBA32 are records
         array = np.stack([array[field] for field in stored_type.fields], axis=-1)
     shaped = _four_axes(path, array, colour=stored_type.fields is not None)
-    return Stored(shaped, affine, header, colour=stored_type.fields is not None)
+    places = () if header is None else _places(header, shaped.shape)
+    return Stored(shaped, affine, header, colour=stored_type.fields is not None, places=places)
 
 
 def write(array: npt.NDArray[Any], affine: Affine, path: Path, source: Source | None, labels: bool) -> None:
@@ -114,6 +116,31 @@ def _four_axes(path: Path, array: npt.NDArray[Any], colour: bool) -> npt.NDArray
     return array.reshape(*array.shape[:3], *extra) if extra or array.ndim > 3 else array
 
 
+def _places(header: "Nifti1Header", shape: Sequence[int]) -> tuple[Affine, ...]:
+    """Ours, and that of ITK, and with it of ITK-SNAP and 3D Slicer; none where they agree on it."""
+    affine = _affine_mm(header)
+    with np.errstate(all="ignore"):  # numbers of a damaged header, which is_possible then refuses
+        seen = _in_mm(header, _seen_by_itk(header))
+    i, j, k = shape[:3]
+    agreed = not is_possible(seen) or Grid((i, j, k), seen).same_as(Grid((i, j, k), affine))
+    return () if agreed else (affine, seen)
+
+
+def _seen_by_itk(header: "Nifti1Header") -> Affine:
+    """In the header's own unit.
+
+    Of two forms it takes the qform, unless the sform is the scanner's and not sheared; where there is neither, voxels
+    begin at 0. Their sides it takes from neither form (measured on ITK 5.4).
+    """
+    sides = np.where(header["pixdim"][1:4] > 0, header["pixdim"][1:4], 1).astype(np.float64)
+    sform, qform = header.get_sform(coded=True)[0], _qform(header)
+    if sform is not None and (qform is None or (header["sform_code"] == _SCANNER and _is_orthogonal(sform))):
+        seen: Affine = sform.copy()
+        seen[:3, :3] *= sides / np.linalg.norm(sform[:3, :3], axis=0)
+        return seen
+    return LPS_TO_RAS @ np.diag([*sides, 1.0]) if qform is None else qform
+
+
 def _header_for(affine: Affine, source: Source | None) -> "Nifti1Header | None":
     from nibabel import Nifti1Header
 
@@ -124,17 +151,35 @@ def _header_for(affine: Affine, source: Source | None) -> "Nifti1Header | None":
     return own
 
 
+def _qform(header: "Nifti1Header") -> Affine | None:
+    """None where there is none, or its numbers make no rotation."""
+    from nibabel.spatialimages import HeaderDataError
+
+    try:
+        qform: Affine | None = header.get_qform(coded=True)[0]
+    except (HeaderDataError, ValueError):
+        return None
+    return qform
+
+
 def _affine_mm(header: "Nifti1Header") -> Affine:
+    return _in_mm(header, header.get_best_affine())
+
+
+def _in_mm(header: "Nifti1Header", affine: Affine) -> Affine:
     unit = int(header["xyzt_units"]) & 7  # the bits above are the unit of time
     to_mm = np.diag([_MM.get(unit, 1.0)] * 3 + [1.0])
-    return np.asarray(to_mm @ header.get_best_affine(), dtype=np.float64)
+    return np.asarray(to_mm @ affine, dtype=np.float64)
+
+
+def _is_orthogonal(affine: Affine) -> bool:
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(np.allclose(axes.T @ axes, np.eye(3), atol=1e-5))
 
 
 def _set_forms(image: Any, affine: Affine, in_mm: bool) -> None:
     """Both forms; the sform alone where the affine is sheared, which a qform cannot say."""
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    orthogonal = np.allclose(axes.T @ axes, np.eye(3), atol=1e-5)
     image.set_sform(affine, code=_SCANNER)
-    image.set_qform(affine, code=_SCANNER if orthogonal else 0)
+    image.set_qform(affine, code=_SCANNER if _is_orthogonal(affine) else 0)
     if in_mm:
         image.header.set_xyzt_units("mm")

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lowshot.errors import GridMismatch, InputError
-from lowshot.imaging import dicom
+from lowshot.imaging.dicom_file import read_dataset
 from lowshot.imaging.dicom_references import Referred, require_same_frame
 from lowshot.imaging.grid import LPS_TO_RAS, Grid
 from lowshot.imaging.scan import Segmentation
@@ -57,7 +57,7 @@ def names_within(path: Path) -> tuple[str, ...]:
         UnreadableFile: damaged.
     """
     with reading(path, "a DICOM structure set"):
-        return legible_names([each.name for each in _structures(dicom.read_dataset(path))])
+        return legible_names([each.name for each in _structures(read_dataset(path))])
 
 
 def read(path: Path, grid: Grid | None, frame: str | None) -> Structures:
@@ -74,7 +74,7 @@ def read(path: Path, grid: Grid | None, frame: str | None) -> Structures:
     if grid is None:
         raise InputError(f"{path}: contours have no voxels of their own; give the image that they were drawn on")
     with reading(path, "a DICOM structure set"):
-        found = _structures(dicom.read_dataset(path))
+        found = _structures(read_dataset(path))
     names = legible_names([each.name for each in found])
     contours = [_in_voxels(each.contours, grid) for each in found]
 

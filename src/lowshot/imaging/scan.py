@@ -1,7 +1,7 @@
 """What a picture is: a scan, a segmentation, and the two together."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jaxtyping import Bool, Float, Int
@@ -20,6 +20,8 @@ class Source:
     format: str
     """One of the keys of ``lowshot.imaging.files.FORMATS``: nifti, mgz, nrrd, metaimage, png, tiff, dicom."""
     header: object | None = None
+    places: tuple[Affine, ...] = field(default=(), compare=False)
+    """Where programs do not agree on the affine that the header says: ours, then ITK's; else empty."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -46,6 +46,8 @@ class Stored:
     colour: bool = False
     """Whether the numbers of a voxel are red, green, blue (and opacity)."""
     spacing_known: bool = True
+    places: tuple[Affine, ...] = ()
+    """Where programs do not agree on the affine that the header says: ours, then ITK's; else empty."""
     palette_indices: npt.NDArray[Any] | None = None
     """(i, j, k) where the file numbers its colours: the number of each voxel's colour, in label maps its label."""
 
@@ -108,14 +110,15 @@ def require_size(path: Path, claimed: int, compressed: bool, held_by: Sequence[P
 
 def require_geometry(path: Path, affine: Affine) -> None:
     """Refuse a header whose voxels have no volume or no place."""
-    if not _is_possible(affine):
+    if not is_possible(affine):
         rows = np.array2string(affine, precision=4, suppress_small=True).replace("\n", "")
         raise UnreadableFile(
             f"{path}: its header gives voxels no size or place (affine {rows}); repair or export it again"
         )
 
 
-def _is_possible(affine: Affine) -> bool:
+def is_possible(affine: Affine) -> bool:
+    """Whether voxels have a volume and a place by this affine."""
     if not np.isfinite(affine).all() or abs(affine).max() > _POSSIBLE_MM[1]:
         return False
     sides = np.linalg.norm(affine[:3, :3], axis=0)

@@ -13,7 +13,12 @@ from typing import BinaryIO
 from lowshot.errors import UnreadableFile
 
 _WIDTH, _HEIGHT, _BITS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 258, 277, 322, 323
-_ENTRIES = (_WIDTH, _HEIGHT, _BITS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT)
+_COLOURS, _ARRANGEMENT, _KIND = 262, 284, 339
+_ENTRIES = (_WIDTH, _HEIGHT, _BITS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT, _COLOURS, _ARRANGEMENT, _KIND)
+_PALETTE, _IN_PLANES, _FLOATS = 3, 2, 3
+"""Values of the last three."""
+_MOST_NUMBERED = 8
+"""Bits of a pixel that is the number of a colour; Pillow reads no more."""
 _WHOLE = {1: "B", 3: "H", 4: "I", 6: "B", 8: "H", 9: "I", 16: "Q", 17: "Q"}
 """Types of whole numbers; those with a sign are read without one, since none may be negative."""
 
@@ -36,15 +41,44 @@ class _Layout:
         return struct.unpack(self.order + forms, file.read(struct.calcsize(self.order + forms)))
 
 
-def voxel_bytes(path: Path) -> int:
-    """Bytes of the voxels that all pages claim, as the file would hold them without compression.
+@dataclass(frozen=True)
+class TiffHeader:
+    """What the pages say of their voxels."""
+
+    voxel_bytes: int
+    """That all pages claim, as the file would hold them without compression."""
+    palette: bool
+    """Whether they are numbers of colours."""
+
+
+def read_header(path: Path) -> TiffHeader:
+    """Of all pages together.
 
     Raises:
-        UnreadableFile: the list of pages does not end.
+        UnreadableFile: the list of pages does not end, or SimpleITK would misread the numbers in them.
     """
     with path.open("rb") as file:
         pages = list(_pages(path, file))
-    return max(map(_page_bytes, pages), default=0) * len(pages)  # ITK takes all for as large as the first
+    for page in pages:
+        _refuse_numbers(path, page)
+    palette = [page.get(_COLOURS) == _PALETTE and page.get(_BITS, 1) <= _MOST_NUMBERED for page in pages]
+    # ITK takes all for as large as the first.
+    return TiffHeader(max(map(_page_bytes, pages), default=0) * len(pages), bool(pages) and all(palette))
+
+
+def _refuse_numbers(path: Path, page: Mapping[int, int]) -> None:
+    """SimpleITK takes floats of 16 bits for integers, has none of 64, and cuts numbers in planes down to 8."""
+    bits, floats = page.get(_BITS, 1), page.get(_KIND) == _FLOATS
+    if bits > 32 or (floats and bits != 32):
+        raise UnreadableFile(
+            f"{path}: expected integers of at most 32 bits, or floats of 32, got {'floats' if floats else 'integers'} "
+            f"of {bits}; save it as 8 or 16 bit, as 32-bit float, or as NIfTI"
+        )
+    if bits > 8 and page.get(_ARRANGEMENT) == _IN_PLANES and page.get(_SAMPLES, 1) > 1:
+        raise UnreadableFile(
+            f"{path}: expected the numbers of a pixel side by side, got {page[_SAMPLES]} planes of {bits} bits; save "
+            "slices as pages and colours pixel by pixel, or save it as NIfTI"
+        )
 
 
 def _page_bytes(page: Mapping[int, int]) -> int:

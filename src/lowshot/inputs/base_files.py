@@ -3,6 +3,7 @@
     FOLDER/images/CASE.nii.gz  FOLDER/labels/CASE.nii.gz  FOLDER/names.txt
     FOLDER/dataset.json  FOLDER/imagesTr/CASE_0000.nii.gz  FOLDER/labelsTr/CASE.nii.gz
 
+The Medical Segmentation Decathlon has its channels in one 4-D file, FOLDER/imagesTr/CASE.nii.gz.
 Next to a CSV, too, ``names.txt`` says what the label values mean. Without it they are "label 5".
 """
 
@@ -13,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from lowshot.errors import EmptySupport, InputError
-from lowshot.evaluation.pairing import match_files
 from lowshot.imaging.folders import label_files, visible
 from lowshot.imaging.names import Names, is_legible
 from lowshot.imaging.names_file import read_names
 from lowshot.imaging.stored import require_file
+from lowshot.inputs.label_files import label_maps_of
 from lowshot.inputs.scan_files import ScanFiles
 from lowshot.inputs.table import Row, read_table
 from lowshot.inputs.words import scan_files
@@ -85,8 +86,8 @@ def _pairs(folder: Path) -> list[Row]:
     scans, label_maps = scan_files([images]), label_files(labels)
     if not label_maps:
         raise InputError(f"{labels}: expected label maps in this folder, found none; put them there")
-    found = match_files([scan.all_paths[0] for scan in scans], label_maps)
-    _require_labels(labels, [scan.name for scan in scans if scan.all_paths[0] not in found])
+    found = label_maps_of(scans, label_maps)
+    _require_labels(labels, [scan.name for scan in scans if scan.name not in found])
     used = set(found.values())
     surplus = [path.name for path in label_maps if path not in used]
     if surplus:
@@ -94,7 +95,7 @@ def _pairs(folder: Path) -> list[Row]:
             f"{images}: expected an image for every label map of {labels}, found none for {listed(surplus)}; "
             "add them, or remove these label maps"
         )
-    return [Row(scan, found[scan.all_paths[0]]) for scan in scans]
+    return [Row(scan, found[scan.name]) for scan in scans]
 
 
 def _nnunet(path: Path) -> BaseFiles:
@@ -103,8 +104,8 @@ def _nnunet(path: Path) -> BaseFiles:
     channels, ending = _channels(path, content), content.get("file_ending", ".nii.gz")
     images, labels = path.parent / "imagesTr", path.parent / "labelsTr"
     pictures, cases = (_without_ending(each, ending) for each in (images, labels))
-    if len(channels) == 1 and not any(each.endswith("_0000") for each in pictures):  # as the Decathlon names them
-        wanted = {case: {channels[0]: case} for case in cases}
+    if not any(each.endswith("_0000") for each in pictures):  # as the Decathlon has them, one file with all channels
+        wanted = {case: {", ".join(channels): case} for case in cases}
     else:
         wanted = {case: {channel: f"{case}_{k:04d}" for k, channel in enumerate(channels)} for case in cases}
     expected = {each: channel for files in wanted.values() for channel, each in files.items()}
@@ -124,7 +125,8 @@ def _nnunet(path: Path) -> BaseFiles:
     rows = []
     for case, files in wanted.items():
         paths = {channel: images / f"{each}{ending}" for channel, each in files.items()}
-        scan = ScanFiles.of(paths if len(paths) > 1 else paths[channels[0]], case)
+        in_one_file = tuple(channels) if len(channels) > len(paths) else None
+        scan = ScanFiles.of(paths if len(paths) > 1 else next(iter(paths.values())), case, in_one_file)
         rows.append(Row(scan, labels / f"{case}{ending}"))
     return BaseFiles(rows, *_names(path))
 

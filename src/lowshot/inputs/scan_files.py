@@ -39,9 +39,13 @@ class ScanFiles:
 
     name: str
     paths: Path | Mapping[str, Path]
+    channels: tuple[str, ...] | None = None
+    """Names of the fourth axis of its one file, where something beside it tells them; None: as declared by the user."""
 
     @classmethod
-    def of(cls, paths: Path | Mapping[str, Path], name: str | None = None) -> "ScanFiles":
+    def of(
+        cls, paths: Path | Mapping[str, Path], name: str | None = None, channels: tuple[str, ...] | None = None
+    ) -> "ScanFiles":
         """Named after its file; several channels after what their files' names begin with in common."""
         files = list(paths.values()) if isinstance(paths, Mapping) else [paths]
         if name is None:
@@ -53,7 +57,7 @@ class ScanFiles:
                 "without slashes, control characters and a dot at its beginning. Give it another in a CSV (column "
                 "'name'), or rename the file"
             )
-        return cls(name, paths)
+        return cls(name, paths, channels)
 
     @property
     def all_paths(self) -> tuple[Path, ...]:
@@ -62,7 +66,9 @@ class ScanFiles:
 
     def read(self, declared: Declared = NOTHING_DECLARED) -> Scan:
         """The scan as stored; errors as ``read_scan``."""
-        return read_scan(self.paths, name=self.name, channels=declared.channels, colour=declared.colour)
+        return read_scan(
+            self.paths, name=self.name, channels=self.channels or declared.channels, colour=declared.colour
+        )
 
 
 def _common_beginning(names: Sequence[str]) -> str:

@@ -1,8 +1,9 @@
 """A CSV with one row for each scan.
 
 Columns: ``image``, or one column per channel, headed by its name; ``name`` (optional). Annotated scans also have
-``labels`` and, where only part of a scan is annotated, ``annotated_slice`` (``12``, or ``axis:index`` such as ``0:88``)
-or ``annotated`` (the structures that were looked for, ``liver;spleen``). Relative paths start at the table's folder.
+``labels`` and, where only part of a scan is annotated, ``annotated_slice`` (``12``, or ``axis:index`` such as ``0:88``,
+in the label file's own order) or ``annotated`` (the structures that were looked for, ``liver;spleen``). Relative paths
+start at the table's folder.
 """
 
 import csv

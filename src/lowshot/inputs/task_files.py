@@ -109,7 +109,7 @@ def read_labelled_row(
         annotated_slice=row.annotated_slice,
         annotated=row.annotated,
         name=row.scan.name,
-        channels=declared.channels if isinstance(row.scan.paths, Path) else None,
+        channels=(row.scan.channels or declared.channels) if isinstance(row.scan.paths, Path) else None,
         colour=declared.colour,
     )
 
