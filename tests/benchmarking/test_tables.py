@@ -61,6 +61,14 @@ def test_the_mean_is_over_structures_that_are_defined_then_over_scans_then_over_
     assert (found["seeds"], found["steps"], found["minutes"], found["HD95 (mm)"]) == ("2", "60", "2.0", "2.0 ± 0.0")
 
 
+def test_what_was_expected_stands_as_a_mean_beside_what_was_reached():
+    made = record()
+    for case in made["cases"]:
+        for score in case["scores"]:
+            score["expected_dice"] = 0.75 if case["case"] == "s1" else None
+    assert cells_of(main_table(BALLS, [made], "s0"), "mre-net")["expected Dice"] == "0.750"
+
+
 def test_published_figures_stand_beside_ours():
     found = cells_of(main_table(BALLS, [record()], "s0"), "mre-net")
     assert found["published Dice"] == "0.784 ± 0.011"

@@ -30,16 +30,17 @@ than they are. Each file holds, line by line, one cell: settings, seed, plan, ma
 every score, and the commit that trained it (since 27 November also the machine and the commit that segmented: before,
 what a row does without training, such as `--refine`, may be of a later commit than the one that is named).
 
-HD95 is the larger of the two directed 95th percentiles; where a structure was not found, Dice is 0 and HD95 the
-image's diagonal. Left out: neither prediction nor truth has it. Means over everything are those of each scan over its
+HD95 is the larger of the two directed 95th percentiles; where a structure was not found, Dice is 0 and HD95 the image's
+diagonal. Left out: neither prediction nor truth has it. Means over everything are those of each scan over its
 structures, then over scans, then over seeds. p: Wilcoxon's signed-rank test over pairs of scan and structure, against
-the row that the heading names, corrected by Holm for the number of rows, over the seeds that both rows have. Expected ~
-true Dice: Spearman's correlation of what the model itself expected with what it reached, over all pairs of scan and
-structure, and over the means of scans (of patients, where they have several scans): the latter would tell which of
-several to check. Rows that lay a single annotated scan upon others expect nothing any more; what stands there is of 27
-November or before. What networks on patches expect is calibrated since 28 November; cells of before are not. Minutes
-count training steps alone. They, and the median of the seconds that a scan takes, depend on what else the machine did.
-Missing: predictions of cells of the protocol that are not finished.
+the row that the heading names, corrected by Holm for the number of rows, over the seeds that both rows have. Expected
+Dice: the mean of what the model itself expected, to be compared with the Dice that it reached. Expected ~ true Dice:
+Spearman's correlation of what the model itself expected with what it reached, over all pairs of scan and structure, and
+over the means of scans (of patients, where they have several scans): the latter would tell which of several to check.
+Rows that lay a single annotated scan upon others expect nothing any more; what stands there is of 27 November or
+before. What networks on patches expect is calibrated since 28 November; cells of before are not. Minutes count training
+steps alone. They, and the median of the seconds that a scan takes, depend on what else the machine did. Missing:
+predictions of cells of the protocol that are not finished.
 
 Overviews: folds of one setting (as many annotated scans, or the same new organ) are averaged, of the rows that have all
 of them. Rows in granted slices and rows of whole volumes are never compared with each other.

@@ -2,13 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Literal
 
 from lowshot.benchmarking.results import Row
 from lowshot.evaluation.statistics import Summary
 from lowshot.protocols.protocol import Measure
 
 
-def by_scan(found: Iterable[Row], measure: Measure = "dice") -> dict[str, float]:
+def by_scan(found: Iterable[Row], measure: Measure | Literal["expected_dice"] = "dice") -> dict[str, float]:
     """Of every scan the mean over seeds (and folds) of the mean over its structures, in both of what is defined.
 
     NaN for a scan of which nothing is defined.
