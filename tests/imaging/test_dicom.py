@@ -202,6 +202,21 @@ def test_one_file_is_a_series_of_one_image(tmp_path):
     assert files_in_order(tmp_path / "IM1") == [tmp_path / "IM1"]
 
 
+def test_one_slice_of_a_volume_that_was_made_anonymous_file_by_file_is_no_scan(tmp_path):
+    def of_its_own(_, dataset):
+        dataset.SeriesInstanceUID = generate_uid()
+
+    folder = write_series(tmp_path / "ct", change=of_its_own)
+    with pytest.raises(UnreadableFile, match="is one slice of a series"):
+        read_scan(folder / "37-1.dcm")
+
+
+def test_a_damaged_file_beside_an_image_does_not_matter(tmp_path):
+    one = write_series(tmp_path / "one", positions=[(0, 0, 0)])
+    (one / "bad.dcm").write_bytes((one / "0-1.dcm").read_bytes()[:400])
+    assert read_scan(one / "0-1.dcm").grid.shape[2] == 1
+
+
 def test_one_slice_of_a_volume_is_no_scan(tmp_path):
     folder = write_series(tmp_path / "ct")
     (folder / "notes.txt").write_text("not DICOM")

@@ -151,6 +151,12 @@ def test_around_a_label_map_that_was_cut_out_there_is_background(tmp_path, dtype
     assert labelled.known.sum() == (2 * 3 if turned else 3 * 3)
 
 
+def test_a_picture_may_be_cut_out_of_a_picture(tmp_path):
+    save_nifti(tmp_path / "image.nii", image_array((6, 5, 1)))
+    save_nifti(tmp_path / "labels.nii", np.ones((2, 2, 1), np.uint8), OBLIQUE @ moved(1, 2, 0))
+    assert int(read_labelled(tmp_path / "image.nii", tmp_path / "labels.nii").truth.labels.sum()) == 4
+
+
 def test_a_single_slice_cut_out_does_not_tell_of_the_others(tmp_path):
     save_nifti(tmp_path / "image.nii", image_array())
     save_nifti(tmp_path / "labels.nii", np.ones((*SHAPE[:2], 1), np.uint8), OBLIQUE @ moved(0, 0, 2))

@@ -139,6 +139,10 @@ def test_negative_values(tmp_path):
         ('value,name\n1,"' + "x" * 200_000 + '"\n', r"names\.txt: expected .* got a field larger"),
         ("0\tliver\n1\tspleen\n", "value 0 is named 'liver' and no value is named background"),
         ("value,name\n1,liver\n2\n", "in every row below the headings value and name, got 1 row with fewer cells"),
+        (
+            "index,label,name\n1,3,liver\n",
+            "one column of label values, got index and label; call the one that is meant value",
+        ),
         ("LabelValue,Name,R\n1,liver,0\n2\n3\n", "below the headings labelvalue and name, got 2 rows"),
         ("1,liver,255\n", "got further cells in '1,liver,255'; write the headings value and name above"),
         ("1\tliver\tred\n", "got further cells"),

@@ -48,14 +48,16 @@ def test_the_temperature_stays_within_bounds():
     assert best_calibration(logits, (right + 1) % 3).temperature == pytest.approx(BOUNDS[1])
 
 
-def test_a_class_that_is_not_there_has_an_end():
+def test_of_a_class_that_is_not_there_nothing_is_learned():
     logits = torch.randn(1_000, 3, generator=torch.Generator().manual_seed(3))
-    found = best_calibration(logits, torch.randint(2, (1_000,), generator=torch.Generator().manual_seed(4)))
-    assert -20 < found.offsets[2] < -0.5
+    labels = torch.randint(2, (1_000,), generator=torch.Generator().manual_seed(4))
+    found = best_calibration(logits - torch.tensor([0.0, 0.0, 9.0]), labels)
+    assert found.offsets[2] == pytest.approx(-found.offsets[1] / 2, abs=0.1)
+    assert UNCHANGED.probabilities(logits.T).sum(dim=0).tolist() == pytest.approx([1.0] * 1_000)
 
 
 def test_without_a_known_label_nothing_changes():
-    assert best_calibration(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64)) == UNCHANGED
+    assert calibrate(Grey(), [volume(2.0, 0, known=False)], GEOMETRY, run()) == UNCHANGED
     logits = torch.randn(3, 2, 2, 2)
     assert torch.equal(UNCHANGED.probabilities(logits), logits.softmax(dim=0))
 
@@ -87,8 +89,9 @@ def test_the_network_is_seen_tile_by_tile():
     assert calibrate(Grey(), volumes, GEOMETRY, run()) == calibrate(Grey(), volumes, GEOMETRY, run())
 
 
-def test_what_is_not_known_says_nothing():
-    known, unknown = volume(2.0, 0), volume(0.3, 1, known=False)
-    assert calibrate(Grey(), [unknown], GEOMETRY, run()) == UNCHANGED
-    both = calibrate(Grey(), [known, unknown], GEOMETRY, run())
-    assert both.temperature == pytest.approx(2.0, rel=0.3)
+def test_tiles_are_drawn_where_labels_are_known():
+    made = volume(2.0, 0)
+    made.known[:] = False
+    made.known[10] = True
+    others = [volume(0.3, seed, known=False) for seed in range(5)]
+    assert calibrate(Grey(), [*others, made], GEOMETRY, run()).temperature == pytest.approx(2.0, rel=0.4)

@@ -108,7 +108,8 @@ def test_an_image_among_folders_of_patients_is_refused(patients, image):
 
 def test_folders_of_label_maps_and_results_among_images_are_none_of_patients(folder):
     images = folder / "images"
-    for file in ("labels/other.nii.gz", "out/s0.nii.gz", "out/s0.json", "out/report/s1_pred.nii.gz", "notes/a.txt"):
+    for file in ("labels/other.nii.gz", "out/s0.nii.gz", "out/s0.json", "out/report/s1_pred.nii.gz", "notes/a.txt",
+                 "out/probabilities/s0/1-liver.nii.gz", "pages/figure.png"):  # fmt: skip
         (images / file).parent.mkdir(parents=True, exist_ok=True)
         (images / file).write_bytes(b"x")
     (images / "out" / "again").symlink_to(images / "out")

@@ -79,7 +79,8 @@ def match_files(true: Sequence[Path], others: Sequence[Path]) -> dict[Path, Path
     """The other file of each truth: the one of equal name, else of equal name without decoration."""
     found = _match_by(_composed_name, true, others)
     left_true = [path for path in true if path not in found]
-    left_others = [path for path in others if path not in found.values()]
+    used = set(found.values())
+    left_others = [path for path in others if path not in used]
     return found | _match_by(lambda path: bare_name(scan_name(path)), left_true, left_others)
 
 

@@ -144,10 +144,11 @@ def _two_places(scan: Scan) -> Iterator[Finding]:
     found = grids_of(scan)
     if len(found) > 1:
         apart = found[0].distance_mm(found[1])
+        mirrored = np.linalg.det(found[0].affine[:3, :3]) * np.linalg.det(found[1].affine[:3, :3]) < 0
         yield Finding(
             "note",
             f"{scan.name}: programs read two places from its header (sform and qform), which differ by {apart:.3g} mm; "
-            "viewers disagree where it lies",
+            "viewers disagree where it lies" + (" and which side is left" if mirrored else ""),
         )
 
 

@@ -8,6 +8,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -192,16 +193,29 @@ def _refuse_part(image: Slice) -> None:
     """One slice of a volume is no scan; an image without a place is one, whatever else its series has."""
     if image.position is None:
         return
-    for other in _visible_files(image.file.parent):
-        with reading(other, "DICOM"):
-            if other == image.file or not is_dicom_file(other):
-                continue
-            header = read_dataset(other, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"])
-            if header.get("SeriesInstanceUID") == image.series:
-                raise UnreadableFile(
-                    f"{image.file}: is one slice of a series, and {other.name} another; give their folder, "
-                    f"{image.file.parent}"
-                )
+    folder = image.file.parent
+    for other in _placed_images(folder, folder.stat().st_mtime_ns):
+        if other.file != image.file and (other.series == image.series or _are_one([[image], [other]])):
+            raise UnreadableFile(
+                f"{image.file}: is one slice of a series, and {other.file.name} another; give their folder, {folder}"
+            )
+
+
+@lru_cache(maxsize=1)
+def _placed_images(folder: Path, changed: int) -> tuple[Slice, ...]:
+    """The images of a folder that have a place, kept while their files are asked for one by one.
+
+    What cannot be read is none of them: nobody has asked for it.
+    """
+    del changed  # so that another time of the folder's last change is another question
+    found = []
+    for file in _visible_files(folder):
+        try:
+            if is_dicom_file(file):
+                found.append(Slice.of(file, read_dataset(file, stop_before_pixels=True, specific_tags=list(_NEEDED))))
+        except Exception:  # noqa: S112 (whatever pydicom comes upon in a damaged file)
+            continue
+    return tuple(each for each in found if each.position is not None)
 
 
 def _visible_files(folder: Path) -> list[Path]:

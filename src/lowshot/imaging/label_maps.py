@@ -160,7 +160,7 @@ def _values(path: Path, like: Scan | None) -> _OnImage:
             f"grids ({apart}); {_remedy(like.grid, found[0])}",
             apart,
         )
-    if not arranged.covers(values.shape) and 1 in values.shape:
+    if any(values.shape[axis] == 1 < size for axis, size in zip(arranged.axes, arranged.shape, strict=True)):
         raise GridMismatch(
             f"{path}: holds a single slice of its image {like.name}, and it cannot be told whether the others show "
             "nothing or are not annotated; save it with all of the image's slices (and say --annotated-slice, if so)"

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from lowshot.errors import UnknownLabel
@@ -14,7 +15,7 @@ BACKGROUND = ("background", "unknown", "clear label")
 """Names (in lower case) that other programs give to what is no structure."""
 
 _VALUE, _NAME = ("value", "labelvalue", "index", "label"), "name"
-"""Headings (in lower case): ours; of Slicer's colour tables, of BIDS, of spreadsheets. The first of them counts."""
+"""Headings (in lower case): ours; of Slicer's colour tables, of BIDS, of spreadsheets."""
 
 _EXPECTED = "'value<TAB>name' such as '1<TAB>liver' in every line, or columns with the headings value and name"
 
@@ -103,7 +104,7 @@ def _text_rows(path: Path, text: str) -> list[tuple[int, str]]:
             return [_colour_row(path, what, form, line) for line in lines]
     mark = next((mark for mark in _CELL_MARKS if lines and mark in lines[0]), ",")
     headings = [cell.strip().lower() for cell in _cells(path, lines[0], mark)] if lines else []
-    of_value = next((heading for heading in _VALUE if heading in headings), None)
+    of_value = _heading_of_values(path, headings)
     if of_value is not None and _NAME in headings:
         value, name = headings.index(of_value), headings.index(_NAME)
         table = [cells for line in lines[1:] if len(cells := _cells(path, line, mark)) > max(value, name)]
@@ -115,6 +116,16 @@ def _text_rows(path: Path, text: str) -> list[tuple[int, str]]:
             )
         return [_row(path, cells[value], cells[name]) for cells in table]
     return [_row(path, *_value_and_name(path, line)) for line in lines]
+
+
+def _heading_of_values(path: Path, headings: Sequence[str]) -> str | None:
+    ours, *theirs = _VALUE
+    found = [ours] if ours in headings else [heading for heading in theirs if heading in headings]
+    if len(found) > 1 and _NAME in headings:
+        raise UnknownLabel(
+            f"{path}: expected one column of label values, got {' and '.join(found)}; call the one that is meant {ours}"
+        )
+    return found[0] if found else None
 
 
 def _colour_row(path: Path, what: str, form: re.Pattern[str], line: str) -> tuple[int, str]:

@@ -24,14 +24,14 @@ from lowshot.training.run import Run
 from lowshot.transforms.patches import Volume
 
 STAGE = "how sure it is"
-TILES = 16
-"""That are looked at, of all annotated scans together, drawn uniformly."""
+TILES = 64
+"""That are looked at, of all annotated scans together, from those in which a label is known: in most scans all."""
 VOXELS = 20_000
 """That are drawn from each: a number for each class needs no more."""
 BOUNDS = (0.2, 5.0)
 """Temperatures beyond are of labels that the network has not learned at all, or by heart."""
 RIDGE = 1e-4
-"""Weight of the squares of the offsets, which of a class that is not in the drawn voxels would have no end."""
+"""Weight of the squares of the offsets, which of a class that the network tells from all others would have no end."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,9 @@ def calibrate(network: nn.Module, volumes: Sequence[Volume], geometry: Geometry,
     """
     network.eval()
     generator = run.generator(STAGE)
-    every = [(volume, tile) for volume in volumes for tile in _tiles(volume, geometry)]
+    every = [(volume, tile) for volume in volumes for tile in _known_tiles(volume, geometry)]
+    if not every:
+        return UNCHANGED
     drawn = [every[n] for n in torch.randperm(len(every), generator=generator)[:TILES].tolist()]
     logits, labels = list[Tensor](), list[Tensor]()
     with run.progress.task(STAGE, len(drawn)) as task:
@@ -86,9 +88,9 @@ def calibrate(network: nn.Module, volumes: Sequence[Volume], geometry: Geometry,
     return run.broadcast(best_calibration(torch.cat(logits), torch.cat(labels)))
 
 
-def _tiles(volume: Volume, geometry: Geometry) -> list[Tile]:
+def _known_tiles(volume: Volume, geometry: Geometry) -> list[Tile]:
     x, y, z = volume.labels.shape
-    return tiles((x, y, z), geometry.patch, geometry.margin)
+    return [tile for tile in tiles((x, y, z), geometry.patch, geometry.margin) if volume.known[tile.slices].any()]
 
 
 def _of_tile(
@@ -102,24 +104,27 @@ def _of_tile(
 
 
 def best_calibration(logits: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> Calibration:
-    """That of the least mean cross-entropy, its temperature within ``BOUNDS``; as it is made for no voxel.
+    """That of the least mean cross-entropy between the classes that are there, its temperature within ``BOUNDS``.
 
-    Offsets are the same whichever number is added to all of them: that of class 0 is 0.
+    Of a class without a voxel nothing is known: its offset is the mean of the others'. Offsets say the same whichever
+    number is added to all of them, and come with that of class 0 at 0.
     """
-    if not len(labels):
-        return UNCHANGED
+    there = torch.unique(labels)
+    shown, answers = logits[:, there], torch.searchsorted(there, labels)
     sharpness = torch.zeros((), requires_grad=True)  # minus the logarithm of the temperature
-    offsets = torch.zeros(logits.shape[1], requires_grad=True)
-    optimiser = torch.optim.LBFGS([sharpness, offsets], max_iter=100, line_search_fn="strong_wolfe")
+    own = torch.zeros(len(there), requires_grad=True)
+    optimiser = torch.optim.LBFGS([sharpness, own], max_iter=100, line_search_fn="strong_wolfe")
     low, high = (-math.log(bound) for bound in reversed(BOUNDS))
 
     def loss() -> Tensor:
         optimiser.zero_grad()
-        found = F.cross_entropy(logits * sharpness.clamp(low, high).exp() + offsets, labels)
-        found = found + RIDGE * offsets.square().sum()
+        found = F.cross_entropy(shown * sharpness.clamp(low, high).exp() + own, answers)
+        found = found + RIDGE * own.square().sum()
         found.backward()  # type: ignore[no-untyped-call]
         return found
 
     optimiser.step(loss)  # type: ignore[no-untyped-call]
     temperature = math.exp(-float(sharpness.detach().clamp(low, high)))
+    offsets = own.detach().mean().expand(logits.shape[1]).clone()
+    offsets[there] = own.detach()
     return Calibration(temperature, tuple((offsets - offsets[0]).tolist()))

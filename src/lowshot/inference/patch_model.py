@@ -93,7 +93,7 @@ class PatchModel:
             margin=self.geometry.margin,
             batch=options.tiles_at_once,
             run=run,
-            judge=self.calibration.probabilities,
+            judge=None if self.calibration == UNCHANGED else self.calibration.probabilities,
         )
 
     def working_memory(self, shape: Triple, run: Run, options: TileOptions) -> int:

@@ -19,5 +19,6 @@ def label_maps_of(scans: Sequence[ScanFiles], label_maps: Sequence[Path]) -> dic
     by_name = match_files([Path(scan.name) for scan in scans], label_maps)
     found = {scan.name: by_name[Path(scan.name)] for scan in scans if Path(scan.name) in by_name}
     rest = {scan.all_paths[0]: scan.name for scan in scans if scan.name not in found}
-    free = [path for path in label_maps if path not in found.values()]
+    used = set(found.values())
+    free = [path for path in label_maps if path not in used]
     return found | {rest[path]: label_map for path, label_map in match_files(list(rest), free).items()}

@@ -18,6 +18,8 @@ from lowshot.wording import listed
 _PATTERN = re.compile(r"[*?\[]")
 _LABELS = re.compile(r"(?<![a-z])(labels?|seg|segmentations?|masks?|gt|truth|annotations?)(?![a-z])", re.IGNORECASE)
 """In the name of a file that is hardly a scan."""
+_SOLID = tuple(suffix for suffix in IMAGE_SUFFIXES if suffix not in (".png", ".tif", ".tiff"))
+"""Of volumes; pictures beside them are of results and reports."""
 _UNREAD = (".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".hdr", ".img", ".mnc", ".vtk")
 """Of image files that nothing here reads; some DICOM files are called so, too."""
 
@@ -119,9 +121,10 @@ def _refuse_dicom_among(images: Sequence[Path], folder: Path) -> None:
 
 
 def _refuse_patients_among(images: Sequence[Path], folders: Sequence[Path], folder: Path) -> None:
-    """Folders of label maps and of results, whose files are named after the images, are none of patients."""
+    """Folders of label maps, and of results, in which something is named after an image, are none of patients."""
     own = {bare_name(scan_name(image)) for image in images}
-    patients = [each.name for each in folders if not _LABELS.search(each.name) and _holds_others(each, own)]
+    suffixes = _SOLID if any(image.name.lower().endswith(_SOLID) for image in images) else IMAGE_SUFFIXES
+    patients = [each.name for each in folders if not _LABELS.search(each.name) and _holds_others(each, own, suffixes)]
     if patients:
         raise InputError(
             f"{folder}: holds images ({listed([image.name for image in images])}) and folders with scans "
@@ -130,19 +133,22 @@ def _refuse_patients_among(images: Sequence[Path], folders: Sequence[Path], fold
         )
 
 
-def _holds_others(folder: Path, names: set[str]) -> bool:
-    """Whether there is an image of none of these names, or a DICOM file, in a folder or deeper."""
+def _holds_others(folder: Path, names: set[str], suffixes: tuple[str, ...]) -> bool:
+    """Whether there is an image, or a DICOM file, in a folder or deeper, but nothing of one of these names."""
     try:
-        return any(_is_other(each, names) for each in visible(folder))
+        entries = visible(folder)
+        if any(bare_name(scan_name(each)) in names for each in entries):
+            return False
+        return any(_is_other(each, names, suffixes) for each in entries)
     except OSError:  # nobody may look into it, or read a file of it
         return False
 
 
-def _is_other(path: Path, names: set[str]) -> bool:
+def _is_other(path: Path, names: set[str], suffixes: tuple[str, ...]) -> bool:
     if path.is_dir():
-        return not path.is_symlink() and _holds_others(path, names)  # a link may lead back to where it stands
+        return not path.is_symlink() and _holds_others(path, names, suffixes)  # a link may lead back to where it stands
     if path.name.lower().endswith(IMAGE_SUFFIXES):
-        return bare_name(scan_name(path)) not in names
+        return path.name.lower().endswith(suffixes)
     return path.is_file() and _is_slice(path)
 
 
