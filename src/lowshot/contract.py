@@ -157,7 +157,8 @@ class Quality:
     """An estimate, made without truth, of how good one structure of one result is."""
 
     expected_dice: float
-    """Dice that the model itself expects: 2 Σ p·ŷ / (Σ p + Σ ŷ) over its own probabilities p and decision ŷ."""
+    """Dice that the model itself expects: 2 Σ p·ŷ / (Σ p + Σ ŷ) over the probabilities p that it judges by (``Region``)
+    and its decision ŷ."""
 
 
 @dataclass(frozen=True, eq=False)
