@@ -52,7 +52,9 @@ def test_a_new_structure_has_its_page_its_tables_and_its_figures(data, finished)
     assert warnings == []
     assert files == {"page": f"{root}/tables.html", "LaTeX": f"{root}/tables.tex", "figures": f"{root}/figures"}
     made = {path.name for path in (root / "figures").iterdir()}
-    assert made >= {"dice-middle-ball-s0.svg", "dice-over-minutes-middle-ball-s0.svg", "training.svg", "queries.png"}
+    assert made >= {"training.svg", "queries.png"}
+    for kind in ("granted-range", "whole-volume"):
+        assert made >= {f"dice-middle-ball-s0-{kind}.svg", f"dice-over-minutes-middle-ball-s0-{kind}.svg"}
     page = (root / "tables.html").read_text()
     assert page.count("<img ") == len(made)
     assert "One &lt;ball&gt; is new." in page

@@ -367,4 +367,4 @@ def test_both_kinds_of_rows_stand_in_the_table(new_structure):
     table = main_table(NEW, new_structure[2], "left ball A")
     assert [row[0] for row in table.text] == list(NEW.systems)
     headings = [column.heading for column in table.columns]
-    assert [row[headings.index("ml on slices without")] for row in table.text][::2] == ["0.0", "0.0"]
+    assert [row[headings.index("volume on slices without (ml)")] for row in table.text][::2] == ["0.0", "0.0"]

@@ -1,3 +1,6 @@
+import gzip
+import struct
+
 import nibabel
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from imaging.stored_images import (
     segmentation,
     with_forms,
 )
+from lowshot.errors import UnreadableFile
 from lowshot.imaging.arranging import affine_in_viewers
 from lowshot.imaging.files import read_scan, write_segmentation
 from lowshot.imaging.grid import LPS_TO_RAS
@@ -181,3 +185,20 @@ def test_rgb_nifti(tmp_path):
         voxels[colour] = image_array(dtype=np.uint8)
     nibabel.save(nibabel.Nifti1Image(voxels, OBLIQUE), tmp_path / "rgb.nii")
     np.testing.assert_array_equal(read_scan(tmp_path / "rgb.nii").voxels[0], image_array())
+
+
+@pytest.mark.parametrize("name", ["image.nii", "image.nii.gz"])
+def test_an_extension_that_is_not_there_takes_no_memory(tmp_path, name):
+    image = nibabel.Nifti1Image(image_array(), OBLIQUE)
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"seen by nobody"))
+    nibabel.save(image, tmp_path / name)
+    assert read_scan(tmp_path / name).grid.shape == SHAPE
+    opened = gzip.open if name.endswith(".gz") else open
+    with opened(tmp_path / name, "rb") as file:
+        content = bytearray(file.read())
+    content[108:112] = struct.pack("<f", 2e9)  # where the image begins
+    content[352:356] = struct.pack("<i", 10**9)  # the size of the extension
+    with opened(tmp_path / name, "wb") as file:
+        file.write(content)
+    with pytest.raises(UnreadableFile, match=r"claims an extension of 1,000,000,000 bytes, which is not there"):
+        read_scan(tmp_path / name)

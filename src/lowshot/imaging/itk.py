@@ -8,6 +8,7 @@ superior.
 
 import struct
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,8 @@ def _read_by_pillow(path: Path, what: str) -> npt.NDArray[Any]:
     """(i, j, k) or (i, j, k, c): the numbers of a palette's colours, grey and opacity."""
     from PIL import Image, ImageSequence
 
-    with no_output(), reading(path, what), Image.open(path, formats=[what]) as picture:
+    content = BytesIO(path.read_bytes())  # of a file Pillow asks for as many bytes as a damaged part claims to have
+    with no_output(), reading(path, what), Image.open(content, formats=[what]) as picture:
         pages = [np.asarray(page) for page in ImageSequence.Iterator(picture)] if what == "TIFF" else [picture]
         return np.stack([np.asarray(page).swapaxes(0, 1) for page in pages], axis=2)
 

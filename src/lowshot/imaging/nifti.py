@@ -5,7 +5,8 @@ SimpleITK is not used here: it makes sheared affines orthogonal, and keeps neith
 
 import gzip
 import math
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 _GZIP = b"\x1f\x8b"
 _LABEL_INTENT = "label"
+_OFFSETS = {348: ("f", 108), 540: ("q", 168)}
+"""Of NIfTI-1 and 2, by the size of the header: how and where it says where the image begins."""
+_LEAST_EXTENSION = 16
 _SCANNER = 1
 _MM = {1: 1000.0, 3: 0.001}
 """Millimetres per unit of a header that counts in metres or micrometres; any other is taken to count in mm."""
@@ -37,6 +41,8 @@ def read(path: Path) -> Stored:
     what = "MGZ" if path.suffix.lower() in (".mgz", ".mgh") else "NIfTI"
     with reading(path, what):
         compressed = _check_compression(path, what)
+        if what == "NIfTI":
+            _require_extensions(path, compressed)
         image: Any = nibabel.load(path)
         shape = tuple(int(size) for size in image.shape)
         stored_type = np.dtype(image.get_data_dtype())
@@ -92,6 +98,40 @@ def _check_compression(path: Path, what: str) -> bool:
         right = f"{path.name}.gz" if what == "NIfTI" else f"{path.stem}.mgz"
         raise UnreadableFile(f"{path}: the content is gzip, the name says it is not; rename it to {right}")
     return compressed
+
+
+def _require_extensions(path: Path, compressed: bool) -> None:
+    """Refuse what claims to lie between header and image and is not there: nibabel would take memory for it."""
+    with gzip.open(path) if compressed else path.open("rb") as stream:
+        start = stream.read(min(_OFFSETS))
+        sizes = {struct.pack(f"{order}i", size): (order, size) for order in "<>" for size in _OFFSETS}
+        if len(start) < min(_OFFSETS) or start[:4] not in sizes:
+            return  # which nibabel tells
+        order, size = sizes[start[:4]]
+        kind, place = _OFFSETS[size]
+        (offset,) = struct.unpack_from(order + kind, start, place)
+        stream.seek(size)
+        if not math.isfinite(offset) or stream.read(4)[:1] in (b"", b"\x00"):
+            return
+        left = int(offset) - size - 4
+        while (
+            not 0 <= left < _LEAST_EXTENSION and len(begin := stream.read(8)) == 8
+        ):  # below 0 nibabel reads to the end
+            (claimed, _) = struct.unpack(f"{order}ii", begin)
+            if claimed < 8 or _passed(stream.read, claimed - 8) < claimed - 8:
+                raise UnreadableFile(
+                    f"{path}: its header claims an extension of {claimed:,} bytes, which is not there. It is damaged; "
+                    "copy or export it again"
+                )
+            left -= claimed
+
+
+def _passed(read: Callable[[int], bytes], count: int) -> int:
+    """How many of so many bytes there are; read in pieces, so that no number takes memory."""
+    passed = 0
+    while passed < count and (piece := read(min(count - passed, 1 << 16))):
+        passed += len(piece)
+    return passed
 
 
 def _checked_voxels(path: Path, image_class: Any) -> npt.NDArray[Any]:
