@@ -114,9 +114,8 @@ def _require_extensions(path: Path, compressed: bool) -> None:
         if not math.isfinite(offset) or stream.read(4)[:1] in (b"", b"\x00"):
             return
         left = int(offset) - size - 4
-        while (
-            not 0 <= left < _LEAST_EXTENSION and len(begin := stream.read(8)) == 8
-        ):  # below 0 nibabel reads to the end
+        # Where the image would begin before its header ends, nibabel reads extensions to the end of the file.
+        while not 0 <= left < _LEAST_EXTENSION and len(begin := stream.read(8)) == 8:
             (claimed, _) = struct.unpack(f"{order}ii", begin)
             if claimed < 8 or _passed(stream.read, claimed - 8) < claimed - 8:
                 raise UnreadableFile(
