@@ -194,9 +194,20 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
 
 
 def test_leftovers_of_one_file_are_removed_and_nothing_else(tmp_path):
-    names = [".part-0123abcd-a[1].pt", ".part-0123abcd-b-a[1].pt", ".part-0123abcd-a1.pt", "a[1].pt", ".part-notes"]
+    names = [".part-ffffffcd-a[1].pt", ".part-ffffffcd-b-a[1].pt", ".part-ffffffcd-a1.pt", "a[1].pt", ".part-notes"]
     for name in names:
         (tmp_path / name).touch()
     remove_leftovers(tmp_path / "a[1].pt")
     remove_leftovers(tmp_path / "no folder" / "a")
     assert {path.name for path in tmp_path.iterdir()} == set(names[1:])
+
+
+def test_what_another_process_is_writing_stays(tmp_path):
+    own, another, dead = (f"{number:06x}00" for number in (os.getpid(), os.getppid(), 0xFFFFFF))
+    for process in (own, another, dead):
+        (tmp_path / f".part-{process}-a.pt").touch()
+    remove_leftovers(tmp_path / "a.pt")
+    assert [path.name for path in tmp_path.iterdir()] == [f".part-{another}-a.pt"]
+    with atomic_path(tmp_path / "b.pt") as temporary:
+        temporary.touch()
+        assert temporary.name.startswith(f".part-{own[:6]}")

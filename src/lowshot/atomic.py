@@ -43,7 +43,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         OutputError: the operating system refused (full disk, no permission, a folder of that name).
     """
     path = Path(path)
-    written = _Written(path.with_name(f".part-{secrets.token_hex(4)}-{path.name}"), path)
+    written = _Written(path.with_name(f".part-{_shown(os.getpid())}{secrets.token_hex(1)}-{path.name}"), path)
     group = _GROUP.get()
     try:
         with _refusals_told(path):
@@ -110,9 +110,10 @@ def mend(error: OSError, otherwise: str) -> str:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what processes left that were killed while they wrote ``path``. For the only process that may write it."""
+    """Remove what processes left that were killed while they wrote ``path``; one that is still at it keeps its own."""
     for left in path.parent.glob(f".part-????????-{glob.escape(path.name)}"):
-        _remove(left)
+        if not _is_written_by_another(left):
+            _remove(left)
 
 
 def stops_all_writing(error: Exception) -> bool:
@@ -121,7 +122,26 @@ def stops_all_writing(error: Exception) -> bool:
     So it is with a full disk or a missing permission, but not with a name or a content that does not fit.
     """
     cause = error.__cause__ if isinstance(error, OutputError) else None
-    return isinstance(cause, OSError) and cause.errno not in (errno.ENAMETOOLONG, errno.EISDIR, errno.EINVAL)
+    others = (errno.ENAMETOOLONG, errno.EISDIR, errno.EINVAL, errno.ENOENT)
+    return isinstance(cause, OSError) and cause.errno not in others
+
+
+def _shown(process: int) -> str:
+    return f"{process & 0xFFFFFF:06x}"
+
+
+def _is_written_by_another(temporary: Path) -> bool:
+    """Whether the process that a temporary file is named after is there, on this machine, and not this one."""
+    name = temporary.name.removeprefix(".part-")[:6]
+    if os.name == "nt" or name == _shown(os.getpid()):  # Windows lets nobody remove what another has opened
+        return False
+    try:
+        os.kill(int(name, 16), 0)  # asks alone
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return int(name, 16) > 0  # 0 would be this process and its kin
 
 
 def _appear(group: Sequence[_Written]) -> None:

@@ -99,7 +99,8 @@ def fit(
         if folder is not None:
             request = _request(task, base, files, method=method, settings=values, seed=seed, budget=asdict(budget))
             begin(folder, request, restart)
-            key = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:16]
+            told = json.dumps([request, list(files)], sort_keys=True)  # what is kept goes by the scans' order
+            key = hashlib.sha256(told.encode()).hexdigest()[:16]
         run = Run(
             device=device,
             precision=precision,

@@ -134,3 +134,15 @@ def test_a_base_that_shows_nothing_is_refused():
 
 def test_shares_of_one_slice_add_up():
     assert math.isclose(float(read(FIRST).shares()[1].nansum()), 1.0, rel_tol=1e-6)
+
+
+def test_slices_in_another_plane_are_refused_or_told():
+    line = torch.zeros(8, 6, 3, dtype=torch.bool)
+    line[3] = True
+    with pytest.raises(EmptySupport, match="second: the annotated slice lies along axis 0"):
+        read(FIRST, replace(scan("second", ABDOMEN, {"liver": np.s_[:]}), known=line))
+    heard, coronal = Listening(), np.array([[1, 0, 0, 0], [0, 0, 2, 0], [0, 1, 0, 0], [0, 0, 0, 1.0]])
+    turned = replace(SECOND, scan=replace(SECOND.scan, affine=coronal), truth=replace(SECOND.truth, affine=coronal))
+    run = Run(device="cpu", precision="float32", memory_format="contiguous", progress=heard)
+    read_base([FIRST, turned], AS_STORED, ("image",), run)
+    assert heard.warnings[0].startswith("second: its slices lie in another plane")

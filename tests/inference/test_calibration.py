@@ -5,7 +5,15 @@ import torch
 from torch import nn
 
 from lowshot.errors import ModelFileError
-from lowshot.inference.calibration import BOUNDS, TILES, UNCHANGED, Calibration, best_calibration, calibrate
+from lowshot.inference.calibration import (
+    BOUNDS,
+    TILES,
+    UNCHANGED,
+    Calibration,
+    best_calibration,
+    calibrate,
+    drawn_tiles,
+)
 from lowshot.nn.geometry import Geometry
 from lowshot.training.run import Run
 from lowshot.transforms.patches import Volume
@@ -95,3 +103,56 @@ def test_tiles_are_drawn_where_labels_are_known():
     made.known[10] = True
     others = [volume(0.3, seed, known=False) for seed in range(5)]
     assert calibrate(Grey(), [*others, made], GEOMETRY, run()).temperature == pytest.approx(2.0, rel=0.4)
+
+
+@pytest.mark.parametrize(("temperature", "rare"), [(2.0, -6.0), (3.0, -4.0), (3.0, -6.0)])
+def test_of_rare_structures_predicted_too_often_the_best_is_found_within_the_bounds(temperature, rare):
+    """A step beyond a bound must not end there: what is returned is as good as what labels were drawn with."""
+    offsets = torch.tensor([0.0, rare, rare])
+    logits = 3 * torch.randn(30_000, 3, generator=torch.Generator().manual_seed(5))
+    labels = drawn(logits / temperature + offsets, 1.0)
+    found = best_calibration(logits, labels)
+    assert found.temperature < BOUNDS[1]
+
+    def loss(calibration):
+        return float(-calibration.probabilities(logits.T).log()[labels, torch.arange(len(labels))].mean())
+
+    assert loss(found) <= loss(Calibration(temperature, tuple(offsets.tolist()))) + 1e-4
+
+
+def test_a_voxel_that_stands_for_many_counts_as_many():
+    logits = torch.randn(2_000, 3, generator=torch.Generator().manual_seed(6))
+    labels = drawn(2 * logits, 1.0)
+    times = torch.randint(1, 4, (len(labels),), generator=torch.Generator().manual_seed(7))
+    repeated = best_calibration(logits.repeat_interleave(times, dim=0), labels.repeat_interleave(times))
+    weighted = best_calibration(logits, labels, times.float())
+    assert weighted.temperature == pytest.approx(repeated.temperature, rel=1e-3)
+    assert weighted.offsets == pytest.approx(repeated.offsets, abs=1e-3)
+
+
+def test_every_class_is_in_a_tile_and_tiles_stand_for_all():
+    classes = [{0, 1} for _ in range(300)]
+    classes[217] = {0, 2}
+    for seed in range(5):
+        chosen = drawn_tiles(classes, torch.Generator().manual_seed(seed))
+        assert chosen[217] == 1.0
+        assert len(chosen) == TILES
+        assert sum(chosen.values()) == pytest.approx(300)
+    assert drawn_tiles(classes[:9], torch.Generator()) == dict.fromkeys(range(9), 1.0)
+
+
+def test_a_structure_in_one_tile_of_many_is_expected_as_often_as_it_is_there():
+    volumes = [volume(2.0, seed) for seed in range(3)]
+    assert len(volumes) * math.ceil(20 / 4) ** 3 > TILES
+    small = volumes[0].labels[:3, :3, :3]
+    small[small == 1] = 2
+    for seed in range(3):
+        seeded = Run(device="cpu", precision="float32", memory_format="contiguous", threads=1, seed=seed)
+        assert calibrate(Two(), volumes, GEOMETRY, seeded).offsets[2] < -3
+
+
+class Two(Grey):
+    """Knows class 2 no better than class 1."""
+
+    def forward(self, image, coordinates):
+        return torch.cat([super().forward(image, coordinates), image], dim=1)

@@ -329,3 +329,21 @@ def test_what_shows_features_does_so_after_it_was_stored_and_what_has_none_does_
     same = [each.embeddings(prepared, RUN, PairingOptions(), voxels) for each in (comparing, restored)]
     assert same[0].equal(same[1])
     assert not isinstance(model(labelled(TWELVE)), Embeds)
+
+
+def test_an_example_that_is_annotated_across_its_slices_is_refused():
+    line = torch.zeros(*SIZE, 14, dtype=torch.bool)
+    line[3] = True
+    with pytest.raises(EmptySupport, match="annotated: the annotated slice lies along axis 0"):
+        learner().adapt([replace(labelled(dict.fromkeys(range(14), 8)), known=line)], NAMES, RUN)
+
+
+def test_memory_of_chunks_grows_with_the_annotated_scans(monkeypatch):
+    one, three = model(labelled(TWELVE)), model(*[labelled(TWELVE)] * 3)
+    shapes = []
+    monkeypatch.setattr(
+        "lowshot.inference.few_shot_model.activation_bytes", lambda network, inputs: shapes.append(inputs[0].shape) or 0
+    )
+    for made in (one, three):
+        made.working_memory((*SIZE, 5), RUN, CHUNKS)
+    assert [tuple(shape[:2]) for shape in shapes] == [(1, 1), (1, 3)]

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -168,3 +169,21 @@ def test_a_slice_along_another_axis_is_a_problem():
 def test_presets_are_settings():
     assert FCN(**PRESETS["paper"]) == FCN()
     assert FCN(**PRESETS["compact"]).width < 1
+
+
+@pytest.mark.parametrize(("name", "known"), [("left kidney", False), ("lesion", True)])
+def test_what_is_mirrored_is_no_second_kidney(monkeypatch, name, known):
+    drawn = []
+    monkeypatch.setattr("lowshot.methods.fcn.PatchSampling", lambda *words, **more: drawn.append(more))
+    monkeypatch.setattr("lowshot.methods.fcn.train", lambda *words, **more: None)
+    names = Names(("background", name), (0, 255))
+    FCN(**TINY).fit(LowShotTask(names, [image(0, names=names)]), run())
+    assert drawn == [{"mirrored_is_known": known}]
+
+
+def test_a_structure_that_becomes_smaller_than_a_pixel_is_told(monkeypatch):
+    heard, names, given = Listening(), Names.of({1: "lesion", 2: "dot"}), image(0, (640, 640, 1))
+    given = replace(given, truth=replace(given.truth, names=names))
+    given.truth.labels[2, 2] = 2
+    FCN(**TINY, steps=1).fit(LowShotTask(names, [given]), run(progress=heard))
+    assert any("dot is lost where slices become 32×32 pixels" in told for told in heard.warnings)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from contract.studies import NAMES, subject
+from listening import Listening
 from lowshot.errors import InputError, SettingsError
 from lowshot.imaging.scan import LabelledScan
 from lowshot.inference.predict import predict
@@ -12,7 +13,7 @@ from lowshot.methods.multi_atlas import MultiAtlas
 from lowshot.options import SegmentOptions
 from lowshot.phantoms import brain_mr
 from lowshot.task import LowShotTask
-from lowshot.training.run import Run
+from lowshot.training.run import Budget, Run
 
 SHAPE = (28, 32, 16)
 QUICK = MultiAtlas(levels=((2, 30), (1, 10)))
@@ -209,3 +210,10 @@ def test_factors_that_do_not_divide_each_other_have_a_common_grid():
     segmented(model, subject(7, shape=SHAPE).scan)
     with pytest.raises(SettingsError, match="levels: expected factors with a common multiple up to 64"):
         MultiAtlas(levels=((9, 1), (8, 1)))
+
+
+def test_steps_that_make_no_difference_are_told():
+    heard = Listening()
+    run = Run(device="cpu", precision="float32", memory_format="contiguous", budget=Budget(steps=3), progress=heard)
+    QUICK.fit(LowShotTask(NAMES, [subject(0, shape=SHAPE)]), run)
+    assert heard.warnings == ["nothing is trained here: steps and minutes make no difference"]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from listening import Listening
 from lowshot.errors import EmptySupport, LowshotError, SettingsError
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
@@ -224,3 +225,14 @@ def test_settings_that_cannot_be_are_refused(settings, message):
 
 def test_presets_are_settings():
     assert all(SCS(**changes) for changes in PRESETS.values())
+
+
+def test_a_structure_of_which_no_superpixel_mostly_is_is_told():
+    heard, given = Listening(), image(0)
+    given.truth.labels[given.truth.labels == 2] = 0
+    given.truth.labels[3:5, 3:5] = 2
+    heeding = Run(device="cpu", precision="float32", memory_format="contiguous", threads=1, progress=heard)
+    QUICK.fit(LowShotTask(NAMES, [given]), heeding)
+    assert [told.split(":")[1].split(",")[0] for told in heard.warnings] == [
+        " cyst is lost where slices become 48×48 pixels"
+    ]

@@ -88,7 +88,7 @@ def test_a_training_that_is_killed_with_sigkill_ends_with_the_same_weights(tmp_p
 
 def test_a_killed_training_goes_on_from_its_last_checkpoint(tmp_path, undisturbed):
     interrupted(tmp_path, step=11)
-    (tmp_path / "checkpoints" / ".part-12ab34cd-training.pt").write_bytes(b"half of a checkpoint")
+    (tmp_path / "checkpoints" / ".part-ffffffcd-training.pt").write_bytes(b"half of a checkpoint")
     weights, steps = resumed(tmp_path)
     assert steps == list(range(11, STEPS))
     assert same(weights, undisturbed)

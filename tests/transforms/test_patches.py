@@ -234,3 +234,25 @@ def test_sampling_between_voxels_is_linear():
     indices = torch.tensor([0.5, 1.25, 2.75]).reshape(1, 1, 1, 1, 3)
     value = sample_volume(image, indices, "bilinear")
     assert float(value) == pytest.approx(0.5 * 12 + 1.25 * 4 + 2.75, abs=1e-4)
+
+
+def test_a_patch_of_one_slice_shows_that_slice_alone():
+    """Or grey values of two would be mixed, and the label would be of one of them."""
+    labels = torch.arange(6).expand(16, 16, 6).to(torch.int16)
+    slices = Volume(labels[None].float(), labels, torch.ones(16, 16, 6, dtype=torch.bool), (1.0, 1.0, 8.0))
+    strong = SpatialRanges(20.0, 0.2, 0.2, 0.1, 4.0, elastic_mm=2.0)
+    patches = sample_patches([slices], PatchSampling((16, 16, 1), 20, spatial=strong), generator())
+    assert torch.allclose(patches.image[:, 0], patches.labels.float(), atol=1e-4)
+    assert len(patches.labels.unique()) > 1
+
+
+def test_mirrored_labels_need_not_be_known():
+    far = SpatialRanges(scale=0.6)
+    shape = (8, 8, 8)
+    inside = PatchSampling(shape, 30, spatial=far, mirrored_is_known=False)
+    made, plain = volume(shape), PatchSampling(shape, 30, spatial=far)
+    strict, lax = sample_patches([made], inside, generator()), sample_patches([made], plain, generator())
+    assert bool(lax.known.all())
+    assert 0.1 < float(strict.known.float().mean()) < 0.9
+    assert torch.equal(strict.image, lax.image)
+    assert bool(sample_patches([made], PatchSampling(shape, 3, mirrored_is_known=False), generator()).known.all())

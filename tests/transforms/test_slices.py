@@ -175,6 +175,9 @@ def test_an_annotated_slice_along_another_axis_is_a_problem():
     for axis in (0, 1):
         (problem,) = problems_of_slices([volume(), along(axis, 3, volume())])
         assert problem.startswith(f"case: the annotated slice lies along axis {axis}, and slices along axis 2")
+        two = along(axis, 3, volume())
+        two.known.select(axis, 5)[:] = True
+        assert problems_of_slices([two]) == [problem]
     fine = [along(2, 3, volume()), volume(1), along(2, 0, volume(1)), along(0, 3, volume(1)), ignored_in_every_slice()]
     assert problems_of_slices(fine) == []
 

@@ -125,3 +125,16 @@ def test_the_generator_decides_alone():
     for first, second in zip(draw(ranges, seed=3), draw(ranges, seed=3), strict=True):
         assert torch.equal(first, second)
     assert not torch.equal(draw(ranges, seed=3).matrix, draw(ranges, seed=4).matrix)
+
+
+def test_within_slices_nothing_moves_from_one_to_another():
+    ranges = SpatialRanges(20.0, 0.3, 0.3, 0.2, 5.0, elastic_mm=3.0)
+    drawn = draw(ranges)
+    flat, at = drawn.within((9, 9, 1)), positions(50)
+    moved = apply_spatial(flat, at)
+    assert torch.equal(moved[..., 2], at[..., 2])
+    assert torch.equal(flat.matrix[:, :2, :2], drawn.matrix[:, :2, :2])
+    assert torch.equal(flat.shift_mm[:, :2], drawn.shift_mm[:, :2])
+    assert not torch.allclose(moved[..., :2], at[..., :2])
+    whole = drawn.within((9, 9, 9))
+    assert all(torch.equal(one, other) for one, other in zip(whole, drawn, strict=True))

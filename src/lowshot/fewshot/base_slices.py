@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -10,11 +10,13 @@ from torch import Tensor
 
 from lowshot.errors import ChannelMismatch, EmptySupport
 from lowshot.imaging.names import Names
+from lowshot.imaging.placement import cut_otherwise, placement
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import LabelledScan, Segmentation
 from lowshot.progress import Progress
 from lowshot.task import LowShotTask
 from lowshot.training.run import Run
+from lowshot.transforms.slices import problems_of_slices
 from lowshot.wording import listed
 
 NOTHING = Names(("background",), (0,))
@@ -64,18 +66,23 @@ def read_base(
 
     Raises:
         ChannelMismatch: a scan has other channels than the first.
-        EmptySupport: no scan shows any structure.
+        EmptySupport: no scan shows any structure; or one is annotated across its slices.
     """
     structures = ["background"]
     parts: dict[str, list[Tensor]] = {"image": [], "labels": [], "known": [], "scan": []}
     looked_for: list[set[int]] = []
-    spacing, partly = [], list[str]()
+    spacing, partly, lie = [], list[str](), list[Any]()
     with run.progress.task("preparing the base", total=len(base)) as task:
         for number in range(len(base)):  # each is read from its files when it is indexed
             labelled = base[number]
             if labelled.scan.channels != channels:
                 had, wanted = (", ".join(each) for each in (labelled.scan.channels, channels))
                 raise ChannelMismatch(f"{labelled.scan.name}: has the channels {had}, other scans of the base {wanted}")
+            if across := problems_of_slices([labelled]):
+                raise EmptySupport("; ".join(across))
+            for sentence in cut_otherwise(labelled.scan, lie):
+                run.progress.warn(f"{labelled.scan.name}: {sentence}")
+            lie.append(placement(labelled.scan))
             index = _indices(labelled, structures)
             looked_for.append(_looked_for(labelled, index))
             if partly_known(labelled):

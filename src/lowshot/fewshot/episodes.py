@@ -40,7 +40,8 @@ class Sampling:
     """How episodes are drawn from annotated slices."""
 
     tasks: int = 1
-    """Pairs of support and query drawn in a step, of different structures where there are as many."""
+    """Pairs of support and query drawn in a step: of different structures where there are as many, by
+    ``draw_structures``; each for itself by ``draw_pairs``."""
     shots: int = 1
     augmentation: Augmentation = AUGMENTATION["none"]
 

@@ -13,7 +13,7 @@ from torch import Generator
 
 from lowshot.fewshot.base_slices import Base
 from lowshot.fewshot.episodes import Episode, Sampling, Shown, draw_structures
-from lowshot.fewshot.pseudo_labels import PseudoSampling, draw_regions, supervoxel_labels
+from lowshot.fewshot.pseudo_labels import PseudoSampling, draw_regions, has_neighbours, supervoxel_labels
 from lowshot.training.run import Run
 
 Draw = Callable[[int, Generator], Episode]
@@ -33,6 +33,12 @@ class Regions:
     def beside(self, annotated: Draw, sampling: Sampling, base: Base, run: Run) -> Draw:
         """Pairs of adjacent slices that show one supervoxel each, in this share of the steps; varied alike."""
         if not self.share:
+            return annotated
+        if not has_neighbours(base):
+            run.progress.warn(
+                "no two known slices of the base follow each other, so nothing is learned from regions of alike grey "
+                "values: all steps are about annotated structures (region_share=0)"
+            )
             return annotated
         labels = supervoxel_labels(base, self.least_voxels, self.least_pixels, run)
         either = PseudoSampling(sampling.tasks, sampling.augmentation, "either")

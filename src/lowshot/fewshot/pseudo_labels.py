@@ -116,6 +116,11 @@ def superpixel_labels(base: Base, least: int, run: Run) -> PseudoLabels:
     return _pseudo_labels(base, regions, rows)
 
 
+def has_neighbours(base: Base) -> bool:
+    """Whether slices that may be looked at follow each other in some scan, as tasks about supervoxels need."""
+    return any(len(stretch) > 1 for stretch in _stretches(base))
+
+
 def supervoxel_labels(base: Base, least: int, least_pixels: int, run: Run) -> PseudoLabels:
     """Supervoxels of every scan; a task has two adjacent slices that show one.
 

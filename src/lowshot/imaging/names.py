@@ -145,6 +145,11 @@ def lateral_pairs(names: Names) -> tuple[tuple[int, int], ...]:
     return tuple((left[stem], right[stem]) for stem in left if stem in right)
 
 
+def has_side(name: str) -> bool:
+    """Whether it is on one side of the body: mirrored, it would be another structure."""
+    return bool(_LEFT.search(name.lower()) or _RIGHT.search(name.lower()))
+
+
 def sideless(names: Iterable[str]) -> dict[str, str]:
     """Each of two twins to what both are, in small letters: {"Left Thalamus": "thalamus", "Right Thalamus": ...}."""
     every = tuple(dict.fromkeys(names))

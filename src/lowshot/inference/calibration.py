@@ -25,9 +25,9 @@ from lowshot.transforms.patches import Volume
 
 STAGE = "how sure it is"
 TILES = 64
-"""That are looked at, of all annotated scans together, from those in which a label is known: in most scans all."""
-VOXELS = 20_000
-"""That are drawn from each: a number for each class needs no more."""
+"""That are looked at, of all annotated scans together, from those with a known label; more for very many classes."""
+VOXELS = 400
+"""That are drawn from each of every class in it: a number for each class needs no more."""
 BOUNDS = (0.2, 5.0)
 """Temperatures beyond are of labels that the network has not learned at all, or by heart."""
 RIDGE = 1e-4
@@ -76,16 +76,51 @@ def calibrate(network: nn.Module, volumes: Sequence[Volume], geometry: Geometry,
     every = [(volume, tile) for volume in volumes for tile in _known_tiles(volume, geometry)]
     if not every:
         return UNCHANGED
-    drawn = [every[n] for n in torch.randperm(len(every), generator=generator)[:TILES].tolist()]
-    logits, labels = list[Tensor](), list[Tensor]()
-    with run.progress.task(STAGE, len(drawn)) as task:
-        for volume, tile in drawn:
-            found, truth = _of_tile(network, volume, tile, geometry, run)
-            some = torch.randperm(len(truth), generator=generator)[:VOXELS]
+    chosen = drawn_tiles([_classes_in(volume, tile) for volume, tile in every], generator)
+    logits, labels, weights = list[Tensor](), list[Tensor](), list[Tensor]()
+    with run.progress.task(STAGE, len(chosen)) as task:
+        for number, weight in chosen.items():
+            found, truth = _of_tile(network, *every[number], geometry, run)
+            some, counts = _drawn_voxels(truth, generator)
             logits.append(found[some])
             labels.append(truth[some])
+            weights.append(weight * counts)
             task.advance()
-    return run.broadcast(best_calibration(torch.cat(logits), torch.cat(labels)))
+    return run.broadcast(best_calibration(*map(torch.cat, (logits, labels, weights))))
+
+
+def drawn_tiles(classes: Sequence[set[int]], generator: torch.Generator) -> dict[int, float]:
+    """Tiles by number, and how many each stands for: one for every class, and of the others as many as make ``TILES``.
+
+    By chance alone a structure that lies in one tile of three hundred would not be seen, and nothing learned of it.
+    """
+    order = torch.randperm(len(classes), generator=generator).tolist()
+    certain: dict[int, float] = {}
+    seen = set[int]()
+    for number in order:
+        if not classes[number] <= seen:
+            certain[number] = 1.0
+            seen |= classes[number]
+    others = [number for number in order if number not in certain]
+    some = others[: max(0, TILES - len(certain))]
+    return certain | dict.fromkeys(some, len(others) / max(1, len(some)))
+
+
+def _classes_in(volume: Volume, tile: Tile) -> set[int]:
+    return set(torch.unique(volume.labels[tile.slices][volume.known[tile.slices]]).tolist())
+
+
+def _drawn_voxels(
+    labels: Int[Tensor, " n"], generator: torch.Generator
+) -> tuple[Int[Tensor, " m"], Float[Tensor, " m"]]:
+    """Some of every class, and how many each of them stands for."""
+    places, counts = list[Tensor](), list[Tensor]()
+    for k in torch.unique(labels).tolist():
+        own = (labels == k).nonzero().flatten()
+        some = own[torch.randperm(len(own), generator=generator)[:VOXELS]]
+        places.append(some)
+        counts.append(torch.full((len(some),), len(own) / len(some)))
+    return torch.cat(places), torch.cat(counts)
 
 
 def _known_tiles(volume: Volume, geometry: Geometry) -> list[Tile]:
@@ -103,28 +138,52 @@ def _of_tile(
     return logits[known], volume.labels[tile.slices].cpu()[known].long()
 
 
-def best_calibration(logits: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> Calibration:
+def best_calibration(
+    logits: Float[Tensor, "n classes"], labels: Int[Tensor, " n"], weights: Float[Tensor, " n"] | None = None
+) -> Calibration:
     """That of the least mean cross-entropy between the classes that are there, its temperature within ``BOUNDS``.
 
     Of a class without a voxel nothing is known: its offset is the mean of the others'. Offsets say the same whichever
     number is added to all of them, and come with that of class 0 at 0.
+
+    Args:
+        logits: of voxels of which the label is known.
+        labels: of the same.
+        weights: how many voxels each stands for; None: all for as many.
     """
     there = torch.unique(labels)
-    shown, answers = logits[:, there], torch.searchsorted(there, labels)
-    sharpness = torch.zeros((), requires_grad=True)  # minus the logarithm of the temperature
-    own = torch.zeros(len(there), requires_grad=True)
-    optimiser = torch.optim.LBFGS([sharpness, own], max_iter=100, line_search_fn="strong_wolfe")
-    low, high = (-math.log(bound) for bound in reversed(BOUNDS))
+    shown, answers = logits[:, there].double(), torch.searchsorted(there, labels)
+    share = torch.ones(len(labels)) if weights is None else weights
+    share = (share / share.sum()).double()
+    # The loss is convex in the offsets and the temperature's inverse, so that where the best lies beyond a bound, the
+    # best within lies on it.
+    sharpness, own = _least(shown, answers, share, None)
+    low, high = (1 / bound for bound in reversed(BOUNDS))
+    if not low <= sharpness <= high:
+        sharpness, own = _least(shown, answers, share, min(max(sharpness, low), high))
+    offsets = own.mean().expand(logits.shape[1]).clone()
+    offsets[there] = own
+    return Calibration(1 / sharpness, tuple((offsets - offsets[0]).tolist()))
+
+
+def _least(
+    logits: Float[Tensor, "n classes"],
+    answers: Int[Tensor, " n"],
+    share: Float[Tensor, " n"],
+    sharpness: float | None,
+) -> tuple[float, Float[Tensor, " classes"]]:
+    """The temperature's inverse, unless it is given, and the offsets of the least loss."""
+    sharp = torch.tensor(1.0 if sharpness is None else sharpness, dtype=torch.float64, requires_grad=sharpness is None)
+    own = torch.zeros(logits.shape[1], dtype=torch.float64, requires_grad=True)
+    free = [own, *([sharp] if sharpness is None else [])]
+    optimiser = torch.optim.LBFGS(free, max_iter=200, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimiser.zero_grad()
-        found = F.cross_entropy(shown * sharpness.clamp(low, high).exp() + own, answers)
-        found = found + RIDGE * own.square().sum()
+        each = F.cross_entropy(logits * sharp + own, answers, reduction="none")
+        found = each @ share + RIDGE * own.square().sum()
         found.backward()  # type: ignore[no-untyped-call]
         return found
 
     optimiser.step(loss)  # type: ignore[no-untyped-call]
-    temperature = math.exp(-float(sharpness.detach().clamp(low, high)))
-    offsets = own.detach().mean().expand(logits.shape[1]).clone()
-    offsets[there] = own.detach()
-    return Calibration(temperature, tuple((offsets - offsets[0]).tolist()))
+    return float(sharp.detach()), own.detach()

@@ -1,7 +1,7 @@
 """What a few-shot system learns, and what becomes of it with one annotated scan: a network, and slices as examples."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -18,6 +18,7 @@ from lowshot.fewshot.pairing import PairingOptions
 from lowshot.imaging.names import Names
 from lowshot.imaging.preparation import Preparation, Prepared
 from lowshot.imaging.scan import LabelledScan
+from lowshot.inference.calibration import UNCHANGED, Calibration
 from lowshot.inference.header import Header
 from lowshot.inference.memory import activation_bytes
 from lowshot.inference.patch_model import load_weights
@@ -26,6 +27,7 @@ from lowshot.nn.prototypes import enlarged
 from lowshot.settings import build
 from lowshot.task import LowShotTask
 from lowshot.training.run import Run
+from lowshot.transforms.slices import problems_of_slices
 from lowshot.transforms.support import annotated_structures
 
 NETWORK = "network."
@@ -43,6 +45,12 @@ class Knowledge:
     preparation: Preparation
     structures: tuple[str, ...]
     """Of the base, background not among them: what it has learned from."""
+    calibration: Calibration = UNCHANGED
+    """What its probabilities are worth in whole volumes: of two classes, what is asked for being the second."""
+
+    def __post_init__(self) -> None:
+        if len(self.calibration.offsets) not in (0, 2):
+            raise ModelFileError(f"calibration: expected 2 offsets, got {len(self.calibration.offsets)}")
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -50,15 +58,17 @@ class Knowledge:
             "channels": list(self.channels),
             "preparation": self.preparation.to_json(),
             "structures": list(self.structures),
+            "calibration": self.calibration.to_json(),
         }
 
     @classmethod
     def from_json(cls, header: Mapping[str, Any]) -> "Knowledge":
-        """What ``to_json`` described, every type checked."""
+        """What ``to_json`` described, every type checked; files of before 29 November 2026 have no calibration."""
         values = {
             "channels": header["channels"],
             "preparation": build(Preparation, header["preparation"], "preparation"),
             "structures": header["structures"],
+            "calibration": build(Calibration, header.get("calibration", {}), "calibration"),
         }
         return build(cls, values, "learner")
 
@@ -89,7 +99,7 @@ class FewShotLearner:
             some_lacking: whether structures may be shown in none of them; these are never found.
 
         Raises:
-            EmptySupport: a structure is not shown in any of them; or none is.
+            EmptySupport: a structure is not shown in any of them; none is; or slices are annotated along another axis.
             ChannelMismatch: other channels than those of the base.
             GridMismatch: some scans know their voxel size and some do not.
         """
@@ -101,6 +111,8 @@ class FewShotLearner:
                     f"{labelled.scan.name}: has the channels {', '.join(labelled.scan.channels)}, what was learned "
                     f"from has {', '.join(self.knowledge.channels)}"
                 )
+        if across := problems_of_slices(support):
+            raise EmptySupport("; ".join(across))
         examples = [Examples.of(labelled, self.knowledge.preparation) for labelled in support]
         warn_of_unknown([labelled.scan.name for labelled in support if partly_known(labelled)], run.progress)
         unseen = [k for k in range(1, len(names)) if not any(bool(each.shown(k).any()) for each in examples)]
@@ -156,13 +168,38 @@ class FewShotModel:
 
     def regions(self, prepared: Prepared, run: Run, options: PairingOptions) -> Iterator[Region]:
         """A few slices at a time, each structure by its own examples; background has the logit 0 among theirs."""
+        everywhere, calibration = slice(None), self.learner.knowledge.calibration
+        judges = calibration != UNCHANGED and options.pairing == "whole volume"
+        for places, logits in self.logits(prepared, run, options, range(1, len(self.names))):
+            probabilities = logits.softmax(dim=0).movedim(1, -1).cpu()
+            judged = _judged(logits, calibration).movedim(1, -1).cpu() if judges else None
+            part = slice(int(places[0]), int(places[-1]) + 1)
+            yield Region((everywhere, everywhere, part), probabilities, sure=self._has_learned, judged=judged)
+
+    def logits(
+        self,
+        prepared: Prepared,
+        run: Run,
+        options: PairingOptions,
+        structures: Iterable[int],
+        wanted: Int[Tensor, " m"] | None = None,
+    ) -> Iterator[tuple[Int[Tensor, " n"], Float[Tensor, "classes n i j"]]]:
+        """A few slices at a time, by number, and their logits; ``ABSENT`` where a structure cannot be.
+
+        Args:
+            prepared: the scan as the model sees it.
+            run: device and precision.
+            options: which examples go with which slices.
+            structures: that are asked for; of the others all is ``ABSENT``.
+            wanted: the slices; None: all.
+        """
         run.place(self.learner.network)
         image = slices_of(prepared.voxels)
-        there = [k for k in range(1, len(self.names)) if any(bool(each.shown(k).any()) for each in self.examples)]
+        there = [k for k in structures if any(bool(each.shown(k).any()) for each in self.examples)]
         paired = [Paired.of(each, there, image, prepared.grid, options) for each in self.examples]
-        everywhere, laid = slice(None), all(each.matrix is not None for each in paired)
-        for first in range(0, len(image), options.slices_at_once):
-            places = torch.arange(first, min(first + options.slices_at_once, len(image)))
+        laid = all(each.matrix is not None for each in paired)
+        every = torch.arange(len(image)) if wanted is None else wanted
+        for places in torch.split(every, options.slices_at_once):
             some = run.tensor(image[places])
             logits = torch.full((len(self.names), len(some), *image.shape[2:]), ABSENT, device=run.device)
             logits[0] = 0
@@ -172,9 +209,7 @@ class FewShotModel:
                     logits[k, here] = self._logits(some[here], examples, run)
                     if options.prior and laid:
                         logits[k, here] += options.prior * by_place(examples.masks, options.softness).to(run.device)
-            part = slice(first, first + len(some))
-            probabilities = logits.softmax(dim=0).movedim(1, -1).cpu()
-            yield Region((everywhere, everywhere, part), probabilities, sure=self._has_learned)
+            yield places, logits
 
     @property
     def _has_learned(self) -> bool:
@@ -197,7 +232,8 @@ class FewShotModel:
         if self.preparation.resize is not None:
             plane = self.preparation.resize[:2]
         channels, chunks = len(self.channels), options.pairing == "chunks"
-        sets, shots_each = (1, 1) if chunks else (count, options.shots * len(self.examples))
+        sets, shots_each = (1, 1) if chunks else (count, options.shots)
+        shots_each *= len(self.examples)
         support = torch.empty(sets, shots_each, channels, *plane, device="meta", dtype=dtype)
         masks = torch.empty(sets, shots_each, *plane, device="meta", dtype=dtype)
         query = torch.empty(count, channels, *plane, device="meta", dtype=dtype)
@@ -214,6 +250,14 @@ class FewShotModel:
             f"example {n} {field}": getattr(each, field) for n, each in enumerate(self.examples) for field in FIELDS
         }
         return State({**learner.header, **header}, {**learner.tensors, **tensors})
+
+
+def _judged(logits: Float[Tensor, "classes *space"], calibration: Calibration) -> Float[Tensor, "classes *space"]:
+    """Probabilities with each structure's logit against background as it was calibrated, where the structure can be."""
+    offset = calibration.offsets[1] if calibration.offsets else 0.0
+    shifted = torch.where(logits > ABSENT, logits / calibration.temperature + offset, ABSENT)
+    shifted[0] = 0
+    return shifted.softmax(dim=0)
 
 
 FIELDS = ("image", "labels", "known", "looked_for", "affine")

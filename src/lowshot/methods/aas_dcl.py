@@ -32,6 +32,7 @@ from lowshot.fewshot.episodes import Episode, Sampling, Shown, draw_structures
 from lowshot.fewshot.pairing import PairingOptions
 from lowshot.fewshot.pseudo_labels import PseudoLabels, superpixel_labels
 from lowshot.imaging.preparation import Preparation
+from lowshot.inference.few_shot_calibration import calibrated
 from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowledge, adapted, restore
 from lowshot.losses.binary import binary_cross_entropy
 from lowshot.losses.binary_dice import binary_dice
@@ -117,7 +118,8 @@ class AASDCL:
         batch = partial(draw, shown, sampling, Others(regions, lacking, self.lacking), run)
         train([goal], batch, steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
-        return adapted(FewShotLearner(network, knowledge), task, run)
+        learner = calibrated(FewShotLearner(network, knowledge), task.base, run)
+        return adapted(learner, task, run)
 
     def restore(self, state: State) -> FewShotLearner | FewShotModel:
         """The network's architecture follows from the settings."""

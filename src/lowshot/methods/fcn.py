@@ -16,6 +16,7 @@ from torch.optim import SGD, Adam, Optimizer
 
 from lowshot.contract import State
 from lowshot.errors import SettingsError
+from lowshot.imaging.names import has_side
 from lowshot.imaging.preparation import Preparation
 from lowshot.inference.header import Header
 from lowshot.inference.slice_model import SliceModel, SliceOptions
@@ -29,7 +30,7 @@ from lowshot.training.run import Run
 from lowshot.training.schedules import constant, cosine
 from lowshot.transforms.levels import Level, augmentation_of
 from lowshot.transforms.patches import PatchSampling, Volume, sample_patches
-from lowshot.transforms.slices import Slices, problems_of_slices, refuse_plane
+from lowshot.transforms.slices import Slices, problems_of_slices, refuse_plane, tell_of_lost
 from lowshot.transforms.support import annotated_planes, prepare_support
 
 POSITIVE = ("size", "width", "batch", "steps", "learning_rate")
@@ -86,6 +87,7 @@ class FCN:
         """Train on whole images, or slices, drawn from the annotated scans."""
         preparation, volumes = prepare_support(task.support, self._preparation(), None, run)
         volumes = [annotated_planes(each) for each in volumes if bool(each.known.any())]
+        tell_of_lost(task, (volume.labels[volume.known] for volume in volumes), self.size, run.progress)
         with run.seeded("weights"):
             network = self._network(len(task.channels), len(task.names))
         if self.weights is not None:
@@ -97,7 +99,10 @@ class FCN:
             schedule=cosine(warmup=0.05) if self.schedule == "cosine" else constant,
         )
         spatial, intensity = augmentation_of(self.augmentation, self.intensity)
-        sampling = PatchSampling((*self.size, 1), self.batch, self.balanced, spatial, intensity)
+        sided = any(map(has_side, task.names.foreground))  # a left kidney, mirrored, would be a second one
+        sampling = PatchSampling(
+            (*self.size, 1), self.batch, self.balanced, spatial, intensity, mirrored_is_known=not sided
+        )
         train([goal], partial(_batch, volumes, sampling, run), steps=self.steps, run=run)
         return SliceModel(network, task.names, task.channels, preparation)
 

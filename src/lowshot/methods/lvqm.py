@@ -31,6 +31,7 @@ from lowshot.fewshot.episodes import Episode, Sampling, Shown
 from lowshot.fewshot.mixture import Draw, Regions
 from lowshot.fewshot.pairing import PairingOptions
 from lowshot.imaging.preparation import Preparation
+from lowshot.inference.few_shot_calibration import calibrated
 from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowledge, adapted, restore
 from lowshot.losses.alignment import alignment_loss
 from lowshot.losses.binary import binary_cross_entropy
@@ -131,7 +132,8 @@ class LVQM:
         goal = Goal(partial(self._loss, network), network, optimiser_of(self, network), self._schedule())
         train([goal], self._draw(base, run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
-        return adapted(FewShotLearner(network, knowledge), task, run)
+        learner = calibrated(FewShotLearner(network, knowledge), task.base, run)
+        return adapted(learner, task, run)
 
     def restore(self, state: State) -> FewShotLearner | FewShotModel:
         """The network's architecture follows from the settings."""

@@ -1,9 +1,9 @@
 """MLDS: multi-label deep supervision with a mean teacher (Reiß et al., CVPR 2021), one of ELNet's rivals.
 
 A U-Net of slices whose decoder is supervised at every size. At a coarse size a cell holds several structures, so it is
-asked which of them it shows, each for itself (sigmoid), and not for one. A mean teacher answers the same questions for
-slices without labels. The idea is published; widths, weights, augmentation and the confidence are ours, since ELNet's
-paper names the method and no setting.
+asked which of them it shows, each for itself (sigmoid), and not for one. A mean teacher labels slices without labels at
+the finest size, from which those at coarser sizes follow. The idea is published; widths, weights, augmentation and the
+confidence are ours, since ELNet's paper names the method and no setting.
 """
 
 import math

@@ -67,6 +67,7 @@ class MultiAtlas:
 
     def fit(self, task: LowShotTask, run: Run) -> "VotingAtlases":
         """Prepares the atlases; nothing is trained."""
+        run.warn_of_no_training()
         preparation = Preparation("RAS", None, "foreground", self.intensity)
         atlases = prepare_atlases(task.support, preparation, run.progress)
         return VotingAtlases(task.names, task.channels, preparation, atlases, self)

@@ -19,6 +19,7 @@ from lowshot.fewshot.base_slices import problems_of_base, read_base
 from lowshot.fewshot.episodes import Episode, Sampling, Shown, draw_structures
 from lowshot.fewshot.pairing import PairingOptions
 from lowshot.imaging.preparation import Preparation
+from lowshot.inference.few_shot_calibration import calibrated
 from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowledge, adapted, restore
 from lowshot.losses.alignment import alignment_loss
 from lowshot.losses.binary import binary_cross_entropy
@@ -97,7 +98,8 @@ class PANet:
         shown = Shown.of(base, self.least_share, run.progress)
         train([goal], partial(draw_structures, shown, sampling, run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
-        return adapted(FewShotLearner(network, knowledge), task, run)
+        learner = calibrated(FewShotLearner(network, knowledge), task.base, run)
+        return adapted(learner, task, run)
 
     def restore(self, state: State) -> FewShotLearner | FewShotModel:
         """The network's architecture follows from the settings."""

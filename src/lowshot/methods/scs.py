@@ -34,9 +34,9 @@ from lowshot.nn.geometry import Triple
 from lowshot.options import SegmentOptions
 from lowshot.settings import refuse_out_of_range
 from lowshot.task import LowShotTask
-from lowshot.training.run import Run
+from lowshot.training.run import METHODS_OWN_STEPS, Run
 from lowshot.transforms.patches import Volume
-from lowshot.transforms.slices import problems_of_slices
+from lowshot.transforms.slices import problems_of_slices, tell_of_lost
 from lowshot.transforms.support import prepare_support
 
 POSITIVE = (
@@ -118,7 +118,9 @@ class SCS:
         return problems_of_slices(task.support)
 
     def fit(self, task: LowShotTask, run: Run) -> "SuperpixelModel":
-        """Find words in the annotated images, then learn to tell superpixels by them."""
+        """Find words in the annotated images, then learn to tell superpixels by them, in as many epochs as are set."""
+        if run.budget != METHODS_OWN_STEPS:
+            run.progress.warn("steps and minutes make no difference here; its setting epochs does")
         preparation = Preparation("in-plane", None, "none", "percentiles", (*self.size, None))
         _, volumes = prepare_support(task.support, preparation, None, run)
         slices = list(_annotated_slices(volumes))
@@ -131,6 +133,7 @@ class SCS:
         labels = torch.cat([picture.labels[picture.labels >= 0] for picture in pictures])
         if not bool((labels > 0).any()):
             raise EmptySupport("no superpixel is mostly of an annotated structure; make more of them (superpixels)")
+        tell_of_lost(task, [labels], self.size, run.progress)
         chosen = balanced(labels, self.balance, Generator().manual_seed(seed))
         network.learn(features[chosen], labels[chosen], self.epochs, self.penalty, seed)
         return SuperpixelModel(network, task.names, task.channels, preparation, self)

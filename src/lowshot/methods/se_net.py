@@ -20,6 +20,7 @@ from lowshot.fewshot.mixture import Draw, Regions
 from lowshot.fewshot.pairing import PairingOptions
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import LabelledScan
+from lowshot.inference.few_shot_calibration import calibrated
 from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowledge, adapted, restore
 from lowshot.losses.binary import binary_cross_entropy
 from lowshot.losses.binary_dice import binary_dice
@@ -106,7 +107,8 @@ class SENet:
         shown = Shown.of(base, self.least_share, run.progress, same_scan=alone)
         train([goal], self._draw(shown, run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
-        return adapted(FewShotLearner(network, knowledge), task, run, some_lacking=alone)
+        learner = calibrated(FewShotLearner(network, knowledge), task.base, run)
+        return adapted(learner, task, run, some_lacking=alone)
 
     def restore(self, state: State) -> FewShotLearner | FewShotModel:
         """The network's architecture follows from the settings."""

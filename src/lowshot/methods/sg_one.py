@@ -24,6 +24,7 @@ from lowshot.fewshot.episodes import Episode, Sampling, Shown
 from lowshot.fewshot.mixture import Draw, Regions
 from lowshot.fewshot.pairing import PairingOptions
 from lowshot.imaging.preparation import Preparation
+from lowshot.inference.few_shot_calibration import calibrated
 from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowledge, adapted, restore
 from lowshot.losses.binary import binary_cross_entropy
 from lowshot.nn.convolution import Conv2d
@@ -105,7 +106,8 @@ class SGOne:
         goal = Goal(loss, network, self._optimiser(network), schedule)
         train([goal], self._draw(Shown.of(base, self.least_share, run.progress), run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
-        return adapted(FewShotLearner(network, knowledge), task, run)
+        learner = calibrated(FewShotLearner(network, knowledge), task.base, run)
+        return adapted(learner, task, run)
 
     def restore(self, state: State) -> FewShotLearner | FewShotModel:
         """The network's architecture follows from the settings."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from lowshot.errors import InputError
@@ -74,17 +74,35 @@ class Picture:
 
     def centre(self) -> Vector:
         """Centroid of the body, in world mm."""
-        at = self.body.nonzero().cpu().double().mean(dim=0).numpy()
-        return np.asarray(self.grid.affine[:3, :3] @ at + self.grid.affine[:3, 3], dtype=np.float64)
+        return np.asarray(self.grid.affine[:3, :3] @ self._moments()[0] + self.grid.affine[:3, 3], dtype=np.float64)
 
     def radius(self) -> float:
         """Root of the mean squared distance of the body's voxels from their centroid, in mm; of one voxel, its size."""
-        at = self.body.nonzero().cpu().double().numpy() @ self.grid.affine[:3, :3].T
-        return max(float(np.sqrt((at - at.mean(axis=0)).var(axis=0).sum())), min(self.grid.spacing))
+        steps = self.grid.affine[:3, :3]
+        return max(math.sqrt(max(0.0, np.trace(steps @ self._moments()[1] @ steps.T))), min(self.grid.spacing))
+
+    def _moments(self) -> tuple[Vector, Float64[np.ndarray, "3 3"]]:
+        """Mean and covariance of the indices of the body's voxels, from its shadows: a list of them all would take 24
+        bytes for each.
+        """
+        body = self.body.cpu()
+        shadows = {pair: body.sum(dim=3 - sum(pair)).double().numpy() for pair in ((0, 1), (0, 2), (1, 2))}
+        lines = [shadows[0, 1].sum(axis=1), shadows[0, 1].sum(axis=0), shadows[0, 2].sum(axis=0)]
+        total = lines[0].sum()
+        mean = np.array([np.arange(len(line)) @ line / total for line in lines])
+        away = [np.arange(len(line)) - middle for line, middle in zip(lines, mean, strict=True)]
+        covariance = np.diag([each**2 @ line / total for each, line in zip(away, lines, strict=True)])
+        for (a, b), shadow in shadows.items():
+            covariance[a, b] = covariance[b, a] = away[a] @ shadow @ away[b] / total
+        return mean, covariance
 
     def box(self) -> tuple[Vector, Vector]:
         """The two ends of the body's box, in world mm."""
-        at = self.body.nonzero().cpu().double().numpy()
+        here, body = self.body.cpu().any(dim=2), self.body.cpu().to(torch.uint8)
+        columns = here.nonzero().double()
+        first, last = body.argmax(dim=2)[here], body.shape[2] - 1 - body.flip(2).argmax(dim=2)[here]
+        # Along a column all grows or falls, so that its ends are enough.
+        at = torch.cat([torch.cat([columns, end[:, None].double()], dim=1) for end in (first, last)]).numpy()
         world = at @ self.grid.affine[:3, :3].T + self.grid.affine[:3, 3]
         return world.min(axis=0), world.max(axis=0)
 
@@ -234,7 +252,7 @@ class _Search:
         axes = _Axes.between(fixed.grid, moving.grid)
         centre, other = fixed.centre(), moving.centre()
         ends, other_ends = np.stack(fixed.box()) - centre, np.stack(moving.box()) - other
-        radius = max(1.0, float(np.linalg.norm(ends[1] - ends[0])) / 4)
+        radius = max(min(fixed.grid.spacing), float(np.linalg.norm(ends[1] - ends[0])) / 4)
         tilts = TILT * torch.eye(3, 6, dtype=torch.float64)
         shifts = torch.from_numpy((other_ends - ends)[..., None] / radius * np.eye(3)).flatten(0, 1) @ axes.moving
         starts = torch.cat([torch.zeros(1, 6), tilts, -tilts, F.pad(shifts, (3, 0))])

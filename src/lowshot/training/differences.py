@@ -22,10 +22,10 @@ def differences(begun: Mapping[str, Any], asked: Mapping[str, Any], prefix: str 
     found = []
     for key in dict.fromkeys([*begun, *asked]):
         then, now = begun.get(key), asked.get(key)
-        if then == now:
-            continue
-        if _tells_files(then) and _tells_files(now):
+        if _tells_files(then) and _tells_files(now):  # in their order, which equality does not see
             found += _of_files(then, now)
+        elif then == now:
+            continue
         elif isinstance(then, dict) and isinstance(now, dict):
             found += differences(then, now, f"{prefix}{key}: ")
         else:
@@ -51,6 +51,8 @@ def _of_files(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
         found.append(f"it does not use {more}, which you gave")
     if changed:
         found.append(f"{other} {'has' if len(changed) == 1 else 'have'} changed")
+    if not found and list(then) != list(now):
+        found.append("it uses the same files in another order, or as other channels")
     return found
 
 

@@ -189,6 +189,11 @@ class Run:
         text = "/".join(map(str, (self.seed, *parts)))
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
 
+    def warn_of_no_training(self) -> None:
+        """Told by what trains nothing to whoever says how long it should train."""
+        if self.budget != METHODS_OWN_STEPS:
+            self.progress.warn("nothing is trained here: steps and minutes make no difference")
+
     # What is kept: stages that are not repeated, time that is left.
 
     def stage(self, name: str, key: Any, compute: Callable[[], T]) -> T:

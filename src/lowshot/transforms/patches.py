@@ -57,6 +57,8 @@ class PatchSampling:
     intensity: IntensityRanges = field(default_factory=IntensityRanges)
     mirror_pairs: tuple[tuple[int, int], ...] | None = None
     """Mirror half of the patches from left to right, and swap these structures; None: mirror nothing."""
+    mirrored_is_known: bool = True
+    """Whether labels beyond a volume's faces, where it is mirrored, are learned from."""
 
 
 def sample_patches(volumes: Sequence[Volume], sampling: PatchSampling, generator: Generator) -> Patches:
@@ -77,7 +79,7 @@ def _patches_of(volume: Volume, count: int, sampling: PatchSampling, generator: 
     middle = (shape - 1) / 2
     size = torch.tensor(sampling.size)
     extent_mm = tuple(((size - 1) * spacing).tolist())
-    transform = draw_spatial(sampling.spatial, count, extent_mm, volume.spacing, generator)
+    transform = draw_spatial(sampling.spatial, count, extent_mm, volume.spacing, generator).within(sampling.size)
     mirrored = torch.zeros(count, dtype=torch.bool)
     if sampling.mirror_pairs is not None:
         mirrored = torch.rand(count, generator=generator) < 0.5
@@ -100,6 +102,8 @@ def _patches_of(volume: Volume, count: int, sampling: PatchSampling, generator: 
     image = sample_volume(volume.image, sampled, "bilinear")
     labels = sample_volume(volume.known_labels[None], sampled, "nearest")[:, 0].to(volume.labels.dtype)
     known = labels >= 0
+    if not sampling.mirrored_is_known:
+        known &= ((sampled >= -0.5) & (sampled <= 2 * middle + 0.5)).all(dim=-1)
     for left, right in sampling.mirror_pairs or ():
         swapped = torch.where(labels == left, right, torch.where(labels == right, left, labels))
         labels = torch.where(mirrored[:, None, None, None].to(labels.device), swapped, labels)

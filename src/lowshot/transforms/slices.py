@@ -90,12 +90,21 @@ def problems_of_slices(support: Sequence[LabelledScan]) -> list[str]:
 
 
 def _axis_of_the_only_slice(known: Bool[Tensor, "i j k"] | None) -> int:
-    """Along which axis the only slice lies of which anything is known; 2 where there are more."""
-    if known is None:
+    """Along which axis the only slice lies of which anything is known, or a few lie that are known throughout; 2 where
+    slices along axis 2 may be meant, as where most of each is known.
+    """
+    if known is None or _in_whole_slices(known, 2):
         return 2
     counts = [int(known.movedim(axis, 0).flatten(1).any(dim=1).sum()) for axis in range(3)]
-    across = [axis for axis in (0, 1) if counts[axis] == 1 < known.shape[axis]]
+    few = [axis for axis in (0, 1) if 2 * counts[axis] <= known.shape[axis]]
+    across = [axis for axis in few if counts[axis] == 1 or _in_whole_slices(known, axis)]
     return across[0] if across and counts[2] > 1 else 2
+
+
+def _in_whole_slices(known: Bool[Tensor, "i j k"], axis: int) -> bool:
+    """Whether of every slice along an axis all is known, or nothing; and of some all."""
+    slices = known.movedim(axis, 0).flatten(1)
+    return bool((slices.all(dim=1) | ~slices.any(dim=1)).all()) and bool(slices.any())
 
 
 def has_pool(task: LowShotTask) -> bool:
@@ -134,20 +143,38 @@ def annotated_and_pool(
             f"{names}: no annotated structure is left to learn from (crop: {preparation.crop}; {i}×{j} pixels); "
             "check the label map, the ignore value and the crop"
         )
-    _tell_of_lost(task, slices, names, allow_missing, progress)
+    tell_of_lost(task, [slices.labels[slices.known]], slices.image.shape[2:], progress, allow_missing=allow_missing)
     if needs_pool and not stacks:
         raise EmptySupport(f"{names}: no slice without labels is left (crop: {preparation.crop}); give some scans")
     return slices, stacks
 
 
-def _tell_of_lost(task: LowShotTask, slices: Slices, scans: str, allow_missing: bool, progress: Progress) -> None:
-    """A structure that is marked, but not in what is learned from, would be learned as absent everywhere."""
-    left = set(torch.unique(slices.labels[slices.known]).tolist())
+def tell_of_lost(
+    task: LowShotTask,
+    labels: Iterable[Int[Tensor, " _"]],
+    size: Sequence[int],
+    progress: Progress,
+    *,
+    allow_missing: bool = True,
+) -> None:
+    """A structure that is marked, but not in what is learned from, would be learned as absent everywhere.
+
+    Args:
+        task: with the annotated scans.
+        labels: what is learned from.
+        size: to which slices were stretched, in pixels.
+        progress: where to tell of it.
+        allow_missing: whether to go on without it.
+
+    Raises:
+        EmptySupport: a structure is lost, and may not be.
+    """
+    left = {k for some in labels for k in torch.unique(some).tolist()}
     marked = annotated_structures(task.support, task.names)
     lost = [name for k, name in enumerate(task.names.names) if name in marked and k not in left]
     if not lost:
         return
-    i, j = slices.image.shape[2:]
+    scans, (i, j) = ", ".join(labelled.scan.name for labelled in task.support), size
     told = f"{scans}: {', '.join(lost)} is lost where slices become {i}×{j} pixels, as it is too small, or cropped away"
     if not allow_missing:
         raise EmptySupport(f"{told}; take a larger size (--set size=...), or go on without (--allow-missing)")

@@ -54,6 +54,16 @@ class SpatialTransform(NamedTuple):
         elastic = None if self.elastic_mm is None else self.elastic_mm.to(device)
         return SpatialTransform(self.matrix.to(device), self.shift_mm.to(device), elastic)
 
+    def within(self, size: Sequence[int]) -> "SpatialTransform":
+        """The same without any motion along axes on which a patch of this size has a single voxel.
+
+        What lies there is another slice: its grey values would be mixed with those of the slice that labels are of.
+        """
+        flat = torch.tensor([voxels == 1 for voxels in size])
+        matrix = self.matrix.masked_fill(flat[:, None] | flat, 0) + torch.diag(flat.to(self.matrix))
+        elastic = None if self.elastic_mm is None else self.elastic_mm.masked_fill(flat[:, None, None, None], 0)
+        return SpatialTransform(matrix, self.shift_mm.masked_fill(flat, 0), elastic)
+
 
 def draw_spatial(
     ranges: SpatialRanges,

@@ -25,6 +25,7 @@ from lowshot.fewshot.pseudo_labels import (
     superpixel_labels,
 )
 from lowshot.imaging.preparation import Preparation
+from lowshot.inference.few_shot_calibration import calibrated
 from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowledge, adapted, restore
 from lowshot.methods.alpnet.network import ALPNet
 from lowshot.methods.alpnet.objective import alpnet_loss
@@ -117,7 +118,8 @@ class SSLALPNet:
         goal = Goal(loss, network, optimiser_of(self, network), self._schedule())
         train([goal], self._draw(base, labels, run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
-        return adapted(FewShotLearner(network, knowledge), task, run)
+        learner = FewShotLearner(network, knowledge)
+        return adapted(learner if images_alone else calibrated(learner, task.base, run), task, run)
 
     def restore(self, state: State) -> FewShotLearner | FewShotModel:
         """The network's architecture follows from the settings."""

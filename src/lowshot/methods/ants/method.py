@@ -18,7 +18,7 @@ from lowshot.methods.ants.model import RegisteredAtlases, SeededHeader
 from lowshot.methods.ants.registration import Alignment, Transform
 from lowshot.options import SegmentOptions
 from lowshot.task import LowShotTask
-from lowshot.training.run import METHODS_OWN_STEPS, Run
+from lowshot.training.run import Run
 
 MOST_ATLASES = 5
 MOST = {"patch_radius": 20, "search_radius": 20}
@@ -87,8 +87,7 @@ class Ants:
 
     def fit(self, task: LowShotTask, run: Run) -> RegisteredAtlases:
         """Keep the annotated scans as atlases."""
-        if run.budget != METHODS_OWN_STEPS:
-            run.progress.warn("nothing is trained here: steps and minutes make no difference")
+        run.warn_of_no_training()
         preparation = self._preparation()
         header = SeededHeader(task.names, task.channels, preparation, run.seed)
         return self._model(header, prepare_atlases(task.support, preparation, run.progress))

@@ -15,6 +15,7 @@ from lowshot.fewshot.episodes import Sampling, Shown
 from lowshot.fewshot.mixture import Draw, Regions
 from lowshot.fewshot.pairing import PairingOptions
 from lowshot.imaging.preparation import Preparation
+from lowshot.inference.few_shot_calibration import calibrated
 from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowledge, adapted, restore
 from lowshot.methods.apscl.network import (
     APSCLNetwork,
@@ -42,8 +43,8 @@ POSITIVE = (
     *("guidance_width", "temperature", "pairs", "shots", "steps", "learning_rate", "least_voxels"),
     "least_pixels",
 )
-NOT_NEGATIVE = ("divergence", "contrast", "weight_decay", "least_share")
-SHARES = ("momentum", "posterior_share", "region_share")
+NOT_NEGATIVE = ("divergence", "contrast", "weight_decay")
+SHARES = ("momentum", "least_share", "posterior_share", "region_share")
 DECAY, DECAYS_EVERY = 0.95, 1000
 
 
@@ -137,7 +138,8 @@ class APSCL:
         )
         train([goal], self._draw(shown, run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
-        return adapted(FewShotLearner(teaching.network, knowledge), task, run)
+        learner = calibrated(FewShotLearner(teaching.network, knowledge), task.base, run)
+        return adapted(learner, task, run)
 
     def restore(self, state: State) -> FewShotLearner | FewShotModel:
         """What only training needs is not kept."""

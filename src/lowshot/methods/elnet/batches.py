@@ -121,9 +121,11 @@ def pseudo_labels(
 ) -> dict[str, Tensor]:
     """The labels that a trained network gives slices, and where it is sure enough of them."""
     run.place(network).eval()
-    parts = []
+    sure_parts, label_parts = [], []
     for some in torch.split(image, SLICES_AT_ONCE):
         with torch.inference_mode(), run.autocast():
-            parts.append(network(run.tensor(some)).float().softmax(dim=1).cpu())
-    sure, labels = torch.cat(parts).max(dim=1)
-    return {"labels": labels.to(torch.int16), "known": sure_enough(sure, labels, confidence, of_background)}
+            best = network(run.tensor(some)).float().softmax(dim=1).max(dim=1)
+        sure_parts.append(best.values.cpu())  # all classes of the whole pool would take gigabytes
+        label_parts.append(best.indices.to(torch.int16).cpu())
+    sure, labels = torch.cat(sure_parts), torch.cat(label_parts)
+    return {"labels": labels, "known": sure_enough(sure, labels, confidence, of_background)}

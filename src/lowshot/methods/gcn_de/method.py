@@ -17,6 +17,7 @@ from lowshot.fewshot.episodes import Sampling, Shown, draw_pairs
 from lowshot.fewshot.mixture import Draw, Regions
 from lowshot.fewshot.pairing import PairingOptions
 from lowshot.imaging.preparation import Preparation
+from lowshot.inference.few_shot_calibration import calibrated
 from lowshot.inference.few_shot_model import FewShotLearner, FewShotModel, Knowledge, adapted, restore
 from lowshot.methods.gcn_de.network import MULTIPLE, EmbeddingStage, GCNDENetwork
 from lowshot.methods.gcn_de.objective import Distance, Embedding, Form, gcn_de_loss
@@ -103,7 +104,8 @@ class GCNDE:
         )
         train([goal], self._draw(base, run), steps=self.steps, run=run)
         knowledge = Knowledge(task.channels, self._preparation(), base.structures[1:])
-        return adapted(FewShotLearner(network, knowledge), task, run)
+        learner = calibrated(FewShotLearner(network, knowledge), task.base, run)
+        return adapted(learner, task, run)
 
     def restore(self, state: State) -> FewShotLearner | FewShotModel:
         """The network's architecture follows from the settings."""
