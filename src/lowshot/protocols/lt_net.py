@@ -158,8 +158,8 @@ ATLASES = replace(
         "seconds a scan: of the local votes, and of joint label fusion of three to five, on a slower, busy machine; "
         "a quiet one needs half to three quarters of that",
         COARSE,
-        "unet: 600 steps are few; of five brains 1,200 make 0.824 (atlas-supervised). Its minutes were taken beside other "
-        "work",
+        "unet: 600 steps are few; of five brains 1,200 make 0.824 (atlas-supervised). Its minutes were taken beside "
+        "other work",
         SPREAD,
         FOLDS,
     ),
