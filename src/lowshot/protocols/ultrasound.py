@@ -50,8 +50,8 @@ ULTRASOUND = Protocol(
         "six of the test images were looked at when settings of FCN and SCS were chosen (benign 84; malignant 3, 110, "
         "138, 165, 192)",
         "malignant (12) and (110), both tested on, are nearly the same picture",
-        "each seed draws the training images; with 22 there is nothing to draw, so that mre-net and fcn have three seeds "
-        "there; our deviations are over seeds",
+        "each seed draws the training images; with 22 there is nothing to draw, so that mre-net and fcn have three "
+        "seeds there; our deviations are over seeds",
         "time: mre-net and fcn have three minutes on one core, planned once as steps; on a busy machine 2.6 to 4.8 and "
         "3.0 to 6.6 minutes. SCS trains nothing for long and has no such limit",
         "SCS learned from 220 images in the paper",
