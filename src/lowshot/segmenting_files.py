@@ -17,7 +17,7 @@ from lowshot.errors import LowshotError, OutputError, SettingsError, printable
 from lowshot.evaluation.sidecar import Sidecar, read_sidecar, sidecar_path, was_changed, write_sidecar
 from lowshot.imaging import dicom_objects
 from lowshot.imaging.dicom_references import images_of
-from lowshot.imaging.digests import digest
+from lowshot.imaging.digests import digest, fingerprint
 from lowshot.imaging.files import LABELS_WRITTEN, refuse_format, write_segmentation, write_volume
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import Scan
@@ -58,6 +58,16 @@ class Outputs:
         if path.exists():
             return path
         return next(self._others(scan), None) if _is_ours(path) else None
+
+    def is_of_another(self, scan: ScanFiles) -> bool:
+        """Whether the result that is there tells that it is of another scan of this name, such as another patient's."""
+        told = read_sidecar(self.path(scan)).scan
+        return told is not None and told != fingerprint(scan.all_paths)
+
+    def was_corrected(self, scan: ScanFiles) -> bool:
+        """Whether somebody has worked on the result that is there."""
+        there = self.there(scan)
+        return there is not None and was_changed(there, read_sidecar(there))
 
     def in_another_format(self, scan: ScanFiles) -> Path | None:
         """The label map that the file beside it tells of, where a result in this format would not take its place."""
@@ -197,7 +207,8 @@ class Batch:
             write_segmentation(result.segmentation, path, scan.source)
             example, sha256 = _is_example(scan, self.fitted), digest(written[path])
             known = scan.spacing_known
-            write_sidecar(path, result, self.source, sha256=sha256, spacing_known=known, example=example)
+            own = fingerprint(files.all_paths)
+            write_sidecar(path, result, self.source, sha256=sha256, scan=own, spacing_known=known, example=example)
         _remove_older_probabilities(path, files.name, written)
         if replaced is not None:  # or one scan would have two results
             replaced.unlink(missing_ok=True)
@@ -290,6 +301,8 @@ def unlike_kept(kept: Sequence[ScanFiles], outputs: Outputs, fitted: Fitted, sou
     cases: dict[str, list[str]] = {}
     options = options_of(fitted, source.get("options", {}))
     for scan in kept:
+        if outputs.was_corrected(scan):  # it is to stay, whatever model would make another
+            continue
         differs = _difference(scan, outputs, fitted, source, options)
         if differs is not None:
             cases.setdefault(differs, []).append(scan.name)
@@ -298,7 +311,7 @@ def unlike_kept(kept: Sequence[ScanFiles], outputs: Outputs, fitted: Fitted, sou
     told = "; ".join(f"{len(names)} {differs}: {listed(names)}" for differs, names in cases.items())
     return (
         f"of the {len(kept)} results that are kept, this command would make {sum(map(len, cases.values()))} otherwise "
-        f"({told}); to have all alike, use --overwrite or another output folder"
+        f"({told}); to have all alike, use --overwrite, which keeps what was corrected, or another output folder"
     )
 
 

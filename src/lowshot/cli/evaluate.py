@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lowshot.cli.options import AsJson, IgnoreValue, NamesFile
+from lowshot.cli.options import AsJson, IgnoreValue, NamesFile, require_folder_name
 from lowshot.cli.terminal import Terminal
 from lowshot.errors import SomeScansFailed
 from lowshot.wording import counted
@@ -57,6 +57,7 @@ def evaluate(
     from lowshot.reporting.score_tables import summary_table
     from lowshot.reporting.write import evaluation_summary, require_place, write_evaluation
 
+    require_folder_name(output)
     require_place(output, overwrite)
     evaluation = evaluate_folders(
         predictions,

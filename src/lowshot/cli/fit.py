@@ -1,5 +1,6 @@
 """``lowshot fit``: learn to segment from one, two or three annotated scans."""
 
+import re
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -63,7 +64,10 @@ Weights = Annotated[
     Path | None, typer.Option(help="File of pretrained weights, for methods that have this as a setting.")
 ]
 MirrorOption = Annotated[
-    MirrorChoice, typer.Option(help="Whether left and right are twins, for methods set to mirror (--set mirror=true).")
+    MirrorChoice,
+    typer.Option(
+        help="Whether the body is symmetric, so that scans may be mirrored; for methods that do (--set mirror=true)."
+    ),
 ]
 AllowMissing = Annotated[
     bool, typer.Option("--allow-missing", help="Go on though the annotated slice lacks a structure (elnet).")
@@ -210,6 +214,8 @@ def _announce(task: "LowShotTask", folder: Path, output: Path, terminal: Termina
     counts = {"annotated": task.support, "unlabelled": task.unlabelled, "of other structures": task.base}
     scans = ", ".join(f"{len(scans)} {what}" for what, scans in counts.items() if scans)
     terminal.progress.note(f"scans: {scans}; {structures}; training in {folder}")
+    if task.support and all(re.fullmatch(r"label -?\d+", name) for name in names):
+        terminal.progress.note("structures are called after their values; a names file (--names) gives them names")
     seen = annotated_structures(task.support, task.names)
     unseen = [name for name in task.names.foreground if name not in seen]
     if 0 < len(unseen) < len(task.names.foreground):  # that nothing at all is annotated is an error of its own

@@ -32,7 +32,7 @@ NamesFile = Annotated[
     Path | None,
     typer.Option(
         "--names",
-        help="What label values mean: lines 'value<TAB>name', a CSV, nnU-Net's dataset.json, or a table of ITK-SNAP "
+        help="What label values mean: lines 'value name', a CSV, nnU-Net's dataset.json, or a table of ITK-SNAP "
         "or FreeSurfer.",
     ),
 ]
@@ -83,6 +83,21 @@ def declared(channels: str | None, colour: bool) -> "Declared":
     return Declared(names, colour)
 
 
+_FILES = (".nii", ".gz", ".nrrd", ".mha", ".png", ".dcm", ".html", ".csv", ".json")
+
+
+def require_folder_name(output: Path) -> None:
+    """Refuse a folder for results that is called like a file, unless it is there.
+
+    Raises:
+        InputError: so it is.
+    """
+    if output.name.lower().endswith(_FILES) and not output.is_dir():
+        raise InputError(
+            f"{output}: -o is a folder, in which results are named after their scans; leave out the suffix"
+        )
+
+
 def annotated_scans(
     image: str | None, labels: Path | None, support: Path | None, annotated_slice: str | None, *, optional: bool = False
 ) -> "list[Row]":
@@ -93,7 +108,7 @@ def annotated_scans(
     if image is not None and support is not None:
         raise InputError("expected IMAGE LABELS or --support, got both; put the scan into the CSV as one more row")
     if image is not None and labels is None:
-        raise InputError(f"{image}: expected its label map after it: IMAGE LABELS")
+        raise InputError(f"{image}: expected IMAGE LABELS, got one file; a model or learner comes before them")
     if image is not None:
         return [Row(one_scan(image), labels, parse_slice(annotated_slice or "", "--annotated-slice"))]
     if annotated_slice is not None:

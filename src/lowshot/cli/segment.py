@@ -22,10 +22,12 @@ from lowshot.cli.options import (
     Workers,
     cluster_of,
     declared,
+    require_folder_name,
 )
 from lowshot.cli.terminal import Terminal
 from lowshot.errors import InputError, OutputError, SettingsError, SomeScansFailed
 from lowshot.settings import parse_words
+from lowshot.wording import listed
 
 if TYPE_CHECKING:
     from lowshot.inputs.scan_files import ScanFiles
@@ -101,6 +103,7 @@ def segment(
     """
     switched = {name: True for name, on in (("refine", refine), ("one_piece", one_piece)) if on}
     terminal, options = Terminal(as_json), parse_words(changes or ()) | switched
+    require_folder_name(output)
     if overwrite and skip_existing:
         raise InputError("--skip-existing keeps results that are there, --overwrite replaces them; give one of the two")
 
@@ -112,12 +115,12 @@ def segment(
 
     outputs = Outputs(output, f".{format_.value}" if format_ else None, probabilities)
     files = scan_files(scans, terminal.progress.warn)
-    todo, kept = _without_finished(files, outputs, overwrite, skip_existing)
+    todo, kept = _without_finished(files, outputs, overwrite, skip_existing, terminal)
     cluster, fitted = cluster_of(engine, address, workers, threads, device), load(model)
     if refine:
         _require_atlas(fitted)
     source, meant = model_source(model, fitted) | ({"options": options} if options else {}), declared(channels, colour)
-    if kept:
+    if kept and skip_existing:
         _tell_of_kept(kept, len(todo), outputs, fitted, source, terminal)
     if not todo:
         terminal.result(_as_json([]))
@@ -151,6 +154,9 @@ def _tell_notes(outcome: "Segmented | Failed", terminal: Terminal) -> None:
     if isinstance(outcome, Segmented):
         for note in outcome.notes:
             terminal.progress.warn(f"{outcome.case}: {note}")
+        lost = [name for name in outcome.quality if name not in outcome.present]
+        if lost and outcome.present:  # of nothing at all a note tells
+            terminal.progress.note(f"{outcome.case}: not found: {listed(lost)}")
 
 
 def model_source(path: Path, fitted: "Fitted") -> dict[str, Any]:
@@ -180,24 +186,41 @@ def outcome_table(done: "Sequence[Segmented | Failed]") -> "Table":
     for each in done:
         if isinstance(each, Segmented):
             name, lowest = each.lowest or ("", None)
-            rows.append((each.case, len(each.present), lowest, name, each.seconds, str(each.path)))
+            found = f"{len(each.present)} of {len(each.quality)}"
+            rows.append((each.case, found, lowest, name, each.seconds, str(each.path)))
         else:
             rows.append((each.case, None, None, "", None, f"failed: {each.error}"))
     return Table(columns, tuple(rows))
 
 
 def _without_finished(
-    scans: "Sequence[ScanFiles]", outputs: "Outputs", overwrite: bool, skip_existing: bool
+    scans: "Sequence[ScanFiles]", outputs: "Outputs", overwrite: bool, skip_existing: bool, terminal: Terminal
 ) -> "tuple[Sequence[ScanFiles], Sequence[ScanFiles]]":
-    """The scans to do, and those whose results are kept; these may have been corrected by hand: nothing is assumed.
+    """The scans to do, and those whose results are kept; what was corrected by hand always is.
 
     Raises:
-        OutputError: results are there and nobody has said what is to become of them, or they would replace a scan.
+        OutputError: results are there and nobody has said what is to become of them, or they would replace a scan, or
+            pass as those of another.
     """
     outputs.require_apart(scans)
     there = {scan.name: path for scan in scans if (path := outputs.there(scan)) is not None}
-    if not there or overwrite:
+    strangers = [scan.name for scan in scans if scan.name in there and outputs.is_of_another(scan)]
+    if overwrite:
+        if strangers:
+            terminal.progress.warn(f"{listed(strangers)}: what is replaced are results of other scans of these names")
+        kept = [scan for scan in scans if scan.name in there and outputs.was_corrected(scan)]
+        if kept:
+            names = [scan.name for scan in kept]
+            terminal.progress.note(f"{listed(names)}: corrected by hand, and kept; delete the result to have it anew")
+        return [scan for scan in scans if scan not in kept], kept
+    if not there:
         return scans, []
+    if strangers:
+        raise OutputError(
+            f"{there[strangers[0]]}: is the result of another scan that is called {strangers[0]}, too "
+            f"({len(strangers)} of {len(there)} are); choose another output folder (-o), or give the scan another name "
+            "in a CSV (column 'name'). If it is the same scan, written anew, say --overwrite"
+        )
     if not skip_existing:
         raise OutputError(
             f"{next(iter(there.values()))}: a result is there already ({len(there)} of {len(scans)}); "

@@ -3,12 +3,14 @@
     {"case": "1003",
      "file": "1003.nii.gz",
      "sha256": "9f86d0…",
+     "scan": "60303a…",
      "structures": {"liver": {"value": 6, "expected_dice": 0.93, "volume_ml": 1412.5, "voxels": 706250}},
      "notes": ["..."],
      "folded": 0.0004,
      "model": {"file": "model.safetensors", "method": "mre-net", "support": ["1000"], ...}}
 
-``sha256`` is that of the segmentation as it was written: one that was corrected since has another. ``value`` is the
+``sha256`` is that of the segmentation as it was written: one that was corrected since has another. ``scan``
+is the fingerprint of the scan's files, by which a result of another scan of the same name is known. ``value`` is the
 structure's in the label map. ``expected_dice`` is null where the method makes no estimate,
 ``volume_ml`` where the spacing is not known. ``folded`` is there where an annotated scan was deformed: the share of the
 voxels where its displacement field folds.
@@ -44,6 +46,8 @@ class Sidecar:
     """Of the segmentation as it was written; None likewise."""
     example: bool | None = None
     """Whether the model had this very scan as an example; None where nobody knows."""
+    scan: str | None = None
+    """The fingerprint of the scan's files; None where the file is older than this entry."""
 
     @property
     def support(self) -> tuple[str, ...]:
@@ -68,6 +72,7 @@ def write_sidecar(
     model: Mapping[str, Any],
     *,
     sha256: str | None = None,
+    scan: str | None = None,
     spacing_known: bool = True,
     example: bool | None = None,
 ) -> None:
@@ -90,6 +95,8 @@ def write_sidecar(
     content: dict[str, Any] = {"case": scan_name(segmentation), "file": segmentation.name}
     if sha256 is not None:
         content["sha256"] = sha256
+    if scan is not None:
+        content["scan"] = scan
     content |= {"structures": structures, "notes": [*result.notes]}
     if example is not None:
         content["example"] = example
@@ -111,9 +118,9 @@ def read_sidecar(segmentation: Path) -> Sidecar:
         expected = {name: _expectation(entry) for name, entry in structures.items()}
         values = {name: int(entry["value"]) for name, entry in structures.items() if "value" in entry}
         notes, model = tuple(map(str, content.get("notes", ()))), dict(content.get("model", {}))
-        file, sha256 = (str(content[key]) if key in content else None for key in ("file", "sha256"))
+        file, sha256, scan = (str(content[key]) if key in content else None for key in ("file", "sha256", "scan"))
         example = bool(content["example"]) if "example" in content else None
-        return Sidecar(expected, notes, model, values, file, sha256, example)
+        return Sidecar(expected, notes, model, values, file, sha256, example, scan)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return Sidecar(notes=(f"{path.name} does not hold what lowshot writes beside a segmentation; not used",))
 

@@ -94,7 +94,7 @@ def _image(scan: Scan) -> Iterator[Finding]:
         elif few := told_of_few_values(where, image):
             yield Finding("warning", few)
         elif low < CT_BELOW:
-            yield Finding("note", f"{where}: values from {low:g} to {high:g} look like CT in HU; a window suits it")
+            yield Finding("note", f"{where}: values from {low:g} to {high:g} look like CT in HU; nothing is wrong")
     if scan.spacing_known:
         yield from _grid(scan.name, scan.grid)
         yield from _two_places(scan)

@@ -242,12 +242,18 @@ def _all_series(where: Path) -> dict[str, list[Slice]]:
     return found
 
 
+_OTHER_IMAGES = (".nii", ".nii.gz", ".mgz", ".nrrd", ".mha", ".mhd", ".png", ".tif", ".tiff")
+
+
 def _nothing_found(where: Path, others: Sequence[str]) -> str:
     only = f" (but {', '.join(others)})" if others else ""
     if where.is_file():
         return f"{where}: expected a DICOM image, found none{only}; give the images"
     inner = sorted(each.name for each in where.iterdir() if each.is_dir())
+    images = sorted(each.name for each in where.iterdir() if each.name.lower().endswith(_OTHER_IMAGES))
     hint = f"; give one of its folders ({', '.join(inner[:5])})" if inner else ""
+    if images:
+        hint = f", but {images[0]}; give that file, or list several scans in a CSV"
     return f"{where}: expected DICOM images in this folder, found none{only}{hint}"
 
 

@@ -14,6 +14,8 @@ from lowshot.errors import UnknownLabel
 _SMALL_RANGE = 1 << 16
 """How far apart file values may be to be translated by a table of all values between them."""
 
+_MOST_UNKNOWN = 50
+"""Values without a name that label maps have; images have more."""
 _MOST_NAMES = 2**15
 """Indices are stored in 16 bits."""
 
@@ -84,7 +86,12 @@ class Names:
         low, high = int(values.min(initial=0)), int(values.max(initial=0))
         encoded = self._looked_up(values, low, high) if high - low < _SMALL_RANGE else self._searched(values)
         if encoded.min(initial=0) < 0:
-            unknown = ", ".join(map(str, np.unique(values[encoded < 0])[:10]))
+            others = np.unique(values[encoded < 0])
+            if len(others) > _MOST_UNKNOWN:
+                raise UnknownLabel(
+                    f"{where}: expected a label map, got {len(others):,} values without a name; is it an image?"
+                )
+            unknown = ", ".join(map(str, others))
             known = ", ".join(map(str, self.values))
             raise UnknownLabel(
                 f"{where}: label value {unknown} has no name; the table knows {known}. "

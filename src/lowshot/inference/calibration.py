@@ -23,7 +23,7 @@ from lowshot.nn.geometry import Geometry
 from lowshot.training.run import Run
 from lowshot.transforms.patches import Volume
 
-STAGE = "how sure it is"
+STAGE = "calibrating the expected Dice"
 TILES = 64
 """That are looked at, of all annotated scans together, from those with a known label; more for very many classes."""
 VOXELS = 400

@@ -132,7 +132,7 @@ def _doubts(labels: Int[Tensor, "i j k"], folded: float | None, alike: float | N
     if alike is not None and alike < LEAST_ALIKE:
         yield (
             f"it does not look like the annotated scan (correlation {alike:.2f} where they were laid upon each other): "
-            "another part of the body, or another kind of picture? Do not trust the Dice that is expected"
+            "another part of the body, or another kind of picture? Do not trust the result"
         )
 
 

@@ -175,7 +175,8 @@ def _refuse_equal_names(scans: Sequence[ScanFiles]) -> None:
         if scan.name in seen:
             raise InputError(
                 f"two scans are named {scan.name}: {_shown(seen[scan.name].paths)} and {_shown(scan.paths)}; their "
-                "results would overwrite each other. Give them in two runs, or name them in a CSV (column 'name')"
+                "results would overwrite each other. Give them in two runs with two output folders (-o), or name them "
+                "in a CSV (column 'name')"
             )
         seen[scan.name] = scan
 

@@ -57,7 +57,7 @@ BUSI = replace(
 ORIGINAL_GT = replace(
     BUSI,
     name="ultrasound-images",
-    summary="The same on any folder of images in original/ and masks in GT/",
+    summary="MRE-Net, FCN and SCS on any folder of images in original/ and masks in GT/",
     distributed=Distributed(dataset="original-gt", recipe=RAW, arrange=sizes),
     differs=(f"data: whatever lies there, split with seed {SEED}", "each seed draws the training images"),
 )

@@ -162,7 +162,7 @@ _SUBJECTS = tuple(f"subject-{n:02d}" for n in range(1, 9))
 PHANTOM_CARDIAC = replace(
     CARDIAC,
     name="phantom-one-slice",
-    summary="The same on synthetic hearts, which needs no data",
+    summary="ELNet and its rivals on synthetic hearts, one annotated slice, which needs no data",
     folds=(Fold("one slice", _SUBJECTS[:5], _SUBJECTS[5:], unlabelled=_SUBJECTS[:5], one_slice=True),),
     systems={name: replace(system, seeds=(1,), published={}) for name, system in MODULES.items()},
     study=Study(anatomy="cardiac-mr", shape=(96, 96, 8), subjects=8),

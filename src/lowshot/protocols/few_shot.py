@@ -95,7 +95,7 @@ UPPER, KIDNEYS = ("liver", "spleen"), ("left kidney", "right kidney")
 MR_HIDDEN = replace(
     MR,
     name="new-organ-mr-hidden",
-    summary="The same in setting 2: slices that show a tested organ, or its group, are kept out of the base",
+    summary="new-organ-mr in setting 2: slices that show a tested organ, or its group, are kept out of the base",
     folds=tuple(
         replace(fold, hidden=UPPER if fold.new in UPPER else KIDNEYS) for fold in MR.folds if fold.name.endswith("A")
     ),
@@ -171,7 +171,7 @@ def _phantom(anatomy: str, name: str, what: str, organs: tuple[str, ...]) -> Pro
     return replace(
         MR,
         name=name,
-        summary=f"The same on synthetic {what}, which needs no data",
+        summary=f"A new organ from one scan, on synthetic {what}, which needs no data",
         folds=(_fold(organs[0], "A", subjects[:3], subjects[3:]),),
         systems={row: replace(system, published={}) for row, system in MR.systems.items()},
         study=Study(anatomy=anatomy, shape=(96, 80, 24), subjects=6, variation=0.5, structures=organs),

@@ -204,7 +204,7 @@ def _phantom(anatomy: str, name: str, what: str) -> Protocol:
     return replace(
         ONE_SHOT,
         name=name,
-        summary=f"The same on synthetic {what}, which needs no data",
+        summary=f"LT-Net, VoxelMorph and other ways to carry an atlas over on synthetic {what}, which needs no data",
         folds=(Fold("subject-01", ("subject-01",), queries, unlabelled=queries),),
         systems={name: replace(ABLATION[name], published={}, seeds=(0,)) for name in ("lt-net", "voxelmorph")}
         | {name: replace(system, published={}) for name, system in OTHERS.items()},

@@ -162,7 +162,7 @@ NOT_PRINTED_FOR_CT = ("IV", "V")
 PHANTOM = replace(
     ONE_SHOT,
     name="phantom-ct",
-    summary="The same systems on synthetic abdominal CT, which needs no data",
+    summary="MRE-Net's ablations and U-Net on synthetic abdominal CT, which needs no data",
     folds=(Fold("subject-01", ("subject-01",), tuple(f"subject-{n:02d}" for n in range(2, 7))),),
     systems={
         name: replace(

@@ -62,7 +62,7 @@ _SUBJECTS = tuple(f"subject-{n:02d}" for n in range(1, 13))
 PHANTOM_ULTRASOUND = replace(
     ULTRASOUND,
     name="phantom-ultrasound",
-    summary="The same on synthetic ultrasound, which needs no data",
+    summary="MRE-Net, FCN and SCS on synthetic breast ultrasound, which needs no data",
     folds=(Fold("2 images", _SUBJECTS[:4], _SUBJECTS[4:], drawn=2),),
     systems={name: replace(system, seeds=(1,), published={}) for name, system in ULTRASOUND.systems.items()},
     study=Study(anatomy="breast-us", shape=(160, 128, 1), subjects=12),

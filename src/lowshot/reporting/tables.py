@@ -88,7 +88,7 @@ def to_terminal(table: Table) -> "RichTable":
 
     drawn = RichTable(title=Text(table.title) if table.title else None, box=SIMPLE_HEAD, title_justify="left")
     for column in table.columns:
-        drawn.add_column(Text(column.heading), justify="right" if column.numeric else "left")
+        drawn.add_column(Text(column.heading), justify="right" if column.numeric else "left", overflow="fold")
     for row in table.text:
         drawn.add_row(*(Text(cell) for cell in row))
     return drawn

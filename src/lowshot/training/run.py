@@ -49,6 +49,16 @@ class Budget:
 METHODS_OWN_STEPS = Budget()
 
 
+def _why_not(device: str) -> str:
+    kind, has_cuda = device.partition(":")[0], torch.version.cuda is not None
+    if kind not in ("cpu", "cuda", "mps"):
+        return "is none: expected auto, cpu, cuda, cuda:1 and so on, or mps"
+    if kind == "cuda" and has_cuda and torch.cuda.is_available():
+        return f"is not there: this machine has {torch.cuda.device_count()} GPUs, counted from cuda:0"
+    built = "" if kind != "cuda" or has_cuda else "; this PyTorch was made for the CPU alone"
+    return f"cannot be used here{built}; take --device cpu"
+
+
 class Run:
     """Given to ``fit``, ``adapt`` and ``regions``. Cheap to make: it measures and starts things when first asked.
 
@@ -106,7 +116,7 @@ class Run:
             device = torch.device(name)
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError) as error:
-            raise SettingsError(f"device {name!r} cannot be used here: {str(error).splitlines()[0]}") from error
+            raise SettingsError(f"device {name!r} {_why_not(name)}") from error
         return device
 
     @cached_property
