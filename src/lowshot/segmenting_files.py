@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lowshot.atomic import appearing_together, remove_leftovers, require_writable_folder, stops_all_writing
 from lowshot.contract import Quality
-from lowshot.errors import LowshotError, OutputError, SettingsError, printable
+from lowshot.errors import LowshotError, OutputError, SettingsError, UnreadableFile, printable
 from lowshot.evaluation.sidecar import Sidecar, read_sidecar, sidecar_path, was_changed, write_sidecar
 from lowshot.imaging import dicom_objects
 from lowshot.imaging.dicom_references import images_of
@@ -62,7 +62,9 @@ class Outputs:
     def is_of_another(self, scan: ScanFiles) -> bool:
         """Whether the result that is there tells that it is of another scan of this name, such as another patient's."""
         told = read_sidecar(self.path(scan)).scan
-        return told is not None and told != fingerprint(scan.all_paths)
+        with suppress(UnreadableFile):  # a scan that is gone is told when its turn comes
+            return told is not None and told != fingerprint(scan.all_paths)
+        return False
 
     def was_corrected(self, scan: ScanFiles) -> bool:
         """Whether somebody has worked on the result that is there."""

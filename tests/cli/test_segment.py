@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import nibabel
 import numpy as np
@@ -94,9 +95,10 @@ def test_results_that_are_there_are_kept_unless_told(typed, model, folder):
     assert (out / "s1.nii.gz").exists()
     nothing_left = segment(typed, model, folder / "images", "-o", out, "--skip-existing", "--json")
     assert (nothing_left.code, nothing_left.json) == (0, {"segmented": [], "failed": []})
-    spared = segment(typed, model, folder / "images" / "s0.nii.gz", "-o", out, "--overwrite")
-    assert spared.code != 0
-    assert "s0.nii.gz: was changed since lowshot wrote it" in spared.err
+    spared = segment(typed, model, folder / "images", "-o", out, "--overwrite", "--json")
+    assert (spared.code, len(spared.json["segmented"]), spared.json["failed"]) == (0, 2, [])
+    assert (out / "s0.nii.gz").read_bytes() == b"corrected by hand"
+    assert "s0: corrected by hand, and kept" in str(spared.events)
     (out / "s0.nii.gz").unlink()
     assert segment(typed, model, folder / "images" / "s0.nii.gz", "-o", out, "--overwrite").code == 0
     assert nibabel.load(out / "s0.nii.gz").shape == (24, 24, 24)
@@ -206,3 +208,25 @@ def test_a_file_that_is_no_model(typed, folder):
     done = segment(typed, folder / "names.txt", folder / "images", "-o", folder / "out")
     assert done.code == 2
     assert "expected a lowshot model" in done.err
+
+
+def test_a_result_of_another_patient_is_not_taken_for_this_ones(typed, model, folder):
+    """Folders of patients hold files of one name."""
+    out, other = folder / "out", folder / "p2" / "s0.nii.gz"
+    other.parent.mkdir()
+    shutil.copy(folder / "images" / "s1.nii.gz", other)
+    assert segment(typed, model, folder / "images" / "s0.nii.gz", "-o", out).code == 0
+    refused = segment(typed, model, other, "-o", out, "--skip-existing")
+    assert refused.code == 2
+    assert "s0.nii.gz: is the result of another scan that is called s0, too" in refused.err
+    replaced = segment(typed, model, other, "-o", out, "--overwrite")
+    assert replaced.code == 0
+    assert "s0: what is replaced are results of other scans of these names" in replaced.err
+    assert segment(typed, model, other, "-o", out, "--skip-existing").code == 0
+
+
+def test_a_folder_for_results_is_not_called_like_a_file(typed, model, folder):
+    done = segment(typed, model, folder / "images" / "s0.nii.gz", "-o", folder / "s0_seg.nii.gz")
+    assert done.code == 2
+    assert "-o is a folder" in done.err
+    assert not (folder / "s0_seg.nii.gz").exists()

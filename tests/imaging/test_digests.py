@@ -1,9 +1,10 @@
 import hashlib
 
+import numpy as np
 import pytest
 
 from lowshot.errors import UnreadableFile
-from lowshot.imaging.digests import digest, digests
+from lowshot.imaging.digests import LOOKED_AT, digest, digests, fingerprint
 
 
 def test_a_files_digest_is_what_sha256sum_prints(tmp_path):
@@ -24,3 +25,23 @@ def test_a_folders_digest_depends_on_every_file_and_on_no_others(tmp_path):
 def test_a_missing_file(tmp_path):
     with pytest.raises(UnreadableFile, match="cannot be read"):
         digest(tmp_path / "a")
+
+
+def test_scans_have_fingerprints_of_their_own(tmp_path):
+    random = np.random.default_rng(0)
+    for name in ("a", "b"):  # as headers and borders are, beginning and end are the same
+        middle = random.bytes(3 * LOOKED_AT)
+        (tmp_path / name).write_bytes(bytes(4 * LOOKED_AT) + middle + bytes(4 * LOOKED_AT))
+    a, b = tmp_path / "a", tmp_path / "b"
+    assert len({fingerprint([a]), fingerprint([b]), fingerprint([a, b]), fingerprint([b, a])}) == 4
+    (tmp_path / "copy").write_bytes(a.read_bytes())
+    assert fingerprint([tmp_path / "copy"]) == fingerprint([a])
+
+
+def test_the_fingerprint_of_a_series_tells_how_many_files_it_has(tmp_path):
+    (tmp_path / "1").write_bytes(b"a")
+    before = fingerprint([tmp_path])
+    (tmp_path / "2").write_bytes(b"b")
+    assert fingerprint([tmp_path]) != before
+    with pytest.raises(UnreadableFile):
+        fingerprint([tmp_path / "3"])

@@ -29,7 +29,7 @@ class Warnings:
 
 
 def test_an_unknown_device_is_named():
-    with pytest.raises(SettingsError, match="device 'abacus' cannot be used here"):
+    with pytest.raises(SettingsError, match="device 'abacus' is none: expected auto, cpu"):
         _ = Run(device="abacus").device
     if not torch.cuda.is_available():
         with pytest.raises(SettingsError, match="cuda"):
