@@ -102,7 +102,7 @@ def test_a_model_that_cannot_adapt_says_what_to_do(typed, folder, model):
         (["{s0}", "{truth}", "--annotated-slice", "99"], "no slice 99"),
         (["{s0}", "{truth}", "--annotated-slice", "0"], "no structure is annotated"),
         (["T1={s0},T2={s0}", "{truth}"], "has not the channels image"),
-        (["{s0}", "{truth}", "--device", "gpu7"], "device 'gpu7' cannot be used"),
+        (["{s0}", "{truth}", "--device", "gpu7"], "device 'gpu7' is none"),
         (["{s0}", "{truth}", "-o", "m.pt"], "ending in .safetensors"),
         (["{s0}", "{truth}", "-o", "{base}"], "base.safetensors: a model is there already; add --overwrite"),
     ],

@@ -108,7 +108,9 @@ def annotated_scans(
     if image is not None and support is not None:
         raise InputError("expected IMAGE LABELS or --support, got both; put the scan into the CSV as one more row")
     if image is not None and labels is None:
-        raise InputError(f"{image}: expected IMAGE LABELS, got one file; a model or learner comes before them")
+        raise InputError(
+            f"{image}: expected its label map after it: IMAGE LABELS (of adapt, the learner comes before both)"
+        )
     if image is not None:
         return [Row(one_scan(image), labels, parse_slice(annotated_slice or "", "--annotated-slice"))]
     if annotated_slice is not None:

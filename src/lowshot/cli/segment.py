@@ -103,7 +103,6 @@ def segment(
     """
     switched = {name: True for name, on in (("refine", refine), ("one_piece", one_piece)) if on}
     terminal, options = Terminal(as_json), parse_words(changes or ()) | switched
-    require_folder_name(output)
     if overwrite and skip_existing:
         raise InputError("--skip-existing keeps results that are there, --overwrite replaces them; give one of the two")
 
@@ -202,6 +201,7 @@ def _without_finished(
         OutputError: results are there and nobody has said what is to become of them, or they would replace a scan, or
             pass as those of another.
     """
+    require_folder_name(outputs.folder)
     outputs.require_apart(scans)
     there = {scan.name: path for scan in scans if (path := outputs.there(scan)) is not None}
     strangers = [scan.name for scan in scans if scan.name in there and outputs.is_of_another(scan)]
