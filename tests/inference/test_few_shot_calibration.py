@@ -85,6 +85,17 @@ def test_what_is_unknown_tells_nothing():
     assert found.temperature == pytest.approx(TOO_SURE, rel=0.3)
 
 
+def test_where_nothing_is_known_nothing_changes():
+    nowhere = torch.zeros(*SIZE, 6, dtype=torch.bool)
+    made = FewShotLearner(Grey(), Knowledge(("image",), PREPARATION, ("organ",)))
+    here = scan(0, known=nowhere)
+    assert calibrated(made, [here, here], RUN).knowledge.calibration == UNCHANGED
+    absent = scan(1)
+    absent.truth.labels.zero_()
+    found = calibration(scan(0), absent)
+    assert found.temperature > 0
+
+
 def test_of_a_long_scan_some_slices_are_looked_at():
     made = learner()
     calibrated(made, [scan(0, slices=60), scan(1, slices=60)], RUN)

@@ -72,7 +72,8 @@ def _asked(
         here = (own > ABSENT) & truth.known[places]
         scores, inside = own[here], (truth.labels[places] == theirs.index(names.names[k]))[here].long()
         some = torch.randperm(len(scores), generator=generator)[:VOXELS]
-        yield scores[some], inside[some]
+        if len(some):  # it may be laid where nothing is known
+            yield scores[some], inside[some]
 
 
 def _of_two_classes(logits: Float[Tensor, " n"], inside: Int[Tensor, " n"]) -> Calibration:
