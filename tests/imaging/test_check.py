@@ -198,3 +198,18 @@ def test_slices_that_were_perhaps_left_out_are_asked_about(step, gapped):
     if gapped:
         assert told[0].startswith(f"case: liver never in two slices next to each other (liver in 1, {1 + step}")
     assert not any("next to each other" in message for _, message in found(labelled(labels, known=labels > -1)))
+
+
+@pytest.mark.parametrize("right_first", [False, True])
+def test_a_mirrored_label_map_is_told(right_first):
+    """In world coordinates x grows towards the patient's right."""
+    names = Names.of({1: "right kidney", 2: "left kidney"} if right_first else {1: "left kidney", 2: "right kidney"})
+    sound = labelled()
+    paired = replace(sound, truth=replace(sound.truth, names=names))
+    told = [message for _, message in found(paired)]
+    assert bool(told) == right_first
+    if right_first:
+        assert told[0].startswith("case: left kidney lies on the patient's right, as its file tells; is the label map")
+        chambers = Names.of({1: "right ventricle", 2: "left ventricle"})
+        assert found(replace(sound, truth=replace(sound.truth, names=chambers))) == []
+        assert len(found(replace(paired, scan=replace(paired.scan, spacing_known=False)))) == 1  # about millimetres

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lowshot.imaging.arranging import grids_of
 from lowshot.imaging.grid import Grid
+from lowshot.imaging.laterality import crossed_pairs
 from lowshot.imaging.scan import LabelledScan, Scan
 from lowshot.wording import listed
 
@@ -191,9 +192,17 @@ def _label_map(labelled: LabelledScan) -> Iterator[Finding]:
     surplus = [structure for structure, size in sizes.items() if size and structure not in _annotated(labelled)]
     if surplus:
         yield Finding("warning", f"{name}: labelled, though not declared as annotated: {listed(surplus, MOST_NAMES)}")
+    yield from _mirrored(labelled)
     if labelled.known is None:
         yield from _gaps(labelled)
     yield from _overlap(labelled)
+
+
+def _mirrored(labelled: LabelledScan) -> Iterator[Finding]:
+    if crossed := crossed_pairs(labelled):
+        told = f"{listed(crossed, MOST_NAMES)} {'lies' if len(crossed) == 1 else 'lie'} on the patient's right"
+        asked = "is the label map mirrored, or are left and right the viewer's?"
+        yield Finding("warning", f"{labelled.scan.name}: {told}, as its file tells; {asked}")
 
 
 def _gaps(labelled: LabelledScan) -> Iterator[Finding]:

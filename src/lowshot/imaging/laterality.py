@@ -16,6 +16,9 @@ Mirror = Literal["auto", "symmetric", "off"]
 OFF_CENTRE = 0.1
 """How far from the plane between left and right an unpaired structure may lie, as a part of the pairs' own distance."""
 
+_LOOKED_AT = 1_000_000
+"""Voxels that tell well enough where structures lie."""
+
 _CHAMBER = re.compile(r"(?<![a-z])(left|right|l|r)[ _-]*(ventric|atri)", re.IGNORECASE)
 """The left and right chambers of the heart are not each other's mirror image."""
 
@@ -42,6 +45,28 @@ def mirror_pairs(
     paired = {index for pair in pairs for index in pair}
     alone = [index for index in range(1, len(names)) if index not in paired]
     return pairs if all(_on_the_plane(scan, pairs, alone) for scan in support) else None
+
+
+def crossed_pairs(labelled: LabelledScan) -> list[str]:
+    """Structures that are called left and lie to the patient's right of their twins, if all of them do.
+
+    The label map is mirrored then, or the names are. Chambers of the heart do not tell, nor do files that do not know
+    where they lie.
+    """
+    truth = labelled.truth
+    pairs = lateral_pairs(truth.names)
+    if not pairs or not labelled.scan.spacing_known or any(map(_CHAMBER.search, truth.names.foreground)):
+        return []
+    step = max(1, round((truth.labels.numel() / _LOOKED_AT) ** (1 / 3)))
+    few = truth.labels[::step, ::step, ::step]
+    across: dict[str, npt.NDArray[np.float64]] = {}
+    for left, right in pairs:
+        places = [(few == k).nonzero().double() for k in (left, right)]
+        if all(len(each) for each in places):
+            apart = (places[0].mean(dim=0) - places[1].mean(dim=0)).numpy() * step
+            across[truth.names.names[left]] = truth.affine[:3, :3] @ apart
+    crossed = [name for name, apart in across.items() if apart[0] > np.linalg.norm(apart) / 2]
+    return crossed if len(crossed) == len(across) else []
 
 
 def _is_seen_from_the_side(scan: Scan) -> bool:
