@@ -77,7 +77,7 @@ def test_several_channels(typed, folder):
         (["--set", "batch=many"], "batch"),
         (["--steps", "0"], "more than 0"),
         (["--minutes", "3"], "steps or minutes, not both"),
-        (["--device", "gpu7"], "device 'gpu7' cannot be used"),
+        (["--device", "gpu7"], "device 'gpu7' is none"),
         (["--annotated-slice", "99"], "no slice 99"),
         (["--annotated-slice", "x"], "INDEX or AXIS:INDEX"),
         (["--ignore-value", "7"], "cannot be both ignored and a structure"),
