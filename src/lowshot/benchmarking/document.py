@@ -38,9 +38,9 @@ Dice: the mean of what the model itself expected, to be compared with the Dice t
 Spearman's correlation of what the model itself expected with what it reached, over all pairs of scan and structure, and
 over the means of scans (of patients, where they have several scans): the latter would tell which of several to check.
 Rows that lay a single annotated scan upon others expect nothing any more; what stands there is of 27 November or
-before. What networks on patches expect is calibrated since 28 November; cells of before are not. Minutes count training
-steps alone. They, and the median of the seconds that a scan takes, depend on what else the machine did. Missing:
-predictions of cells of the protocol that are not finished.
+before. What networks on patches expect is calibrated since 28 November, and `gcn-de` of new organs; cells of before are
+not. Minutes count training steps alone. They, and the median of the seconds that a scan takes, depend on what else the
+machine did. Missing: predictions of cells of the protocol that are not finished.
 
 Overviews: folds of one setting (as many annotated scans, or the same new organ) are averaged, of the rows that have all
 of them. Rows in granted slices and rows of whole volumes are never compared with each other.
