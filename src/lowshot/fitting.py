@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import platform
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -24,7 +23,7 @@ from lowshot.errors import InputError, SettingsError, TaskProblem
 from lowshot.imaging.check import check, check_together, given_before
 from lowshot.imaging.digests import digests
 from lowshot.imaging.grid import Affine
-from lowshot.imaging.names import Names
+from lowshot.imaging.names import Names, is_unnamed
 from lowshot.imaging.placement import placement
 from lowshot.imaging.scan import LabelledScan, Scan
 from lowshot.model_file import Fitted
@@ -34,9 +33,6 @@ from lowshot.training.folder import begin, held
 from lowshot.training.plan import Plan, Precision
 from lowshot.training.run import Budget, Run
 from lowshot.transforms.slices import Slices
-
-_UNNAMED = re.compile(r"label -?\d+")
-"""A structure that goes by its value in the files: two of them need not be the same."""
 
 
 def fit(
@@ -197,7 +193,7 @@ def _base_structures(task: LowShotTask, method: str) -> list[str]:
 
 def warn_of_known(names: Names, base: Iterable[str], progress: Progress) -> None:
     """Tell which structures to be learned from an example the base has shown already."""
-    there = {name.casefold() for name in base if not _UNNAMED.fullmatch(name)}
+    there = {name.casefold() for name in base if not is_unnamed(name)}  # these need not be the same
     known = [name for name in names.foreground if name.casefold() in there]
     if known:
         listed, verb = ", ".join(known), "is" if len(known) == 1 else "are"

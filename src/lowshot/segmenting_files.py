@@ -303,10 +303,8 @@ def unlike_kept(kept: Sequence[ScanFiles], outputs: Outputs, fitted: Fitted, sou
     cases: dict[str, list[str]] = {}
     options = options_of(fitted, source.get("options", {}))
     for scan in kept:
-        if outputs.was_corrected(scan):  # it is to stay, whatever model would make another
-            continue
         differs = _difference(scan, outputs, fitted, source, options)
-        if differs is not None:
+        if differs is not None and not outputs.was_corrected(scan):  # what was is to stay, whatever made it
             cases.setdefault(differs, []).append(scan.name)
     if not cases:
         return None

@@ -1,6 +1,5 @@
 """``lowshot fit``: learn to segment from one, two or three annotated scans."""
 
-import re
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -207,6 +206,7 @@ def _task(
 
 def _announce(task: "LowShotTask", folder: Path, output: Path, terminal: Terminal) -> None:
     """Say what was found in the annotated scans and what will be learned, before hours are spent on it."""
+    from lowshot.imaging.names import is_unnamed
     from lowshot.transforms.support import annotated_structures
 
     names = task.names.foreground
@@ -214,7 +214,7 @@ def _announce(task: "LowShotTask", folder: Path, output: Path, terminal: Termina
     counts = {"annotated": task.support, "unlabelled": task.unlabelled, "of other structures": task.base}
     scans = ", ".join(f"{len(scans)} {what}" for what, scans in counts.items() if scans)
     terminal.progress.note(f"scans: {scans}; {structures}; training in {folder}")
-    if task.support and all(re.fullmatch(r"label -?\d+", name) for name in names):
+    if task.support and all(map(is_unnamed, names)):
         terminal.progress.note("structures are called after their values; a names file (--names) gives them names")
     seen = annotated_structures(task.support, task.names)
     unseen = [name for name in task.names.foreground if name not in seen]

@@ -14,6 +14,7 @@ from lowshot.errors import UnknownLabel
 _SMALL_RANGE = 1 << 16
 """How far apart file values may be to be translated by a table of all values between them."""
 
+_UNNAMED = re.compile(r"label -?\d+")
 _MOST_UNKNOWN = 50
 """Values without a name that label maps have; images have more."""
 _MOST_NAMES = 2**15
@@ -150,6 +151,11 @@ def lateral_pairs(names: Names) -> tuple[tuple[int, int], ...]:
     left = {_LEFT.sub("*", name.lower()): k for k, name in enumerate(names.names) if _LEFT.search(name.lower())}
     right = {_RIGHT.sub("*", name.lower()): k for k, name in enumerate(names.names) if _RIGHT.search(name.lower())}
     return tuple((left[stem], right[stem]) for stem in left if stem in right)
+
+
+def is_unnamed(name: str) -> bool:
+    """Whether a structure goes by its value in the files, as ``Names.from_values`` calls it."""
+    return bool(_UNNAMED.fullmatch(name))
 
 
 def has_side(name: str) -> bool:
