@@ -59,32 +59,32 @@ class AASDCL:
     """Defaults are the published settings where there are some (paper, code, ours)."""
 
     # What the network sees
-    size: tuple[int, int] = (256, 256)  # paper
-    crop: Literal["none", "foreground"] = "none"  # ours
-    intensity: str = "zscore"  # ours
+    size: tuple[int, int] = (256, 256)  # paper: pixels to which every slice is stretched
+    crop: Literal["none", "foreground"] = "none"  # ours: what is cut out before
+    intensity: str = "zscore"  # ours: how grey values are brought to one scale
 
     # Network
-    widths: tuple[int, ...] = (32, 64, 128, 256, 512)  # code
-    kernel: int = 5  # code
+    widths: tuple[int, ...] = (32, 64, 128, 256, 512)  # code: channels at each level
+    kernel: int = 5  # code: side of the convolutions
 
     # Loss
     entropy_share: float = 0.8  # code: of cross-entropy; the rest is Dice
     prototype_contrast: float = 1.0  # code: of both of its parts together
-    cell_contrast: float = 0.3  # code
-    temperature: float = 0.1  # paper
+    cell_contrast: float = 0.3  # code: weight of the contrast between cells
+    temperature: float = 0.1  # paper: by which similarities are divided in the contrastive loss
 
     # What is in a batch
-    tasks: int = 1  # ours
+    tasks: int = 1  # ours: structures, each with a support and a query, in a step
     lacking: int = 4  # ours: slices without the structure, for each task
     least_pixels: int = 400  # code: of a superpixel, in slices of 256×256
     least_share: float = 0.005  # ours: of a slice, that shows a structure
-    augmentation: Level = "none"  # ours
+    augmentation: Level = "none"  # ours: how much examples are changed at random
 
     # Training
-    schedule: Literal["constant", "cosine"] = "constant"  # ours
-    steps: int = 50_000  # ours
-    learning_rate: float = 1e-4  # ours
-    weight_decay: float = 1e-4  # ours
+    schedule: Literal["constant", "cosine"] = "constant"  # ours: how the learning rate falls
+    steps: int = 50_000  # ours: of training
+    learning_rate: float = 1e-4  # ours: at the start
+    weight_decay: float = 1e-4  # ours: pull of weights towards 0
 
     Options: ClassVar[type] = PairingOptions
 

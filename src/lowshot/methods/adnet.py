@@ -58,39 +58,39 @@ class ADNet:
     """Defaults are the published settings; each says where it comes from (paper, code, ours)."""
 
     # What the network sees
-    size: tuple[int, int] = (256, 256)  # paper
-    crop: Literal["none", "foreground"] = "none"  # paper
-    intensity: str = "zscore"  # code
+    size: tuple[int, int] = (256, 256)  # paper: pixels to which every slice is stretched
+    crop: Literal["none", "foreground"] = "none"  # paper: what is cut out before
+    intensity: str = "zscore"  # code: how grey values are brought to one scale
 
     # Network
-    depth: Depth = 101  # paper
-    width: float = 1.0  # paper
-    features: int = 256  # paper
+    depth: Depth = 101  # paper: layers of the ResNet
+    width: float = 1.0  # paper: times as many channels as published
+    features: int = 256  # paper: channels of the map that is compared
     weights: str | None = None
     """File with the backbone's weights as torchvision saves them; None: random ones."""
-    threshold: float = -10.0  # paper: T before training
+    threshold: float = -10.0  # paper: anomaly score up to which a pixel is foreground, T, before training
 
     # Supervoxels
-    least_voxels: int = 5000  # paper, for the abdomen; 1000 for the heart; in slices of 256×256, like the next
+    least_voxels: int = 5000  # paper: of a supervoxel of slices of 256×256; for the heart 1000
     least_pixels: int = 200  # code: of a supervoxel in a slice
-    copies: Copies = "either"  # code
-    augmentation: Amount = "published"  # code
+    copies: Copies = "either"  # code: which copy of the slice is changed
+    augmentation: Amount = "published"  # code: how much examples are changed at random
     tasks: int = 1  # paper: in a step
 
     # Loss
-    background_weight: float = 0.1  # code
-    alignment: float = 1.0  # paper
+    background_weight: float = 0.1  # code: what background counts in cross-entropy
+    alignment: float = 1.0  # paper: weight of the support, segmented in turn from the query
     threshold_weight: float = 1.0  # paper: of T / 20
 
     # Training
-    optimiser: OptimiserName = "sgd"  # paper
-    schedule: Literal["stepwise", "cosine"] = "stepwise"  # code
-    steps: int = 50_000  # code
-    learning_rate: float = 1e-3  # paper
-    decay: float = 0.95  # code
-    decay_every: int = 1000  # code
-    momentum: float = 0.9  # code
-    weight_decay: float = 5e-4  # code
+    optimiser: OptimiserName = "sgd"  # paper: of all weights
+    schedule: Literal["stepwise", "cosine"] = "stepwise"  # code: how the learning rate falls
+    steps: int = 50_000  # code: of training
+    learning_rate: float = 1e-3  # paper: at the start
+    decay: float = 0.95  # code: factor of the learning rate where it falls stepwise
+    decay_every: int = 1000  # code: steps from one fall to the next
+    momentum: float = 0.9  # code: SGD's; AdamW has its own
+    weight_decay: float = 5e-4  # code: pull of weights towards 0
 
     Options: ClassVar[type] = PairingOptions
 

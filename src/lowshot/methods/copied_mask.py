@@ -39,7 +39,7 @@ class CopiedMasks:
     """Nothing is learned; slices are prepared as for the systems that this is compared with."""
 
     size: tuple[int, int] = (256, 256)  # ours: as most of them
-    crop: Literal["none", "foreground"] = "none"  # ours
+    crop: Literal["none", "foreground"] = "none"  # ours: what is cut out before
 
     Options: ClassVar[type] = PairingOptions
 

@@ -43,28 +43,28 @@ class FCN:
 
     # What the network sees
     size: tuple[int, int] = (128, 128)  # MRE-Net's paper; every slice is stretched to it
-    crop: Literal["none", "foreground"] = "none"  # ours
-    intensity: str = "zscore"  # ours; about the scale for which weights from ImageNet were made
+    crop: Literal["none", "foreground"] = "none"  # ours: what is cut out before
+    intensity: str = "zscore"  # ours: scale of grey values; about that for which weights from ImageNet were made
 
     # Network
-    width: float = 1.0  # paper
-    norm: bool = False  # paper
-    dropout: float = 0.5  # paper
+    width: float = 1.0  # paper: times as many channels as published
+    norm: bool = False  # paper: BatchNorm in the VGG
+    dropout: float = 0.5  # paper: share of channels that are dropped in training
     weights: str | None = None
     """File with VGG-16's weights as torchvision saves them (.pth, .safetensors); None: trained from random ones."""
 
     # What is in a batch
-    batch: int = 8  # ours
+    batch: int = 8  # ours: images in a step
     balanced: float = 0.0  # ours: share of images moved so that a voxel of a class drawn uniformly is in the middle
-    augmentation: Level = "none"  # ours
+    augmentation: Level = "none"  # ours: how much examples are changed at random
 
     # Training
-    optimiser: Literal["sgd", "adam"] = "sgd"  # paper of FCN
-    schedule: Literal["constant", "cosine"] = "constant"  # paper of FCN
+    optimiser: Literal["sgd", "adam"] = "sgd"  # paper of FCN: of all weights
+    schedule: Literal["constant", "cosine"] = "constant"  # paper of FCN: how the learning rate falls
     steps: int = 3000  # ours: MRE-Net's
-    learning_rate: float = 1e-3  # ours
-    momentum: float = 0.9  # paper of FCN; SGD's, as the next: Adam uses neither
-    weight_decay: float = 5e-4  # paper of FCN
+    learning_rate: float = 1e-3  # ours: at the start
+    momentum: float = 0.9  # paper of FCN: SGD's, as the next: Adam uses neither
+    weight_decay: float = 5e-4  # paper of FCN: pull of weights towards 0
 
     Options: ClassVar[type] = SliceOptions
 

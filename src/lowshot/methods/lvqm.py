@@ -66,13 +66,13 @@ class LVQM:
 
     # What the network sees
     size: tuple[int, int] = (256, 256)  # ours: SSL-ALPNet's
-    crop: Literal["none", "foreground"] = "none"  # ours
+    crop: Literal["none", "foreground"] = "none"  # ours: what is cut out before
     intensity: str = "zscore"  # ours: SSL-ALPNet's
 
     # Network
     depth: Depth = 101  # ours: SSL-ALPNet's, like the next two
-    width: float = 1.0  # ours
-    features: int = 256  # ours
+    width: float = 1.0  # ours: times as many channels as published
+    features: int = 256  # ours: channels of the map that is compared
     weights: str | None = None
     """File with the backbone's weights as torchvision saves them; None: random ones."""
 
@@ -85,25 +85,25 @@ class LVQM:
 
     # Loss
     background_weight: float = 0.05  # ours: SSL-ALPNet's, like the next
-    alignment: float = 1.0  # ours
+    alignment: float = 1.0  # ours: weight of the support, segmented in turn from the query
 
     # What is in a batch
-    tasks: int = 1  # ours
+    tasks: int = 1  # ours: structures, each with a support and a query, in a step
     least_share: float = 0.005  # ours (GCN-DE's): of a slice, that a structure covers to count as shown
-    augmentation: Level = "none"  # ours
+    augmentation: Level = "none"  # ours: how much examples are changed at random
     region_share: float = 0.0  # ours: of the steps, that are about supervoxels of the base's images instead
     least_voxels: int = 5000  # code of ADNet: of a supervoxel, where slices have 256×256
     least_pixels: int = 200  # code of ADNet: of a supervoxel in a slice
 
     # Training
     optimiser: OptimiserName = "sgd"  # ours: SSL-ALPNet's, like all that follows
-    schedule: Literal["stepwise", "cosine"] = "stepwise"  # ours
-    steps: int = 100_000  # ours
-    learning_rate: float = 1e-3  # ours
-    decay: float = 0.95  # ours
-    decay_every: int = 1000  # ours
-    momentum: float = 0.9  # ours
-    weight_decay: float = 5e-4  # ours
+    schedule: Literal["stepwise", "cosine"] = "stepwise"  # ours: how the learning rate falls
+    steps: int = 100_000  # ours: of training
+    learning_rate: float = 1e-3  # ours: at the start
+    decay: float = 0.95  # ours: factor of the learning rate where it falls stepwise
+    decay_every: int = 1000  # ours: steps from one fall to the next
+    momentum: float = 0.9  # ours: SGD's; AdamW has its own
+    weight_decay: float = 5e-4  # ours: pull of weights towards 0
 
     Options: ClassVar[type] = PairingOptions
 

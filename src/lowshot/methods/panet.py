@@ -47,12 +47,12 @@ class PANet:
 
     # What the network sees
     size: tuple[int, int] = (256, 256)  # ours: SSL-ALPNet's, against 417×417 for photographs
-    crop: Literal["none", "foreground"] = "none"  # ours
+    crop: Literal["none", "foreground"] = "none"  # ours: what is cut out before
     intensity: str = "zscore"  # ours: SSL-ALPNet's
 
     # Network
-    width: float = 1.0  # paper
-    norm: bool = False  # paper
+    width: float = 1.0  # paper: times as many channels as published
+    norm: bool = False  # paper: BatchNorm in the VGG
     weights: str | None = None
     """File with VGG-16's weights as torchvision saves them (.pth, .safetensors); None: trained from random ones."""
 
@@ -60,18 +60,18 @@ class PANet:
     alignment: float = 1.0  # paper: weight of the alignment loss
 
     # What is in an episode
-    tasks: int = 1  # code
-    shots: int = 1  # paper
+    tasks: int = 1  # code: structures, each with a support and a query, in a step
+    shots: int = 1  # paper: annotated slices in an episode
     least_share: float = 0.005  # ours (GCN-DE's): of a slice, that a structure covers to count as shown
     augmentation: Level = "none"  # ours: the code mirrors photographs, and organs have sides
 
     # Training
-    optimiser: OptimiserName = "sgd"  # paper
+    optimiser: OptimiserName = "sgd"  # paper: of all weights
     schedule: Literal["steps", "cosine"] = "steps"  # paper: ×0.1 after each third
-    steps: int = 30_000  # paper
-    learning_rate: float = 1e-3  # paper
-    momentum: float = 0.9  # paper
-    weight_decay: float = 5e-4  # paper
+    steps: int = 30_000  # paper: of training
+    learning_rate: float = 1e-3  # paper: at the start
+    momentum: float = 0.9  # paper: SGD's; AdamW has its own
+    weight_decay: float = 5e-4  # paper: pull of weights towards 0
 
     Options: ClassVar[type] = PairingOptions
 

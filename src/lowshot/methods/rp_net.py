@@ -58,9 +58,9 @@ class RPNet:
     """Defaults are the published settings where there are some (paper, code, ours)."""
 
     # What the network sees
-    size: tuple[int, int] = (256, 256)  # code
-    crop: Literal["none", "foreground"] = "none"  # ours
-    intensity: str = "zscore"  # ours; for CT the code scales all values alike
+    size: tuple[int, int] = (256, 256)  # code: pixels to which every slice is stretched
+    crop: Literal["none", "foreground"] = "none"  # ours: what is cut out before
+    intensity: str = "zscore"  # ours: how grey values are brought to one scale; for CT the code scales all values alike
 
     # Network
     widths: tuple[int, ...] = (64, 128, 256, 512, 1024)  # code: of the U-Net, as far up as a quarter of the size
@@ -68,19 +68,19 @@ class RPNet:
     radius: int = 5  # paper: cells
     passes: int = 4  # paper: of refinement in training
     test_passes: int = 10  # paper: and afterwards
-    start: Start = "moments"  # ours; "identity": the support's mask as it lies
+    start: Start = "moments"  # ours: mask that refinement begins with; "identity": the support's as it lies
 
     # What is in a batch
-    tasks: int = 4  # code
+    tasks: int = 4  # code: structures, each with a support and a query, in a step
     least_share: float = 0.005  # ours: of a slice, that shows a structure
-    augmentation: Level = "none"  # ours
+    augmentation: Level = "none"  # ours: how much examples are changed at random
 
     # Training
-    alignment: float = 1.0  # code
-    schedule: Literal["constant", "cosine"] = "constant"  # ours
-    steps: int = 50_000  # ours
-    learning_rate: float = 1e-5  # code
-    weight_decay: float = 1e-4  # code, in Adam's gradient; that it is decoupled (AdamW) is ours
+    alignment: float = 1.0  # code: weight of the support, segmented in turn from the query
+    schedule: Literal["constant", "cosine"] = "constant"  # ours: how the learning rate falls
+    steps: int = 50_000  # ours: of training
+    learning_rate: float = 1e-5  # code: at the start
+    weight_decay: float = 1e-4  # code: pull of weights towards 0, in Adam's gradient; decoupled (AdamW): ours
 
     Options: ClassVar[type] = PairingOptions
 

@@ -48,14 +48,14 @@ class SENet:
     learns_from: Literal["base", "support"] = "base"  # paper; "support": MRE-Net's adaptation to one scan
 
     # What the network sees
-    size: tuple[int, int] = (256, 256)  # paper of GCN-DE, which compares with it; every slice is stretched to it
-    crop: Literal["none", "foreground"] = "none"  # ours
-    intensity: str = "zscore"  # ours
+    size: tuple[int, int] = (256, 256)  # paper: pixels to which every slice is stretched, where GCN-DE compares with it
+    crop: Literal["none", "foreground"] = "none"  # ours: what is cut out before
+    intensity: str = "zscore"  # ours: how grey values are brought to one scale
 
     # Network
-    link: Literal["gate", "concatenate", "weights"] = "gate"  # paper; the others are co-FCN's and OSLSM's
-    widths: tuple[int, int] = (16, 64)  # code: of the conditioner and of the segmenter
-    kernel: int = 5  # paper
+    link: Literal["gate", "concatenate", "weights"] = "gate"  # paper: between arms; the others: co-FCN's and OSLSM's
+    widths: tuple[int, int] = (16, 64)  # code: channels of the conditioner and of the segmenter
+    kernel: int = 5  # paper: side of the convolutions
 
     # Loss
     cross_entropy: float = 0.0  # paper: Dice alone; ours: weight of cross-entropy beside it
@@ -69,12 +69,12 @@ class SENet:
     least_pixels: int = 200  # code of ADNet: of a supervoxel in a slice
 
     # Training
-    optimiser: OptimiserName = "sgd"  # paper
-    schedule: Literal["constant", "cosine"] = "constant"  # ours
+    optimiser: OptimiserName = "sgd"  # paper: of all weights
+    schedule: Literal["constant", "cosine"] = "constant"  # ours: how the learning rate falls
     steps: int = 10_000  # ours: 20 epochs, whose length depends on the data
-    learning_rate: float = 1e-3  # code
-    momentum: float = 0.99  # code
-    weight_decay: float = 1e-4  # code
+    learning_rate: float = 1e-3  # code: at the start
+    momentum: float = 0.99  # code: SGD's; AdamW has its own
+    weight_decay: float = 1e-4  # code: pull of weights towards 0
 
     Options: ClassVar[type] = PairingOptions
 

@@ -53,34 +53,34 @@ class SGOne:
 
     # What the network sees
     size: tuple[int, int] = (256, 256)  # ours: SSL-ALPNet's; its own are photographs of any size
-    crop: Literal["none", "foreground"] = "none"  # ours
+    crop: Literal["none", "foreground"] = "none"  # ours: what is cut out before
     intensity: str = "zscore"  # ours: SSL-ALPNet's
 
     # Network
-    width: float = 1.0  # paper
-    norm: bool = False  # paper; ours: BatchNorm in the backbone and after the layers upon it
+    width: float = 1.0  # paper: times as many channels as published
+    norm: bool = False  # paper: BatchNorm, which is ours, in the backbone and after the layers upon it
     weights: str | None = None
     """File with VGG-16's weights as torchvision saves them (.pth, .safetensors); None: trained from random ones."""
 
     # Loss
-    background_weight: float = 1.0  # paper; ours: less for a background that is most of a slice
+    background_weight: float = 1.0  # paper: of cross-entropy; ours: less where it is most of a slice
 
     # What is in an episode
-    tasks: int = 1  # code
-    shots: int = 1  # paper
+    tasks: int = 1  # code: structures, each with a support and a query, in a step
+    shots: int = 1  # paper: annotated slices in an episode
     least_share: float = 0.005  # ours (GCN-DE's): of a slice, that a structure covers to count as shown
-    augmentation: Level = "none"  # ours
+    augmentation: Level = "none"  # ours: how much examples are changed at random
     region_share: float = 0.0  # ours: of the steps, that are about supervoxels of the base's images instead
     least_voxels: int = 5000  # code of ADNet: of a supervoxel, where slices have 256×256
     least_pixels: int = 200  # code of ADNet: of a supervoxel in a slice
 
     # Training
-    optimiser: OptimiserName = "sgd"  # code
-    schedule: Literal["constant", "cosine"] = "constant"  # code
-    steps: int = 100_000  # code
-    learning_rate: float = 1e-5  # code
-    momentum: float = 0.99  # code
-    weight_decay: float = 5e-4  # code
+    optimiser: OptimiserName = "sgd"  # code: of all weights
+    schedule: Literal["constant", "cosine"] = "constant"  # code: how the learning rate falls
+    steps: int = 100_000  # code: of training
+    learning_rate: float = 1e-5  # code: at the start
+    momentum: float = 0.99  # code: SGD's; AdamW has its own
+    weight_decay: float = 5e-4  # code: pull of weights towards 0
 
     Options: ClassVar[type] = PairingOptions
 

@@ -53,25 +53,25 @@ class SSLALPNet:
     """Defaults are the published settings; each says where it comes from (paper, code, ours)."""
 
     # What the network sees
-    size: tuple[int, int] = (256, 256)  # paper
-    crop: Literal["none", "foreground"] = "none"  # paper
-    intensity: str = "zscore"  # paper, for MR; its window for CT comes before that
+    size: tuple[int, int] = (256, 256)  # paper: pixels to which every slice is stretched
+    crop: Literal["none", "foreground"] = "none"  # paper: what is cut out before
+    intensity: str = "zscore"  # paper: scale of grey values, for MR; its window for CT comes before that
 
     # Network
-    depth: Depth = 101  # paper
-    width: float = 1.0  # paper
-    features: int = 256  # paper
+    depth: Depth = 101  # paper: layers of the ResNet
+    width: float = 1.0  # paper: times as many channels as published
+    features: int = 256  # paper: channels of the map that is compared
     weights: str | None = None
     """File with the backbone's weights as torchvision saves them, alone or in DeepLabV3 (paper: of COCO); None: random
     ones."""
     window: int = 4  # paper: cells along the side of a local prototype in training
     test_window: int = 2  # paper: and afterwards
-    threshold: float = 0.95  # paper
+    threshold: float = 0.95  # paper: part of a window, that has to be foreground for a local prototype
 
     # Superpixels
-    least_pixels: int = 400  # code; in slices of 256×256, as many fewer in smaller ones
-    copies: Copies = "query"  # paper; "both" in the public code
-    augmentation: Amount = "published"  # code
+    least_pixels: int = 400  # code: of a superpixel, in slices of 256×256; as many fewer in smaller ones
+    copies: Copies = "query"  # paper: which copy of the slice is changed; "both" in the public code
+    augmentation: Amount = "published"  # code: how much examples are changed at random
     tasks: int = 1  # paper: in a step
 
     # Annotated structures of the base, which the paper leaves alone
@@ -79,18 +79,18 @@ class SSLALPNet:
     least_share: float = 0.005  # ours: of a slice, that shows a structure
 
     # Loss
-    background_weight: float = 0.05  # code
-    alignment: float = 1.0  # paper
+    background_weight: float = 0.05  # code: what background counts in cross-entropy
+    alignment: float = 1.0  # paper: weight of the support, segmented in turn from the query
 
     # Training
-    optimiser: OptimiserName = "sgd"  # paper
-    schedule: Literal["stepwise", "cosine"] = "stepwise"  # paper
-    steps: int = 100_100  # code
-    learning_rate: float = 1e-3  # paper
-    decay: float = 0.95  # code
-    decay_every: int = 1000  # code
-    momentum: float = 0.9  # code
-    weight_decay: float = 5e-4  # code
+    optimiser: OptimiserName = "sgd"  # paper: of all weights
+    schedule: Literal["stepwise", "cosine"] = "stepwise"  # paper: how the learning rate falls
+    steps: int = 100_100  # code: of training
+    learning_rate: float = 1e-3  # paper: at the start
+    decay: float = 0.95  # code: factor of the learning rate where it falls stepwise
+    decay_every: int = 1000  # code: steps from one fall to the next
+    momentum: float = 0.9  # code: SGD's; AdamW has its own
+    weight_decay: float = 5e-4  # code: pull of weights towards 0
 
     Options: ClassVar[type] = PairingOptions
 

@@ -35,22 +35,22 @@ class Ants:
     """
 
     # What ANTs sees
-    orientation: Literal["RAS"] | None = "RAS"  # ours
+    orientation: Literal["RAS"] | None = "RAS"  # ours: scans are turned to it; None leaves them
     spacing: tuple[float, float, float] | None = None  # ours: None is each scan's own
-    crop: Literal["none", "foreground"] = "none"  # ours
+    crop: Literal["none", "foreground"] = "none"  # ours: what is cut out before
     intensity: str = "percentiles"  # ours: 0 to 1
     channel: str | None = None  # ours: the one that is registered; None is the first
 
     # Registration
-    transform: Transform = "syn"  # code
+    transform: Transform = "syn"  # code: what ANTs looks for
     iterations: tuple[int, ...] | None = None  # code: None is ANTs' own, 40×20×0 for syn, 2100×1200×1200×20 for syncc
 
     # Several atlases
-    fusion: Literal["majority", "joint"] = "majority"  # ours
-    alpha: float = 0.01  # code; paper 0.1
-    beta: float = 4.0  # code; paper 2
-    patch_radius: int = 2  # code and paper
-    search_radius: int = 3  # code and paper
+    fusion: Literal["majority", "joint"] = "majority"  # ours: how several warped atlases are made one
+    alpha: float = 0.01  # code: added to the fusion's covariances; paper 0.1
+    beta: float = 4.0  # code: exponent of the intensities' difference; paper 2
+    patch_radius: int = 2  # code and paper: voxels about each that are compared
+    search_radius: int = 3  # code and paper: voxels about each in which patches are looked for
 
     Options: ClassVar[type] = SegmentOptions
 

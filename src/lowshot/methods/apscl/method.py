@@ -53,34 +53,34 @@ class APSCL:
     """Defaults are the published settings; each says where it comes from (paper, code of SSL-ALPNet, ours)."""
 
     # What the network sees
-    size: tuple[int, int] = (256, 256)  # paper; every slice is stretched to it
-    crop: Literal["none", "foreground"] = "none"  # ours
-    intensity: str = "zscore"  # code
+    size: tuple[int, int] = (256, 256)  # paper: pixels to which every slice is stretched
+    crop: Literal["none", "foreground"] = "none"  # ours: what is cut out before
+    intensity: str = "zscore"  # code: how grey values are brought to one scale
 
     # Backbone
-    depth: Depth = 101  # paper
-    width: float = 1.0  # paper
-    features: int = 256  # paper
+    depth: Depth = 101  # paper: layers of the ResNet
+    width: float = 1.0  # paper: times as many channels as published
+    features: int = 256  # paper: channels of the map that is compared
     weights: str | None = None
     """File with weights of a ResNet-101 as torchvision saves them, of its DeepLabV3 (paper) or of ImageNet; None:
     trained from random ones. The label encoder begins with them, too."""
 
     # Modules: the switches of the paper's Table 2; SCL is off with contrast = 0
-    enhancement: bool = True  # paper: FEM
-    guidance: bool = True  # paper: MGD
+    enhancement: bool = True  # paper: features enhanced by latent factors (FEM)
+    guidance: bool = True  # paper: decoder that support and query guide mutually (MGD)
 
     # Latent factors and FEM
-    factors: int = 32  # paper
+    factors: int = 32  # paper: latent ones, of prior and posterior
     pooled: int = 8  # ours: cells along each side of the map that the factors are read from
-    hidden: tuple[int, int] = (512, 128)  # ours
-    enhancement_width: int = 128  # ours
+    hidden: tuple[int, int] = (512, 128)  # ours: units of the layers that read the factors
+    enhancement_width: int = 128  # ours: channels within FEM
     posterior_share: float = 0.0  # ours: of images in training that FEM enhances by the labels' factors
 
     # SIM, SCL, MGD
-    interaction_width: int = 128  # ours
-    temperature: float = 0.1  # ours
+    interaction_width: int = 128  # ours: channels within SIM
+    temperature: float = 0.1  # ours: by which similarities are divided in SCL
     foreground_relevance: bool = False  # ours: relevance within the structure alone
-    guidance_width: int = 256  # ours
+    guidance_width: int = 256  # ours: channels within MGD
     guidance_softmax: bool = False  # ours: of the rows of MGD's A
     guidance_unit: bool = False  # ours: MGD's cells have length 1, so that A does not grow with them
 
@@ -90,7 +90,7 @@ class APSCL:
 
     # What is in an episode
     pairs: int = 2  # ours: the paper's one pair leaves SCL identically zero
-    shots: int = 1  # paper
+    shots: int = 1  # paper: annotated slices in an episode
     least_share: float = 0.005  # ours (GCN-DE's): of a slice, that a structure covers to count as shown
     augmentation: Level = "none"  # ours: the paper names none
     region_share: float = 0.0  # ours: of the steps, that are about supervoxels of the base's images instead
@@ -98,12 +98,12 @@ class APSCL:
     least_pixels: int = 200  # code of ADNet: of a supervoxel in a slice
 
     # Training
-    optimiser: OptimiserName = "sgd"  # paper
+    optimiser: OptimiserName = "sgd"  # paper: of all weights
     schedule: Literal["stepwise", "cosine"] = "stepwise"  # code: ×0.95 every 1000 steps
-    steps: int = 100_000  # paper
-    learning_rate: float = 1e-3  # paper
-    momentum: float = 0.9  # paper
-    weight_decay: float = 5e-4  # paper
+    steps: int = 100_000  # paper: of training
+    learning_rate: float = 1e-3  # paper: at the start
+    momentum: float = 0.9  # paper: SGD's; AdamW has its own
+    weight_decay: float = 5e-4  # paper: pull of weights towards 0
 
     Options: ClassVar[type] = PairingOptions
 

@@ -76,36 +76,36 @@ class DataAug:
     spacing: Spacing | None = None  # ours: None is the atlas's own
     resize: Triple | None = None  # MRE-Net's paper, on BTCV: voxels to which the crop is stretched
     most_voxels: int | None = None  # ours: the segmenter works at a coarser spacing above this many voxels
-    crop: Literal["none", "foreground"] | Triple = (160, 192, 224)  # code
-    intensity: str = "percentiles"  # ours; transform models see the darkest voxel as 0, the brightest as 1
+    crop: Literal["none", "foreground"] | Triple = (160, 192, 224)  # code: voxels that are cut out
+    intensity: str = "percentiles"  # ours: scale of grey values; transform models see 0 to 1
     affine: bool = False  # the paper's scans are aligned beforehand; without, bodies are laid centre upon centre
 
     # Spatial and appearance models
     grid_spacing: Spacing | None = None  # ours: of the grid on which both work; None is the prepared atlas's own
-    grid_shape: Triple | None = (160, 192, 224)  # code; None is all of the atlas's body
-    encoder: tuple[int, ...] = (16, 32, 32, 32)  # code (VoxelMorph)
-    decoder: tuple[tuple[int, ...], ...] = ((32,), (32,), (32,), (32, 32), (32, 16, 16))  # code (VoxelMorph)
-    window: int = 9  # code
-    smoothness: float = 1.0  # ours; the code's 1 is of means over components, too, which is 1/3 here
-    appearance_widths: tuple[int, ...] = (16, 32, 32, 32)  # ours
+    grid_shape: Triple | None = (160, 192, 224)  # code: voxels of that grid; None is all of the atlas's body
+    encoder: tuple[int, ...] = (16, 32, 32, 32)  # code: channels at each level on the way down; VoxelMorph's
+    decoder: tuple[tuple[int, ...], ...] = ((32,), (32,), (32,), (32, 32), (32, 16, 16))  # code: and on the way up
+    window: int = 9  # code: voxels along the side of local NCC's window
+    smoothness: float = 1.0  # ours: of the field; the code's 1 is of means over components, too, which is 1/3 here
+    appearance_widths: tuple[int, ...] = (16, 32, 32, 32)  # ours: channels at each level of the appearance model
     appearance_smoothness: float = 0.02  # paper: λ_a; code: 1 against 50 for the reconstruction
-    appearance_norm: Norm = "squared"  # ours; absolute in the code, and the paper does not say
+    appearance_norm: Norm = "squared"  # ours: of the change's gradient; absolute in the code, the paper is silent
 
     # What the segmenter learns from
-    examples: Examples = "independent"  # paper; "coupled" is its other way, "sas" its baseline SAS-aug
+    examples: Examples = "independent"  # paper: "coupled": field and appearance of one scan; "sas": field alone
     augmentation: Level = "none"  # paper: random augmentation is a row of its own
-    mirror: bool = False  # ours
+    mirror: bool = False  # ours: examples are mirrored left to right, too
     balanced: float = 0.0  # ours: share of patches centred on a class drawn uniformly
 
     # Segmenter
-    segmenter: SegmenterName = "planar"  # paper; "luna-park" is that of MRE-Net's comparison
-    widths: tuple[int, ...] = (32, 32, 64, 64, 128, 128)  # code
-    convolutions: tuple[int, ...] = (2, 2, 2, 2, 2, 2)  # code; the planar one has two at every level
+    segmenter: SegmenterName = "planar"  # paper: the network; "luna-park" is that of MRE-Net's comparison
+    widths: tuple[int, ...] = (32, 32, 64, 64, 128, 128)  # code: channels at each level of the segmenter
+    convolutions: tuple[int, ...] = (2, 2, 2, 2, 2, 2)  # code: at each level; of the planar one always two
     strides: tuple[Triple, ...] | None = None  # ours: of luna-park; None follows from the scan
     patch: Triple | None = (160, 192, 1)  # paper: whole slices; None follows from the scan and patch_voxels
     margin: Triple = (0, 0, 0)  # ours: of a patch, voxels on either side that are seen and not segmented
-    patch_voxels: int = 64**3  # ours
-    batch: int = 16  # code
+    patch_voxels: int = 64**3  # ours: about how many voxels a patch has that follows from the scan
+    batch: int = 16  # code: patches in a step
     balance: float = 0.0  # ours: 0 counts every voxel alike, 1 every structure
     loss_share: float = 1.0  # ours: part of the voxels that the loss looks at in each step
 
@@ -113,10 +113,10 @@ class DataAug:
     steps: int = 152_000  # of all stages together; code: 50,000 + 2,000, and 100,000 here for the segmenter
     spatial_share: float = 0.33  # of the steps, or minutes, that the spatial model gets
     appearance_share: float = 0.013  # the same of the appearance model; the segmenter gets the rest
-    transform_rate: float = 1e-4  # code; of spatial and appearance models
-    learning_rate: float = 1e-4  # code
+    transform_rate: float = 1e-4  # code: learning rate of spatial and appearance models
+    learning_rate: float = 1e-4  # code: at the start, of the segmenter
     decay: bool = False  # ours: the segmenter's rate falls by a cosine
-    clip_norm: float | None = None  # ours
+    clip_norm: float | None = None  # ours: largest length of a gradient; None sets no limit
     settling_batches: int = 0  # ours: over which BatchNorm's statistics are taken anew at the end
 
     Options: ClassVar[type] = TileOptions

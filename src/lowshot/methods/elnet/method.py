@@ -71,14 +71,14 @@ class ELNet:
     """Defaults are the published settings; each says where it comes from (paper, code, ours)."""
 
     # What the network sees
-    size: Pair = (224, 224)  # paper; every slice is stretched to it
-    crop: Literal["none", "foreground"] = "none"  # ours
+    size: Pair = (224, 224)  # paper: pixels to which every slice is stretched
+    crop: Literal["none", "foreground"] = "none"  # ours: what is cut out before
     intensity: str = "foreground-zscore"  # ours; the paper's window for CT: window:-125:275
 
     # Network
-    network: NetworkName = "mt-unet"  # paper
-    stem: tuple[int, ...] = (64, 128, 256)  # code (MT-UNet); U-Net has no stem
-    widths: tuple[int, ...] = (256, 512, 1024)  # code (MT-UNet)
+    network: NetworkName = "mt-unet"  # paper: which one segments
+    stem: tuple[int, ...] = (64, 128, 256)  # code: channels of its convolutions (MT-UNet); U-Net has no stem
+    widths: tuple[int, ...] = (256, 512, 1024)  # code: channels of its transformers (MT-UNet)
 
     # Exemplar-guided synthesis (ESM)
     exemplar_intensity: bool = True  # paper: a switch of its ablation; grey values of what is cut out are changed
@@ -90,19 +90,19 @@ class ELNet:
     own_backgrounds: float = 0.0  # ours: share of the exemplar's own slice, its structures filled in from around
 
     # Weights of the losses; 0 switches a term off
-    exemplar_loss: float = 1.0  # paper
+    exemplar_loss: float = 1.0  # paper: weight of the exemplar's own loss
     synthetic_loss: float = 1.0  # ours: λ_s, the paper is silent
     pseudo_loss: float = 1.0  # ours: λ_u; without it there is no second stage
     contrast: float = 0.1  # ours: λ_c in the first stage (PCEM)
     second_contrast: float = 0.1  # ours: λ_c in the second
     dice_share: float = 0.5  # code (MT-UNet): half cross-entropy, half Dice
-    temperature: float = 0.07  # ours
+    temperature: float = 0.07  # ours: by which similarities are divided in PCEM
     level: int = 0  # ours: prototypes at the bottleneck; 1 is the next finer map of the encoder
 
     # What is in a batch
     exemplars: int = 2  # ours: the paper says 12 in all
-    synthetic: int = 10  # ours; in the second stage those above 12 make room
-    pseudo_labelled: int = 5  # ours
+    synthetic: int = 10  # ours: slices; in the second stage those above 12 make room
+    pseudo_labelled: int = 5  # ours: slices of the pool, in the second stage
     augmentation: Level = "turns"  # paper: rotation (and flips, which we leave out: organs have sides)
     synthetic_augmentation: Level = "none"  # ours: of finished synthetic slices
     looks: float = 0.0  # ours: share of exemplars, also of those cut out, that take grey values of a slice of the pool
@@ -113,7 +113,7 @@ class ELNet:
     background_confidence: float = 0.0  # ours: the same of background, where that is more
     one_piece: bool = False  # ours: of a structure that a teacher finds in a slice, only the largest piece counts
     teacher: bool = False  # ours: pseudo-labels come from a mean teacher, anew in every step
-    teacher_momentum: float = 0.99  # ours
+    teacher_momentum: float = 0.99  # ours: share of itself that the teacher keeps in a step
     neighbours: float = 0.0  # ours: weight of neighbouring slices of the pool being labelled alike
     rounds: int = 1  # ours: of pseudo-labels and a network that learns from them
     first_share: float = 0.5  # ours: part of the training that the first network gets
@@ -121,9 +121,9 @@ class ELNet:
 
     # Training
     steps: int = 20_000  # ours: of all stages together; the paper is silent
-    learning_rate: float = 1e-4  # paper
+    learning_rate: float = 1e-4  # paper: at the start
     taught_rate: float = 1.0  # ours: times that where a teacher goes on with the first network
-    weight_decay: float = 1e-4  # paper
+    weight_decay: float = 1e-4  # paper: pull of weights towards 0
 
     Options: ClassVar[type] = SliceOptions
 

@@ -42,13 +42,13 @@ class GCNDE:
     """Defaults are the published settings for MRI; each says where it comes from (paper, code, ours)."""
 
     # What the network sees
-    size: tuple[int, int] = (256, 256)  # code; every slice is stretched to it
-    crop: Literal["none", "foreground"] = "none"  # ours
+    size: tuple[int, int] = (256, 256)  # code: pixels to which every slice is stretched
+    crop: Literal["none", "foreground"] = "none"  # ours: what is cut out before
     intensity: str = "percentiles"  # paper: [0, 1] per volume (ours: without the outermost 0.5 %)
 
     # Network
-    width: float = 1.0  # code
-    correlation: bool = True  # paper: its switch; off, gates take its place
+    width: float = 1.0  # code: times as many channels as published
+    correlation: bool = True  # paper: global correlation (GC), its switch; off, gates take its place
     partitions: int = 4  # paper: P, blocks along either side
     pooled: Pooled = "large"  # ours: the code does it always, Eq. 2 never
     output_norm: bool = True  # code: BatchNorm of the logits, whose range has to be learned slowly
@@ -58,8 +58,8 @@ class GCNDE:
     # Loss
     embedding_weight: float = 1.0  # paper: λ; 0 switches the discriminative embedding off
     embedding_stage: EmbeddingStage = 8  # ours: the paper's "backend"; 4 is the code's
-    embedding_distance: Distance = "rms"  # ours; "l1" is the code's
-    embedding_form: Form = "hinge"  # paper; "softplus" is the code's
+    embedding_distance: Distance = "rms"  # ours: between a pixel's embedding and the means; "l1" is the code's
+    embedding_form: Form = "hinge"  # paper: of its two terms; "softplus" is the code's
 
     # What is in a batch
     pairs: int = 2  # code: of slices; each is one task for every structure that they show
@@ -70,12 +70,12 @@ class GCNDE:
     least_pixels: int = 200  # code of ADNet: of a supervoxel in a slice
 
     # Training
-    optimiser: OptimiserName = "sgd"  # paper
-    schedule: Literal["constant", "cosine"] = "constant"  # paper
+    optimiser: OptimiserName = "sgd"  # paper: of all weights
+    schedule: Literal["constant", "cosine"] = "constant"  # paper: how the learning rate falls
     steps: int = 625  # paper: 25 epochs of 25 for MRI, 40 for CT
-    learning_rate: float = 1e-2  # paper
-    momentum: float = 0.99  # code
-    weight_decay: float = 1e-4  # code
+    learning_rate: float = 1e-2  # paper: at the start
+    momentum: float = 0.99  # code: SGD's; AdamW has its own
+    weight_decay: float = 1e-4  # code: pull of weights towards 0
 
     Options: ClassVar[type] = PairingOptions
 

@@ -55,32 +55,32 @@ class LTNet:
     intensity: str = "percentiles"  # ours: 0.5 to 99.5 %, the paper is silent
     affine: bool = False  # ours: the paper describes no such step; without, bodies are laid centre upon centre
     spacing: Spacing | None = None  # ours: None is the atlas's own
-    shape: Triple | None = (160, 128, 160)  # paper; that 128 are CANDI's coronal slices is ours. None: all of the body
+    shape: Triple | None = (160, 128, 160)  # paper: voxels; 128 are CANDI's coronal slices (ours). None: whole body
 
     # Generators and critic
-    encoder: tuple[int, ...] = (16, 32, 32, 32)  # code (VoxelMorph); the paper does not say which variant
-    decoder: tuple[tuple[int, ...], ...] = ((32,), (32,), (32,), (32, 32), (32, 16, 16))  # code (VoxelMorph)
+    encoder: tuple[int, ...] = (16, 32, 32, 32)  # code: channels on the way down; the paper names no variant
+    decoder: tuple[tuple[int, ...], ...] = ((32,), (32,), (32,), (32, 32), (32, 16, 16))  # code: and on the way up
     critic_widths: tuple[int, ...] = (64, 128, 256, 512)  # paper: PatchGAN
 
     # Weights of the losses; 0 switches a term off, and with the last four there is no backward generator
-    similarity: float = 1.0  # paper
-    smoothness: float = 3.0  # paper
-    adversarial: float = 1.0  # paper
-    image_cycle: float = 10.0  # paper
-    transformation_cycle: float = 3.0  # paper
-    anatomy_cycle: float = 3.0  # paper
-    anatomy_difference: float = 3.0  # paper
+    similarity: float = 1.0  # paper: weight of local NCC
+    smoothness: float = 3.0  # paper: weight of the field's smoothness
+    adversarial: float = 1.0  # paper: weight of the critic's verdict on the warped atlas
+    image_cycle: float = 10.0  # paper: weight of the atlas's image, there and back
+    transformation_cycle: float = 3.0  # paper: weight of the two fields cancelling each other
+    anatomy_cycle: float = 3.0  # paper: weight of the atlas's labels, there and back
+    anatomy_difference: float = 3.0  # paper: weight of the difference that the way back undoes
     cycle_pull: float = 1.0  # ours: how much of the last four's gradient reaches the forward generator
     cycle_warmup: float = 0.0  # ours: part of the training over which that grows from nothing
-    composed: bool = True  # ours; the presets ``paper`` say False: what was warped is warped again
+    composed: bool = True  # ours: fields are composed; the presets ``paper`` say False: what was warped is warped again
     penalise_length: bool = False  # ours: in L_trans each component is penalised; Eq. 8 does not say
-    window: int = 9  # paper
+    window: int = 9  # paper: voxels along the side of local NCC's window
     labels_per_step: int | None = None  # ours: structures drawn for each step; None is all
 
     # Training
     steps: int = 20_000  # ours: the paper is silent
-    learning_rate: float = 2e-4  # paper
-    critic_learning_rate: float = 2e-4  # paper
+    learning_rate: float = 2e-4  # paper: at the start, of the generators
+    critic_learning_rate: float = 2e-4  # paper: the same of the critic
     critic_momentum: float = 0.5  # ours: the paper is silent
 
     Options: ClassVar[type] = RefineOptions

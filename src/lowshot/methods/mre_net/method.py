@@ -56,60 +56,60 @@ class MRENet:
     """
 
     # What the network sees
-    orientation: Literal["RAS"] | None = "RAS"  # ours
+    orientation: Literal["RAS"] | None = "RAS"  # ours: scans are turned to it; None leaves them
     spacing: tuple[float, float, float] | None = None  # ours: None is the annotated scan's own
     resize: Triple | None = None  # paper: BTCV and ultrasound; voxels to which the crop is stretched
     most_voxels: int | None = None  # ours: coarser spacing above this many voxels
-    crop: Literal["none", "foreground"] | Triple = (216, 216, 48)  # paper
-    intensity: str = "zscore"  # paper
+    crop: Literal["none", "foreground"] | Triple = (216, 216, 48)  # paper: voxels around the body's centre
+    intensity: str = "zscore"  # paper: how grey values are brought to one scale
 
     # Patches and tiles
-    patch: Triple | None = (36, 36, 12)  # paper; None follows from the scan and patch_voxels
-    margin: Triple = (4, 4, 2)  # paper: 28×28×8 tiles
-    patch_voxels: int = 64**3  # ours
-    batch: int = 24  # paper
+    patch: Triple | None = (36, 36, 12)  # paper: voxels of an example; None follows from the scan and patch_voxels
+    margin: Triple = (4, 4, 2)  # paper: voxels on either side of a patch that are seen and not segmented: 28×28×8 tiles
+    patch_voxels: int = 64**3  # ours: about how many voxels a patch has that follows from the scan
+    batch: int = 24  # paper: examples in a step
     balanced: float = 0.0  # ours: share of patches centred on a class drawn uniformly
-    augmentation: Level = "none"  # paper: optional
-    mirror: bool = False  # paper: left-right, brain only
+    augmentation: Level = "none"  # paper: how much patches are changed at random; the paper calls it optional
+    mirror: bool = False  # paper: patches are mirrored left to right, too; brain only
 
     # Backbone
-    dimensions: Literal[2, 3] | None = 3  # paper: 2 for ultrasound; None follows from the scan
-    widths: tuple[int, ...] = (64, 128, 256)  # paper
-    convolutions: tuple[int, ...] = (3, 4, 5)  # paper
-    strides: tuple[Triple, ...] | None = ((2, 2, 2), (2, 2, 1))  # paper; None follows from the scan
-    norm: Norm = "batch"  # paper; the backbone's public code has affine-free instance norm
+    dimensions: Literal[2, 3] | None = 3  # paper: of convolutions, 2 for ultrasound; None follows from the scan
+    widths: tuple[int, ...] = (64, 128, 256)  # paper: channels at each level of the U-Net
+    convolutions: tuple[int, ...] = (3, 4, 5)  # paper: how many at each level
+    strides: tuple[Triple, ...] | None = ((2, 2, 2), (2, 2, 1))  # paper: between levels; None follows from the scan
+    norm: Norm = "batch"  # paper: normalisation of maps; the backbone's public code has affine-free instance norm
 
     # Attentional multi-scale embedding (AMS)
-    attention: bool = True  # paper; off in rows a to c
-    coordinates: bool = True  # paper; off in rows a, b and g
+    attention: bool = True  # paper: of scales, voxel by voxel; off in rows a to c
+    coordinates: bool = True  # paper: maps of position beside the features; off in rows a, b and g
     level_width: int | None = None  # ours: narrow the deep maps before they are brought to full size
-    pyramid_width: int = 256  # ours: the paper is silent
-    pyramid_rates: Triple = (6, 12, 18)  # paper
-    pyramid_stride: int = 1  # ours
-    embedding_size: int = 2048  # paper: Ne
+    pyramid_width: int = 256  # ours: channels of the spatial pyramid; the paper is silent
+    pyramid_rates: Triple = (6, 12, 18)  # paper: dilations of the spatial pyramid
+    pyramid_stride: int = 1  # ours: of the maps that the spatial pyramid works on
+    embedding_size: int = 2048  # paper: channels of the embedding, Ne
 
     # Deep metric learning (DML)
-    metric_learning: bool = True  # paper; off in rows a and f
-    modes: int = 3  # paper: M
-    mixing: Mixing = "adaptive"  # paper
-    mixer_width: int = 512  # paper
-    distance: Distance = "cosine"  # paper
-    scale: float = 10.0  # ours: initial ξ
+    metric_learning: bool = True  # paper: prototypes instead of a linear classifier; off in rows a and f
+    modes: int = 3  # paper: prototypes of each class, M
+    mixing: Mixing = "adaptive"  # paper: how a class's prototypes are weighed against each other
+    mixer_width: int = 512  # paper: hidden units of what weighs them
+    distance: Distance = "cosine"  # paper: between embedding and prototype
+    scale: float = 10.0  # ours: initial ξ, by which similarities are multiplied
 
     # Loss
-    mining: bool = True  # paper: OHEM; off in rows a to d
+    mining: bool = True  # paper: hard examples alone count (OHEM); off in rows a to d
     mining_from: float = 0.0  # ours: part of the training after which mining begins
     majority: tuple[str, ...] | None = None  # paper: named per data set; None follows from the label counts
-    hard_multiple: float = 6.0  # paper: N_Lg
-    balance: float = 1.0  # paper: 1, every category counts alike
+    hard_multiple: float = 6.0  # paper: voxels of majority classes for each of a minority one, N_Lg
+    balance: float = 1.0  # paper: 1 counts every category alike, 0 every voxel
 
     loss_share: float = 1.0  # ours: part of the voxels that the loss looks at in each step
 
     # Training
-    steps: int = 3000  # paper
-    learning_rate: float = 1e-3  # paper
+    steps: int = 3000  # paper: of training
+    learning_rate: float = 1e-3  # paper: at the start
     decay_at: tuple[float, ...] | None = (0.5,)  # paper: ×0.1 every 1500 iterations, that is once; None: cosine (ours)
-    clip_norm: float | None = None  # ours
+    clip_norm: float | None = None  # ours: largest length of a gradient; None sets no limit
     settling_batches: int = 0  # ours: over which BatchNorm's statistics are taken anew at the end
 
     Options: ClassVar[type] = TileOptions
