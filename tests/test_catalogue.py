@@ -1,5 +1,3 @@
-import dataclasses
-import re
 import subprocess
 import sys
 
@@ -8,10 +6,8 @@ import pytest
 from lowshot import catalogue
 from lowshot.contract import Method
 from lowshot.errors import MissingExtra, SettingsError
-from lowshot.settings import about
 
 EVERY_PRESET = [(name, preset) for name in catalogue.CATALOGUE for preset in catalogue.presets(name)]
-SOURCE_ALONE = re.compile(r"((paper|code|ours)[^:;.]*)?")
 
 
 @pytest.mark.parametrize(("name", "preset"), EVERY_PRESET)
@@ -22,15 +18,6 @@ def test_every_preset_makes_its_method(name, preset):
 @pytest.mark.parametrize("name", catalogue.CATALOGUE)
 def test_every_method_has_the_two_presets_that_are_promised(name):
     assert {"paper", "compact"} <= set(catalogue.presets(name))
-
-
-@pytest.mark.parametrize("name", catalogue.CATALOGUE)
-def test_every_setting_is_told_in_words_not_by_its_source_alone(name):
-    method = type(catalogue.create(name, catalogue.settings(name)))
-    for settings in (method, method.Options):
-        told = about(settings)
-        names = [field.name for field in dataclasses.fields(settings)]
-        assert [each for each in names if SOURCE_ALONE.fullmatch(told.get(each, ""))] == []
 
 
 def test_defaults_exist():
