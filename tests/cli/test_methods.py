@@ -39,7 +39,7 @@ def test_something_is_said_of_everything_that_can_be_set(name):
     method = type(catalogue.create(name, entry.settings))
     for each in (method, method.Options):
         told = about(each)
-        assert [name for field in fields(each) if SOURCE_ALONE.fullmatch(told.get(name := field.name, ""))] == []
+        assert [field.name for field in fields(each) if SOURCE_ALONE.fullmatch(told.get(field.name, ""))] == []
 
 
 def test_a_misspelt_method(typed):
