@@ -50,6 +50,18 @@ def test_a_scan_that_cannot_be_read_is_left_out_and_one_that_comes_twice_is_told
     assert "copy: the same picture as case-0; was another scan meant?" in told.warnings
 
 
+def test_a_blank_scan_is_left_out_and_a_label_map_is_told_of(folder):
+    scan = subject(3, shape=(28, 30, 20))
+    write_volume(torch.full((1, 28, 30, 20), 7.0), scan.scan.affine, folder / "case-3.nii.gz")
+    write_volume(scan.truth.labels[None].float(), scan.scan.affine, folder / "case-4.nii.gz")
+    told = Listening()
+    choice = choose(scan_files([folder]), progress=told)
+    assert [(name, str(error)) for name, error in choice.failed] == [
+        ("case-3", "case-3: every voxel is 7; there is nothing to see")
+    ]
+    assert any(warning.startswith("case-4: ") and "label map" in warning for warning in told.warnings)
+
+
 def test_one_scan_leaves_no_choice(tmp_path):
     write_volume(torch.rand(1, 8, 8, 8), np.eye(4), tmp_path / "only.nii.gz")
     with pytest.raises(InputError, match="at least two scans"):

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lowshot.errors import InputError
-from lowshot.imaging.check import given_before
+from lowshot.errors import BadVoxels, InputError
+from lowshot.imaging.check import check, given_before
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import Scan
 from lowshot.inputs.scan_files import NOTHING_DECLARED, Declared, ScanFiles
@@ -48,6 +48,7 @@ def choose(scans: Sequence[ScanFiles], declared: Declared = NOTHING_DECLARED, *,
         for files in scans:
             try:
                 scan = files.read(declared)
+                _look_at(scan, progress)
                 pictures.append(_coarse(scan, channels))
             except InputError as error:
                 failed.append((files.name, error))
@@ -69,6 +70,15 @@ def choose(scans: Sequence[ScanFiles], declared: Declared = NOTHING_DECLARED, *,
         else:
             ranked.append(Ranked(picture.name, 100 * distance**0.5))
     return Choice(tuple(sorted(ranked, key=lambda each: each.distance)), tuple(failed))
+
+
+def _look_at(scan: Scan, progress: Progress) -> None:
+    """Refuse what shows nothing, or no finite numbers; tell of label maps and other oddities."""
+    for finding in check(scan):
+        if finding.severity == "error":
+            raise BadVoxels(finding.message)
+        if finding.severity == "warning":
+            progress.warn(finding.message)
 
 
 def _coarse(scan: Scan, channels: tuple[str, ...] | None) -> Picture:
