@@ -1,11 +1,9 @@
 import math
 from dataclasses import replace
 
-import pytest
-
 from benchmarking.balls import BALLS
 from lowshot.benchmarking.results import rows, to_csv
-from lowshot.benchmarking.tables import cost_table, main_table, scan_table, structure_tables
+from lowshot.benchmarking.tables import cost_table, main_table, scan_table
 from lowshot.protocols.few_shot import MR
 from lowshot.protocols.protocol import VARIANTS, Published
 
@@ -110,39 +108,6 @@ def test_an_interval_stands_beside_the_mean_over_scans_where_there_are_three():
     found = cells_of(scan_table(BALLS, [scans], "s0"), "mre-net")
     assert (found["Dice"], found["95 % interval"]) == ("0.600 ± 0.100", "0.500 to 0.700")
     assert "95 % interval" not in cells_of(scan_table(BALLS, [record()], "s0"), "mre-net")
-
-
-def test_structures_have_a_column_for_each_system():
-    (table,) = structure_tables(BALLS, [record(), record("unet", dice=((0.2, 0.1), (0.4, None)))], "s0")
-    assert table.rows == (("left ball", pytest.approx(0.6), pytest.approx(0.3)), ("right ball", 0.6, 0.1))
-
-
-def test_what_is_printed_for_a_structure_has_a_line_below_ours():
-    row = replace(BALLS.systems["mre-net"], published={"": Published("VII", "mre-net", "1-shot")})
-    protocol = replace(BALLS, systems={**BALLS.systems, "mre-net": row})
-    records = [record(), record("unet")]
-    for made in records:
-        for case in made["cases"]:
-            case["scores"][0]["structure"] = "ventricles"
-    dice, hd95 = structure_tables(protocol, records, "s0")
-    for table in (dice, hd95):
-        assert [line[0] for line in table.rows] == ["ventricles", "published ventricles", "right ball"]
-    assert (dice.rows[1][1:], hd95.rows[1][1:]) == (("0.906 ± 0.044", None), ("6.3 ± 1.2 mm", None))
-    assert hd95.title == "balls, s0: HD95 (mm) per structure"
-    others = [made | {"preset": "paper"} for made in records]
-    (table,) = structure_tables(protocol, others, "s0")
-    assert len(table.rows) == 2
-
-
-def test_what_the_first_place_does_not_print_is_looked_for_in_the_others():
-    modules = replace(BALLS.systems["mre-net"], published={"": Published("II", "mre-net[]")})
-    also = replace(modules, also=(Published("VII", "u-net-3d", "1-shot"),))
-    for row, lines in ((modules, 2), (also, 3)):
-        made = record()
-        for case in made["cases"]:
-            case["scores"][0]["structure"] = "ventricles"
-        table, *_ = structure_tables(replace(BALLS, systems={"mre-net": row}), [made], "s0")
-        assert len(table.rows) == lines
 
 
 def test_a_published_mean_is_over_what_ours_is_over():

@@ -6,15 +6,15 @@ from pathlib import Path
 from lowshot.benchmarking.cell import Record
 from lowshot.benchmarking.comparison_table import comparison_table
 from lowshot.benchmarking.kinds import kinds
-from lowshot.benchmarking.overview import overview_table, setting_tables
+from lowshot.benchmarking.overview import overview_table, setting_tables, settings_of
 from lowshot.benchmarking.results import of_the_present, read_results
 from lowshot.benchmarking.selection import by_budget, by_device, by_system, of_fold, present
+from lowshot.benchmarking.structure_tables import structure_tables
 from lowshot.benchmarking.tables import (
     cost_table,
     is_as_compared,
     main_table,
     scan_table,
-    structure_tables,
     unfinished_seeds,
 )
 from lowshot.protocols.protocol import Protocol
@@ -88,8 +88,8 @@ def _score_tables(protocol: Protocol, records: Sequence[Record]) -> list[Table]:
     folds = [fold.name for fold in protocol.folds if any(r["fold"]["name"] == fold.name for r in records)]
     main = [main_table(protocol, records, fold) for fold in folds]
     scans = [scan_table(protocol, records, fold) for fold in folds]
-    several = [fold for fold in folds if not protocol.fold(fold).new]
-    structures = [table for fold in several for table in structure_tables(protocol, records, fold)]
+    settings = settings_of([fold for fold in map(protocol.fold, folds) if not fold.new])
+    structures = [table for group in settings for table in structure_tables(protocol, records, group)]
     overview = [overview_table(protocol, records)] if len(folds) > 1 else []
     differences = comparison_table(protocol, records)
     compared = [] if differences is None else [differences]

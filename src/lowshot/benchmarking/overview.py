@@ -41,7 +41,7 @@ def setting_tables(protocol: Protocol, records: Sequence[Record]) -> Iterator[Ta
         yield from _table(protocol, records, groups, title)
     for group in groups:
         if len(group) > 1:
-            title = f"overview of {_name(group)}: mean ± deviation over {len(group)} folds, each the mean over seeds"
+            title = f"overview of {name_of(group)}: mean ± deviation over {len(group)} folds, each the mean over seeds"
             yield from _table(protocol, records, [group], title)
 
 
@@ -60,7 +60,8 @@ def settings_of(folds: Sequence[Fold]) -> list[list[Fold]]:
     return list(found.values())
 
 
-def _name(group: Sequence[Fold]) -> str:
+def name_of(group: Sequence[Fold]) -> str:
+    """What the folds of one setting have in common."""
     if group[0].new:
         return group[0].new
     shots, pool = {fold.shots for fold in group}, len(group[0].unlabelled)

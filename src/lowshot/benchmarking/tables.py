@@ -14,7 +14,6 @@ from lowshot.benchmarking.results import rows
 from lowshot.benchmarking.scans import by_scan
 from lowshot.benchmarking.selection import by_device, by_system, of_fold, present
 from lowshot.evaluation.statistics import Interval, Summary, interval_over_scans, rank_correlation
-from lowshot.imaging.names import sideless
 from lowshot.protocols.protocol import Measure, Protocol, Published, System
 from lowshot.protocols.published import Figure, published
 from lowshot.reporting.tables import Cell, Column, Table, mean_and_spread
@@ -106,32 +105,6 @@ def _scan_row(protocol: Protocol, system: System, name: str, records: Sequence[R
     )
 
 
-def structure_tables(protocol: Protocol, records: Sequence[Record], fold: str) -> Iterator[Table]:
-    """Dice of every structure, and of the protocol's other measures those that the paper prints for one.
-
-    Means over queries and seeds, one column for each system; what papers print has a line below ours.
-    """
-    here = of_fold(records, fold)
-    scored, systems, own = rows(here), present(protocol, here), by_system(protocol, here)
-    places = [_places(protocol, system, own[name], fold) for name, system in systems.items()]
-    merged = sideless(row.structure for row in scored) if protocol.merge_sides else {}
-    structures = list(dict.fromkeys(merged.get(row.structure, row.structure) for row in scored))
-    for measure, heading in zip(protocol.measures, measure_columns(protocol, here), strict=True):
-        printed = {each: [_first_printed(protocol, where, measure, [each]) for where in places] for each in structures}
-        if measure != "dice" and not any(map(any, printed.values())):
-            continue
-        scores: dict[tuple[str, str], list[float]] = defaultdict(list)
-        for row in scored:
-            scores[merged.get(row.structure, row.structure), row.system].append(getattr(row, measure))
-        lines: list[tuple[Cell, ...]] = []
-        for each, theirs in printed.items():
-            lines.append((each, *(Summary.of(scores[each, system]).mean for system in systems)))
-            if any(theirs):
-                lines.append((f"published {each}", *(published_text(figure, measure) for figure in theirs)))
-        columns = (Column("structure", numeric=False), *(Column(system, heading.digits) for system in systems))
-        yield Table(columns, tuple(lines), f"{protocol.name}, {fold}: {heading.heading} per structure")
-
-
 def cost_table(protocol: Protocol, records: Sequence[Record]) -> Table:
     """What training and segmenting took; memory is the most that the whole process held.
 
@@ -215,18 +188,20 @@ def published_figure(
     structures = {score["structure"] for score in _scores(records)}
     alone = structures if len(structures) == 1 else set()
     looked_for = [*alone, *(() if alone and protocol.fold(fold).new else protocol.means)]
-    return _first_printed(protocol, _places(protocol, system, records, fold), measure, looked_for)
+    return first_printed(protocol, places_of(protocol, system, records, fold), measure, looked_for)
 
 
-def _first_printed(
+def first_printed(
     protocol: Protocol, places: Sequence[Published], measure: Measure, structures: Sequence[str]
 ) -> Figure | None:
+    """What is printed for the first of these structures, or means, that any of the places has."""
     every = product(structures, places, MEASURES[measure].printed_as)
     found = (published(protocol, where, metric, structure) for structure, where, metric in every)
     return next(filter(None, found), None)
 
 
-def _places(protocol: Protocol, system: System, records: Sequence[Record], fold: str) -> Sequence[Published]:
+def places_of(protocol: Protocol, system: System, records: Sequence[Record], fold: str) -> Sequence[Published]:
+    """Where a row is printed, the first place that counts first; nowhere where ours is not as it was chosen for it."""
     where = system.published.get(fold) or system.published.get("")
     compared = where is not None and all(is_as_compared(protocol, record) for record in records)
     return (where, *system.also) if where is not None and compared else ()

@@ -182,6 +182,8 @@ class Protocol:
     dataset: str = ""
     means: tuple[str, ...] = ("mean",)
     """What the paper calls its means over the structures that ours are over; the first that is printed counts."""
+    partial_means: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Other means of the paper, by what it calls them: the structures that each leaves out."""
     differs: tuple[str, ...] = ()
     """What is not as in the paper, one sentence each."""
 
