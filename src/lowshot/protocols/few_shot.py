@@ -119,6 +119,7 @@ def _ablation(method: str, table: str, rows: Mapping[str, tuple[str, Mapping[str
     }
 
 
+RELEASED_EMBEDDING = {"embedding_stage": 4, "embedding_distance": "l1", "embedding_form": "softplus"}
 GCN_DE_MODULES = replace(
     MR,
     name="gcn-de-modules",
@@ -132,7 +133,8 @@ GCN_DE_MODULES = replace(
             "correlation": ("gcn", {"embedding_weight": 0.0}),
         },
     )
-    | _ablation("gcn-de", "II", {"correlation + embedding": ("gcn-de", {})}),
+    | _ablation("gcn-de", "II", {"correlation + embedding": ("gcn-de", {})})
+    | {"correlation + the code's embedding": replace(_granted("gcn-de", **RELEASED_EMBEDDING), seeds=THREE)},
     reference="neither",
     paper="gcn-de",
     differs=(*MR.differs, "the paper's code has K = 8 chunks"),
