@@ -77,7 +77,7 @@ ONE_SHOT = Protocol(
     dataset="candi",
     differs=(
         *(PEOPLE, POOL, SMALLER, SPREAD, FOLDS),
-        "folded, ants affine, SyN and SyNCC: none in any of the seven scans, counted on a later day, with the same Dice",
+        "folded, affine, SyN and SyNCC: none in any of the seven scans, counted on another day, with the same Dice",
     ),
 )
 
