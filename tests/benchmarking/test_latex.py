@@ -23,3 +23,9 @@ def test_a_table_of_our_figures_alone_has_no_notes_on_what_differs():
 def test_notes_stand_below_a_table_with_published_lines_too():
     lines = Table((Column("structure"), Column("unet")), (("liver", 0.9), ("published liver", 0.8)))
     assert "other scans." in latex_tables([lines], ["other scans"])
+
+
+def test_no_more_tables_wait_for_their_place_than_latex_keeps():
+    plain = Table((Column("system"),), (("unet",),))
+    parts = latex_tables([plain] * 25, []).split(r"\clearpage")
+    assert [part.count(r"\begin{table}") for part in parts] == [10, 10, 5]

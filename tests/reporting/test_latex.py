@@ -15,9 +15,9 @@ TABLE = Table(
 
 def test_a_table_is_booktabs_with_a_row_for_each_line():
     lines = to_latex(TABLE).splitlines()
-    assert lines[0] == r"\begin{table}"
+    assert lines[0] == r"\begin{table}[htbp]"
     assert r"\begin{tabular}{lrr}" in lines
-    assert lines[-3:] == [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    assert lines[-3:] == [r"\end{tabular}", r"\end{adjustbox}", r"\end{table}"]
     rows = [line for line in lines if line.endswith(r"\\")]
     assert rows == [
         r"system & Dice (\%) & published \\",

@@ -2,16 +2,21 @@
 
 from collections.abc import Sequence
 
-from lowshot.reporting.latex import to_latex
+from lowshot.reporting.latex import PACKAGES, to_latex
 from lowshot.reporting.tables import Table
 
 PUBLISHED = "published "
-HEAD = "% Written by lowshot bench. The document has to load booktabs: \\usepackage{booktabs}\n"
+HEAD = f"% Written by lowshot bench. The document has to load two packages: {PACKAGES}\n"
+AT_ONCE = 10
+"""Tables after which all are printed before the text goes on: LaTeX keeps no more than 18 waiting, 52 if it is new."""
 
 
 def latex_tables(tables: Sequence[Table], differs: Sequence[str]) -> str:
     """One after the other; below those with published figures stands what differs from them."""
-    return "\n".join([HEAD, *(to_latex(beside_published(each), differs if _prints(each) else ()) for each in tables)])
+    typeset = [to_latex(beside_published(each), differs if _prints(each) else ()) for each in tables]
+    for last in range(AT_ONCE, len(typeset), AT_ONCE):
+        typeset[last] = f"\\clearpage\n{typeset[last]}"
+    return "\n".join([HEAD, *typeset])
 
 
 def beside_published(table: Table) -> Table:

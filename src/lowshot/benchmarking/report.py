@@ -34,7 +34,7 @@ def write_report(
     for table in (*tests, *spread):
         write_csv(table, root)
     differs = what_differs(protocol, records)
-    _write(root / "tables.tex", latex_tables([*tables, *tests], differs).encode())
+    _write(root / "tables.tex", latex_tables([*tables, *tests, *spread], differs).encode())
     pictures = [*chart_pictures(protocol, records, root), *picture_queries(protocol, records, cases, root, progress)]
     for picture in pictures:
         _write(root / "figures" / picture.name, picture.data)

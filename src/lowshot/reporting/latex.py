@@ -1,4 +1,4 @@
-"""A table in LaTeX, as journals set it: booktabs, no vertical lines, notes below."""
+"""A table in LaTeX, as journals set it: booktabs, no vertical lines, notes below; too large a one is made smaller."""
 
 import re
 from collections.abc import Sequence
@@ -16,17 +16,20 @@ ESCAPED = {
     **{"–": "--", "ⁿ": "$^n$", "λ": r"$\lambda$", "\n": " "},
 }
 """What would mean something else, or is missing in common fonts."""
+PACKAGES = r"\usepackage{booktabs,adjustbox}"
+FITTED = r"\begin{adjustbox}{max width=\textwidth,max totalheight=0.8\textheight}"
+"""Leaves room for the caption; notes may still go over the end of a page."""
 
 
 def to_latex(table: Table, notes: Sequence[str] = ()) -> str:
-    """A ``table`` with its title as caption and the notes below; the document has to load booktabs."""
+    """A ``table`` with its title as caption and the notes below; the document has to load ``PACKAGES``."""
     kinds = "".join("r" if column.numeric else "l" for column in table.columns)
     caption = [rf"\caption{{{escaped(table.title)}}}"] if table.title else []
     lines = [
-        *(r"\begin{table}", r"\centering", *caption, rf"\begin{{tabular}}{{{kinds}}}"),
+        *(r"\begin{table}[htbp]", r"\centering", *caption, FITTED, rf"\begin{{tabular}}{{{kinds}}}"),
         *(r"\toprule", _line([column.heading for column in table.columns], table.columns), r"\midrule"),
         *(_line(row, table.columns) for row in table.text),
-        *(r"\bottomrule", r"\end{tabular}", *_below(notes), r"\end{table}"),
+        *(r"\bottomrule", r"\end{tabular}", r"\end{adjustbox}", *_below(notes), r"\end{table}"),
     ]
     return "\n".join(lines) + "\n"
 
