@@ -23,6 +23,11 @@ def test_a_folder_is_recognised_and_what_is_missing_is_told(typed, tmp_path):
     assert "1 of 30 cases; 0001: no label map" in typed("datasets", tmp_path).out
 
 
+def test_numbered_copies_are_named_by_what_their_label_maps_hold(typed, tmp_path):
+    exported("image-n", tmp_path)
+    assert "CHAOS MR as image_N.nii.gz, label_N.nii.gz: 2 of 20 cases" in typed("datasets", tmp_path).out
+
+
 def test_general_layouts_are_recognised(typed, tmp_path):
     plain = write_ball_files(tmp_path / "plain", count=2)
     names = read_names(plain / "names.txt")

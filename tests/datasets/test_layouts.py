@@ -6,13 +6,14 @@ import torch
 
 from contract.studies import SHAPE
 from lowshot.datasets.export import export, export_nnunet
-from lowshot.datasets.layouts import COPIES, find_in_any_layout
-from lowshot.datasets.reader import read_case
+from lowshot.datasets.layouts import COPIES, find_in_any_layout, whose_copy
+from lowshot.datasets.reader import find_cases, read_case
 from lowshot.datasets.table import BTCV, CHAOS_MR, IMAGE_N, MRBRAINS18, MS_CMRSEG
 from lowshot.errors import InputError
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
 
+NUMBERED = {"images": dict.fromkeys(IMAGE_N.images, ""), "labels": IMAGE_N.labels}
 AFFINE = torch.eye(4, dtype=torch.float64).numpy()
 
 
@@ -33,13 +34,41 @@ def marked(labelled, name):
 @pytest.mark.parametrize("dataset", [CHAOS_MR, MS_CMRSEG], ids=lambda each: each.name)
 def test_numbered_copies_are_found_where_nothing_else_is(dataset, tmp_path):
     copy, subjects = COPIES[dataset.name], [subject(n, dataset) for n in (1, 2)]
-    export(replace(copy, name=IMAGE_N.name, images=dict.fromkeys(IMAGE_N.images, "")), subjects, tmp_path)
+    export(replace(copy, name=IMAGE_N.name, **NUMBERED), subjects, tmp_path)
     found = find_in_any_layout(dataset, tmp_path)
     assert (list(found.cases), found.problems) == (["1", "2"], {})
     assert set(found.dataset.structures.values()) == set(dataset.structures.values())
     read = read_case(found.dataset, found.cases["2"])
     for name in dataset.structures.values():
         assert torch.equal(marked(read, name), marked(subjects[1], name))
+
+
+def test_numbered_copies_of_synapse_are_read_with_the_names_beside_them(tmp_path):
+    values = {4: "Liver", 1: "spleen", 2: "pancreas"}
+    export(replace(BTCV, name=IMAGE_N.name, **NUMBERED, structures=values), [subject(1, BTCV, values=values)], tmp_path)
+    wanted = BTCV.only(("spleen", "liver"))
+    with pytest.raises(InputError, match="differ in what values mean; write names\\.txt into this folder"):
+        find_in_any_layout(wanted, tmp_path)
+    (tmp_path / "names.txt").write_text("1 spleen\n2 pancreas\n4 Liver\n")
+    found = find_in_any_layout(wanted, tmp_path)
+    read = read_case(found.dataset, found.cases["1"])
+    assert set(read.truth.names.foreground) == {"spleen", "liver"}
+    assert torch.equal(marked(read, "liver"), marked(subject(1, BTCV, values=values), "Liver"))
+    with pytest.raises(InputError, match="found no right kidney"):
+        find_in_any_layout(BTCV.only(("right kidney",)), tmp_path)
+
+
+@pytest.mark.parametrize("dataset", [CHAOS_MR, MS_CMRSEG], ids=lambda each: each.name)
+def test_values_tell_whose_copies_they_are(dataset, tmp_path):
+    copy = COPIES[dataset.name]
+    export(replace(copy, name=IMAGE_N.name, **NUMBERED), [subject(1, dataset)], tmp_path)
+    assert whose_copy(find_cases(IMAGE_N, tmp_path)) == copy
+
+
+def test_values_of_none_are_no_copy_of_it(tmp_path):
+    values = {7: "stomach"}
+    export(replace(BTCV, name=IMAGE_N.name, **NUMBERED, structures=values), [subject(1, BTCV, values=values)], tmp_path)
+    assert whose_copy(find_cases(IMAGE_N, tmp_path)) is None
 
 
 def test_what_is_distributed_comes_before_its_copies(tmp_path):

@@ -237,6 +237,15 @@ def test_a_normal_breast_needs_no_mask(tmp_path):
     assert read.truth.labels.equal(torch.zeros(7, 6, 1, dtype=torch.int16))
 
 
+def test_hearts_that_are_distributed_without_label_maps_are_no_problem(tmp_path):
+    dataset, _ = exported("ms-cmrseg", tmp_path, count=2)
+    (image,) = tmp_path.rglob("patient1_C0.nii.gz")
+    for number in (36, 45, 35):
+        shutil.copy(image, image.with_name(f"patient{number}_C0.nii.gz"))
+    found = find_cases(dataset, tmp_path)
+    assert (list(found.cases), found.problems) == (["1", "2"], {"35": "35: no label map"})
+
+
 def test_the_one_picture_of_two_names_is_left_out_and_told(tmp_path):
     dataset, _ = exported("busi", tmp_path, count=2)
     for path in sorted(tmp_path.rglob("benign (1)*.png")):

@@ -1,13 +1,17 @@
 """``lowshot datasets``: the public data sets whose layouts are known, and which of them a folder holds."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lowshot.cli.options import AsJson
 from lowshot.cli.terminal import Terminal
 from lowshot.errors import InputError
+
+if TYPE_CHECKING:
+    from lowshot.datasets.reader import Found
 
 GENERAL = {
     "plain": "images/CASE and labels/CASE with names.txt, in any format",
@@ -24,7 +28,7 @@ def datasets(*, path: Folder = None, as_json: AsJson = False) -> None:
 
     Nothing is downloaded. Example: lowshot datasets downloads/
     """
-    from lowshot.datasets.table import DATASETS
+    from lowshot.datasets.table import DATASETS, IMAGE_N
     from lowshot.reporting.tables import Column, Table
 
     terminal = Terminal(as_json)
@@ -47,13 +51,15 @@ def datasets(*, path: Folder = None, as_json: AsJson = False) -> None:
 
     from lowshot.datasets.reader import find_cases
 
-    found = {name: find_cases(each, path) for name, each in DATASETS.items()}
-    seen = {name: each for name, each in found.items() if each.cases or each.problems}
-    data = {
-        name: {"cases": list(each.cases), "expected": each.dataset.cases, "problems": list(each.problems.values())}
-        for name, each in seen.items()
-    }
-    there = [(name, each.summary) for name, each in seen.items()]
+    data, there = dict[str, dict[str, object]](), list[tuple[str, str]]()
+    for name, each in DATASETS.items():
+        found, told = find_cases(each, path), ""
+        if each == IMAGE_N and found.cases:
+            found, told = _as_copy(found)
+        if found.cases or found.problems:
+            expected, problems = found.dataset.cases, list(found.problems.values())
+            data[name] = {"cases": list(found.cases), "expected": expected, "problems": problems}
+            there.append((name, told + found.summary))
     for layout, cases, problems in _general(path):
         data[layout] = {"cases": cases, "expected": None, "problems": problems}
         there.append((layout, "; ".join(problems) or f"{len(cases)} cases"))
@@ -64,6 +70,16 @@ def datasets(*, path: Folder = None, as_json: AsJson = False) -> None:
         )
     columns = (Column("name", numeric=False), Column("what is there", numeric=False))
     terminal.result(data, Table(columns, tuple(there), str(path)))
+
+
+def _as_copy(found: "Found") -> tuple["Found", str]:
+    """Numbered copies as those of the data set that their values tell, and its title."""
+    from lowshot.datasets.layouts import whose_copy
+
+    copy = whose_copy(found)
+    title = "image_N, label_N, and names.txt has to say what values mean" if copy is None else copy.title
+    unknown = replace(found.dataset, cases=None)
+    return replace(found, dataset=copy or unknown), f"{title}: "
 
 
 def _general(path: Path) -> list[tuple[str, list[str], list[str]]]:

@@ -35,6 +35,8 @@ class Dataset:
     """Pattern of the cases that show no structure, so that they may lack a label map."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Pattern of cases that cannot be used, and why."""
+    not_annotated: str = ""
+    """Pattern of cases that are distributed without a label map, and of no use here."""
     cases: int | None = None
     """How many annotated ones there are, where that is fixed."""
 

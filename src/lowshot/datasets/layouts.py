@@ -6,9 +6,11 @@ from pathlib import Path
 
 from lowshot.datasets.dataset import Dataset
 from lowshot.datasets.reader import CaseFiles, Found, find_cases
-from lowshot.datasets.table import IMAGE_N, MS_CMRSEG
+from lowshot.datasets.table import BTCV, IMAGE_N, MS_CMRSEG
 from lowshot.errors import InputError
+from lowshot.imaging.label_maps import read_labels
 from lowshot.imaging.names import Names
+from lowshot.imaging.names_file import read_names
 from lowshot.inputs.base_files import DATASET, base_files
 from lowshot.inputs.scan_files import ScanFiles
 
@@ -21,28 +23,64 @@ COPIES = {
         labels=IMAGE_N.labels,
     ),
 }
-"""In which the few-shot literature passes on a data set, by its name. Copies of Synapse number the organs anew, each in
-its own way: of those nnU-Net's layout, which says what values mean, is the one that is read."""
+"""In which the few-shot literature passes on a data set, by its name, where all copies have the same values."""
+RENUMBERED = {
+    "btcv": replace(
+        BTCV,
+        title="Synapse as image_N, label_N",
+        images={"CT": IMAGE_N.images["T2-SPIR"]},
+        labels=IMAGE_N.labels,
+        others_are_background=True,
+    )
+}
+"""The same of those that number structures anew, each in its own way: a file beside them says how."""
+NAMES = "names.txt"
 
 
 def find_in_any_layout(dataset: Dataset, folder: Path) -> Found:
     """The cases as they are distributed; where there are none, those of a copy.
 
     Raises:
-        InputError: there is no such folder, or a ``dataset.json`` that does not have the data set's structures.
+        InputError: there is no such folder; a ``dataset.json`` or ``names.txt`` that does not have the data set's
+            structures, or no ``names.txt`` where copies differ in what values mean.
     """
     found = find_cases(dataset, folder)
     if found.cases or found.problems:
         return found
     if (folder / DATASET).is_file():
         return _nnunet(dataset, folder)
-    if dataset.name not in COPIES:
+    if dataset.name in RENUMBERED:
+        copied = _renumbered(dataset, folder)
+    elif dataset.name in COPIES:
+        copy, wanted = COPIES[dataset.name], tuple(dataset.structures.values())
+        copied = find_cases(copy if set(wanted) == set(copy.structures.values()) else copy.only(wanted), folder)
+    else:
         return found
-    copy = COPIES[dataset.name]
-    if set(dataset.structures.values()) != set(copy.structures.values()):
-        copy = copy.only(tuple(dataset.structures.values()))
-    copied = find_cases(copy, folder)
     return copied if copied.cases or copied.problems else found
+
+
+def whose_copy(found: Found) -> Dataset | None:
+    """Of which data set these numbered copies are, as the values of the first label map tell; None: of none of these.
+
+    Raises:
+        InputError: the label map cannot be read.
+    """
+    labels, _ = read_labels(next(iter(found.cases.values())).labels[0])
+    values = {int(value) for value in labels.names.values} - {0}
+    return next((copy for copy in COPIES.values() if values and values <= set(copy.structures)), None)
+
+
+def _renumbered(dataset: Dataset, folder: Path) -> Found:
+    found = find_cases(RENUMBERED[dataset.name], folder)
+    if not found.cases and not found.problems:
+        return found
+    file = folder / NAMES
+    if not file.is_file():
+        raise InputError(
+            f"{folder}: copies of {dataset.title} as image_N, label_N differ in what values mean; write {NAMES} into "
+            f"this folder, a line for each structure, such as '1 {next(iter(dataset.structures.values()))}'"
+        )
+    return replace(found, dataset=replace(found.dataset, structures=_structures(dataset, read_names(file), file)))
 
 
 def _nnunet(dataset: Dataset, folder: Path) -> Found:

@@ -72,6 +72,8 @@ def find_cases(dataset: Dataset, folder: Path) -> Found:
                 images[match["case"]][channel].append(path)
     cases, problems = {}, {}
     for case in sorted({*images, *labels}, key=natural):
+        if not labels[case] and re.fullmatch(dataset.not_annotated, case):
+            continue
         problem = _problem(dataset, case, images[case], labels[case])
         if problem is None:
             chosen = {channel: _image(images[case][channel]) for channel in dataset.images}

@@ -71,6 +71,7 @@ MS_CMRSEG = Dataset(
     images={"C0": rf"patient(?P<case>\d+)_C0{NIFTI}"},
     labels=rf"patient(?P<case>\d+)_C0_manual{NIFTI}",
     structures={200: "myocardium", 500: "left ventricle", 600: "right ventricle"},
+    not_annotated="3[6-9]|4[0-5]",
     cases=35,
 )
 CANDI = Dataset(

@@ -1,4 +1,4 @@
-"""Named settings of the self-supervised few-shot systems that are one file each. No import, so listing them is free."""
+"""Named settings of ADNet, RP-Net and AAS-DCL. No import, so that listing them is free."""
 
 # Ours: what one CPU core trains in minutes, from random weights.
 ADNET = {

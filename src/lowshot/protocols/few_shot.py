@@ -63,10 +63,14 @@ GRANTED = (
 )
 SCRATCH = (
     "no pretrained backbone; the preset compact (128×128, narrow networks, strong augmentation) on a CPU; in it all "
-    "but PANet and AAS-DCL learn from supervoxels of the base's images in half of the steps or more, as only "
-    "SSL-ALPNet, ADNet and RP-Net do in their papers: with labels of three structures alone SE-Net finds these"
+    "but PANet, AAS-DCL and RP-Net learn from regions of the base's images in half of the steps or more, as only "
+    "SSL-ALPNet (superpixels) and ADNet (supervoxels) do in their papers: with labels of three structures alone SE-Net "
+    "finds these"
 )
 SETTING_1 = "setting 1: the new organ may be seen in slices of the base, as background"
+SETTING_2 = (
+    "setting 2: slices of the base that show liver or spleen (or a kidney, where kidneys are tested) are not used"
+)
 
 MR = Protocol(
     name="new-organ-mr",
@@ -103,7 +107,7 @@ MR_HIDDEN = replace(
     reference="ssl-alpnet",
     differs=(
         *MR.differs[:2],
-        "setting 2: slices of the base that show liver or spleen (or a kidney, where kidneys are tested) are not used",
+        SETTING_2,
         SCRATCH,
     ),
 )
@@ -119,7 +123,7 @@ def _ablation(method: str, table: str, rows: Mapping[str, tuple[str, Mapping[str
     }
 
 
-RELEASED_EMBEDDING = {"embedding_stage": 4, "embedding_distance": "l1", "embedding_form": "softplus"}
+RELEASED_EMBEDDING: Mapping[str, Any] = {"embedding_stage": 4, "embedding_distance": "l1", "embedding_form": "softplus"}
 GCN_DE_MODULES = replace(
     MR,
     name="gcn-de-modules",

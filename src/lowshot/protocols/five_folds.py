@@ -19,6 +19,8 @@ from lowshot.protocols.few_shot import (
     GCN_DE_MODULES,
     KIDNEYS,
     ORGANS,
+    SETTING_1,
+    SETTING_2,
     UPPER,
     and_whole,
 )
@@ -82,6 +84,7 @@ SCRATCH = "no pretrained backbone unless one is given as a setting (weights=FILE
 PER_SCAN = "z-scores are of each scan; SSL-ALPNet's code takes mean and deviation of the training set for CT"
 VARIANTS = {"btcv": "synapse", "ms-cmrseg": "heart"}
 """Presets of some methods for the images of a data set."""
+SETTINGS = {1: f"{SETTING_1}; which one the paper has, it does not say", 2: SETTING_2}
 SUPPORTS = {
     "next": "support: the scan after the block, as SSL-ALPNet",
     "last": "support: the last scan of block and next scan, as the ADNet family",
@@ -91,6 +94,7 @@ SUPPORTS = {
 
 
 def _protocol(name: str, what: str, distributed: Distributed, support: Support, setting: int, study: Study) -> Protocol:
+    of_ct = (PER_SCAN,) if distributed.dataset == "btcv" else ()
     return Protocol(
         name=name,
         summary=f"APSCL's table 1 on {what}, setting {setting}: five folds, every organ new in turn; "
@@ -106,7 +110,13 @@ def _protocol(name: str, what: str, distributed: Distributed, support: Support, 
         measures=("dice", "hd95", "volume_elsewhere"),
         paper="apscl",
         dataset={"chaos-mr": "chaos-t2", "btcv": "synapse"}.get(distributed.dataset, distributed.dataset),
-        differs=(RANGE, SUPPORTS[support], SCRATCH, *((PER_SCAN,) if distributed.dataset == "btcv" else ())),
+        differs=(
+            RANGE,
+            SUPPORTS[support],
+            SETTINGS[setting],
+            SCRATCH,
+            *of_ct,
+        ),
     )
 
 
