@@ -14,12 +14,13 @@ from imaging.dicom_series import series
 from lowshot.contract import Quality
 from lowshot.errors import BadVoxels, OutputError, SettingsError, UnreadableFile
 from lowshot.fitting import fit
+from lowshot.imaging.digests import digests
 from lowshot.imaging.files import write_segmentation, write_volume
 from lowshot.imaging.label_maps import read_labels
 from lowshot.inputs.scan_files import ScanFiles, one_scan
 from lowshot.inputs.words import scan_files
 from lowshot.progress import Lines
-from lowshot.segmenting_files import Batch, Failed, Outputs, Segmented, unlike_kept
+from lowshot.segmenting_files import TRANSDUCTIVE, Batch, Failed, Outputs, Segmented, unlike_kept
 from lowshot.task import LowShotTask
 from lowshot.training.run import Run
 
@@ -191,6 +192,14 @@ def test_an_example_of_the_model_is_known_by_its_voxels(fitted, folder):
     batch(fitted, folder, scan_files([folder / "images"]))
     told = {path.stem: json.loads(path.read_text())["example"] for path in (folder / "out").glob("*.json")}
     assert told == {"s0": True, "renamed": True, "own": True, "s1": False, "s2": False}
+
+
+def test_a_scan_of_the_pool_is_told_to_be_one(fitted, folder):
+    learned = digests([folder / "images" / "s0.nii.gz", folder / "images" / "s1.nii.gz"])
+    knowing = replace(fitted, provenance={**fitted.provenance, "training_files": list(learned.values())})
+    done = batch(knowing, folder, scan_files([folder / "images"]))
+    assert [TRANSDUCTIVE in each.notes for each in done] == [False, True, False]  # the first is the example itself
+    assert TRANSDUCTIVE in json.loads((folder / "out" / "s1.json").read_text())["notes"]
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])

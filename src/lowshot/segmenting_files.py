@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,11 @@ from lowshot.wording import listed
 
 DEFAULT_SUFFIX = ".nii.gz"
 """Where the source's own format cannot be written (DICOM, MGZ, TIFF)."""
+
+TRANSDUCTIVE = (
+    "the model learned from this very scan, if not from labels of it: its score is transductive and does not hold for "
+    "scans that come later"
+)
 
 
 @dataclass(frozen=True)
@@ -208,6 +213,8 @@ class Batch:
             del prepared  # writing needs its memory
             write_segmentation(result.segmentation, path, scan.source)
             example, sha256 = _is_example(scan, self.fitted), digest(written[path])
+            if not example and _was_learned_from(files, self.fitted):
+                result = replace(result, notes=(*result.notes, TRANSDUCTIVE))
             known = scan.spacing_known
             own = fingerprint(files.all_paths)
             write_sidecar(path, result, self.source, sha256=sha256, scan=own, spacing_known=known, example=example)
@@ -234,6 +241,12 @@ def _is_example(scan: Scan, fitted: Fitted) -> bool | None:
     """Whether the model was shown this very scan with its labels; None where it does not tell."""
     shown = fitted.provenance.get("support_voxels")
     return scan.digest() in shown if isinstance(shown, list) else None
+
+
+def _was_learned_from(files: ScanFiles, fitted: Fitted) -> bool:
+    """Whether one of the scan's files is among those that the model was trained with."""
+    known = fitted.provenance.get("training_files")
+    return isinstance(known, list) and any(digest(path) in known for path in files.all_paths)
 
 
 def _announce(scan: Scan, which: str, needed: int, run: Run) -> None:

@@ -69,6 +69,13 @@ def test_structures_that_can_never_be_asked_for_are_told():
     assert len(heard.warnings) == 1
 
 
+@pytest.mark.parametrize(("scans", "told"), [([0, 0, 1, 1], True), ([0, 1, 1, 0], False), ([0, 0, 0, 0], False)])
+def test_a_base_whose_scans_share_no_structure_is_told(scans, told):
+    heard = Listening()
+    Shown.of(base("a", "a", "b", "b", scans=scans), 0.005, heard)
+    assert [warning.startswith("no structure is annotated in two scans") for warning in heard.warnings] == [True] * told
+
+
 def test_a_slice_of_which_nothing_is_known_is_never_drawn():
     shown = Shown(base("a", "a", "a", hidden=(1,)), 0.005)
     assert not shown.shown[1].any()

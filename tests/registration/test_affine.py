@@ -239,9 +239,9 @@ def test_a_picture_whose_affine_counts_pixels():
 
 def test_a_single_slice_and_a_volume_are_refused():
     for lay in (align, centred):
-        with pytest.raises(InputError, match="blobs: blobs is a single slice and moving a volume, which cannot"):
+        with pytest.raises(InputError, match="blobs is a single slice and moving a volume, which cannot"):
             lay(slices(), MOVING)
-        with pytest.raises(InputError, match="moving: blobs is a single slice and moving a volume, which cannot"):
+        with pytest.raises(InputError, match="blobs is a single slice and moving a volume, which cannot"):
             lay(MOVING, slices())
 
 

@@ -69,6 +69,8 @@ class Shown:
         counts = torch.zeros(len(base.spacing), len(base.structures), dtype=torch.int64)
         counts.index_add_(0, self._scan, self.shown.long())
         self._askable = self.shown & ((counts[self._scan] if same_scan else counts.sum(dim=0)) > 1)
+        self.across_scans = bool(((counts > 0).sum(dim=0) > 1).any())
+        """Whether some structure is shown in two scans."""
         self.structures: list[int] = self._askable.any(dim=0).nonzero().flatten().tolist()
         """That can be asked for: some slice that shows one has a partner."""
         present: list[int] = (shares > 0).any(dim=0).nonzero().flatten().tolist()
@@ -89,6 +91,11 @@ class Shown:
             progress.warn(
                 f"nothing is learned from {listed([base.structures[k] for k in shown.never])}: fewer than two slices "
                 f"show as much of it as {least_share:.2%} of a slice (setting least_share), so it is background in all"
+            )
+        if not same_scan and len(base.spacing) > 1 and not shown.across_scans:
+            progress.warn(
+                "no structure is annotated in two scans of the base, so that example and query always come from one "
+                "scan: what is learned may not hold between two"
             )
         return shown
 

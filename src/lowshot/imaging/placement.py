@@ -48,7 +48,7 @@ def unlike_shown(scan: Scan, shown: Sequence[Any], preparation: Preparation) -> 
         told, other = (" × ".join(f"{mm:.4g}" for mm in each[:axes]) for each in (sides, theirs[0]))
         yield (
             f"it measures {told} mm, the annotated scan {other} mm: a slice, another body part, or another unit? "
-            "Do not trust the Dice that is expected"
+            "Do not trust the result"
         )
     if axes == 2:
         yield from cut_otherwise(scan, known)

@@ -158,8 +158,8 @@ def _refuse_slice_and_volume(fixed: Picture, moving: Picture) -> None:
     if _is_flat(fixed.grid) != _is_flat(moving.grid):
         one, other = (fixed, moving) if _is_flat(fixed.grid) else (moving, fixed)
         raise InputError(
-            f"{fixed.name}: {one.name} is a single slice and {other.name} a volume, which cannot be laid upon each "
-            "other; expected two slices or two volumes"
+            f"{one.name} is a single slice and {other.name} a volume, which cannot be laid upon each other; expected "
+            "two slices or two volumes"
         )
 
 
