@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from contract.studies import subject
-from lowshot.errors import ChannelMismatch
+from listening import Listening
+from lowshot.errors import BadVoxels, ChannelMismatch
 from lowshot.imaging.preparation import Preparation
 from lowshot.registration import pool
 from lowshot.registration.affine import Picture, centred
@@ -61,3 +62,19 @@ def test_other_channels_or_the_same_in_another_order_are_refused():
     two = replace(SCANS[0], voxels=SCANS[0].voxels.expand(2, -1, -1, -1), channels=("a", "b"))
     with pytest.raises(ChannelMismatch, match="subject 5: has the channels a, b, the annotated scan b, a"):
         list(aligned([two], ("b", "a"), PREPARATION, ATLAS, False, Run(device="cpu")))
+
+
+def test_what_teaches_nothing_or_wrong_things_is_told():
+    noise = replace(SCANS[0], name="noise", voxels=torch.rand(SCANS[0].voxels.shape))
+    told = Listening()
+    run = Run(device="cpu", progress=told)
+    list(aligned([subject(0).scan, SCANS[0], noise], ("image",), PREPARATION, ATLAS, True, run))
+    same, strange = told.warnings
+    assert same == "subject 0: the same picture as the annotated scan, from which no deformation is learned"
+    assert strange.startswith("noise: hardly looks like the annotated scan where it is laid upon it (correlation ")
+
+
+def test_a_scan_that_shows_nothing_is_refused():
+    blank = replace(SCANS[0], voxels=torch.zeros_like(SCANS[0].voxels))
+    with pytest.raises(BadVoxels, match="subject 5: every voxel is 0; there is nothing to see"):
+        list(aligned([blank], ("image",), PREPARATION, ATLAS, False, Run(device="cpu")))

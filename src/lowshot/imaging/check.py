@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lowshot.errors import BadVoxels
 from lowshot.imaging.arranging import grids_of
 from lowshot.imaging.grid import Grid
 from lowshot.imaging.laterality import crossed_pairs
@@ -113,6 +114,21 @@ def told_of_blank(where: str, image: Float[Tensor, "i j k"]) -> str | None:
     """A sentence about a channel without any contrast; None about others."""
     low, high = torch.aminmax(image)
     return f"{where}: every voxel is {float(low):g}; there is nothing to see" if low == high else None
+
+
+def refuse_blank(scan: Scan) -> None:
+    """Refuse a scan, or a channel of it, without any contrast: whatever was found in it, or learned, would be made up.
+
+    And one with NaN or infinite voxels, which ``read_scan`` would have refused.
+
+    Raises:
+        BadVoxels: it is one of these.
+    """
+    for where, image in by_channel(scan):
+        if not bool(torch.isfinite(image).all()):
+            raise BadVoxels(f"{where}: expected finite numbers, got NaN or infinite voxels")
+        if blank := told_of_blank(where, image):
+            raise BadVoxels(blank)
 
 
 def told_of_few_values(where: str, image: Float[Tensor, "i j k"]) -> str | None:

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from lowshot.errors import EmptySupport, SettingsError
+from lowshot.imaging.check import refuse_blank
 from lowshot.imaging.placement import cut_otherwise, placement
 from lowshot.imaging.preparation import Preparation
 from lowshot.imaging.scan import LabelledScan, Scan
@@ -209,10 +210,12 @@ def pool_of(
 
     Raises:
         ChannelMismatch: a scan has other channels than the annotated ones.
+        BadVoxels: a scan shows nothing.
     """
     stacks, shown = [], [placement(labelled.scan) for labelled in support]
     for scan in scans:
         scan.require_channels(channels)
+        refuse_blank(scan)
         for sentence in cut_otherwise(scan, shown):
             progress.warn(f"{scan.name}: {sentence}")
         stacks.append(_stacked(preparation.apply(scan).voxels))
