@@ -11,6 +11,7 @@ from lowshot.evaluation.evaluate import evaluate_case
 from lowshot.evaluation.overlap import dice, false_positive_ratio, true_positive_ratio
 from lowshot.evaluation.radial import RAYS, radial_error
 from lowshot.evaluation.surface import hd95, hd95_in_plane, hd95_pooled_voxels, image_diagonal
+from lowshot.evaluation.variants import dice_of_slices, variants_of
 from lowshot.imaging.names import Names
 from lowshot.imaging.scan import Segmentation
 
@@ -120,6 +121,32 @@ def assert_without_border(some, got, shape, spacing):
     extent = [size * step for size, step in zip(shape, spacing, strict=True)]
     assert got == pytest.approx(math.hypot(*(extent[:2] if shape[2] == 1 else extent)))
     assert got == image_diagonal(shape, affine(spacing))
+
+
+def test_dice_of_slices_is_counted_pixel_by_pixel():
+    for seed in SEEDS:
+        prediction, truth, _ = random_pair(seed)
+        slices = []
+        for k in range(truth.shape[2]):
+            one, other = (set(map(tuple, np.argwhere(mask[..., k]).tolist())) for mask in (prediction, truth))
+            if one or other:
+                slices.append(2 * len(one & other) / (len(one) + len(other)))
+        wanted = sum(slices) / len(slices) if slices else math.nan
+        assert dice_of_slices(prediction, truth) == pytest.approx(wanted, nan_ok=True), seed
+
+
+@pytest.mark.parametrize("start", range(0, 1000, 100))
+def test_the_scorer_of_mt_unet_is_its_rule_for_empty_masks_and_brute_force_else(start):
+    for seed in range(start, start + 100):
+        prediction, truth, spacing = random_pair(seed)
+        got = variants_of(prediction, truth, affine(spacing))
+        if prediction.any() and truth.any():
+            borders = [border_by_shifts(mask, False, faces(mask)) for mask in (prediction, truth)]
+            both, either = np.count_nonzero(prediction * truth), prediction.sum() + truth.sum()
+            wanted = (2 * both / either, brute_force(borders, np.ones(3), pooled=True))
+        else:
+            wanted = (1.0 if prediction.any() else 0.0, 0.0)
+        assert (got["dice_legacy_empty"], got["hd95_legacy_empty"]) == pytest.approx(wanted), seed
 
 
 @pytest.mark.slow
