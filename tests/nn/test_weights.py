@@ -131,6 +131,16 @@ def test_a_file_with_less_than_half_of_the_network_is_refused(tmp_path, kept):
         take_weights(Network(), path, Silent())
 
 
+def test_a_model_whose_backbone_is_as_wide_is_a_start_and_a_narrower_one_is_none(tmp_path):
+    trained, same, wider = Network(), Network(), Network(width=6)
+    stored = {f"network encoder.backbone.{name}": value for name, value in trained.state_dict().items()}
+    file = written(tmp_path, stored, "model.safetensors")
+    take_weights(same, file, Silent())
+    assert all(torch.equal(value, values(trained)[name]) for name, value in values(same).items())
+    with pytest.raises(SettingsError, match="another architecture, or width, than Network's"):
+        take_weights(wider, file, Silent())
+
+
 def test_half_of_it_is_enough(tmp_path):
     stored = dict(list(values(Network()).items())[:4])
     told = Listening()

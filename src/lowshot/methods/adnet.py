@@ -100,7 +100,7 @@ class ADNet:
         refuse_plane(self.size, STRIDE)
         if not abs(self.threshold) <= COSINE_SCALE:
             raise SettingsError(f"threshold: expected a score, from −20 to 20, got {self.threshold}")
-        refuse_width(self.width, self.weights, "a ResNet")
+        refuse_width(self.width)
 
     def problems(self, task: LowShotTask) -> list[str]:
         """Needs a base, or scans without labels; weights from a file need a grey image, or three channels."""

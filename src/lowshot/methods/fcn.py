@@ -75,7 +75,7 @@ class FCN:
         if self.optimiser == "adam" and changed:  # as they are by default they stand in settings of finished trainings
             raise SettingsError(f"{', '.join(changed)}: belongs to SGD; leave it out, or set optimiser=sgd")
         refuse_plane(self.size, MULTIPLE)
-        refuse_width(self.width, self.weights, "VGG-16")
+        refuse_width(self.width)
 
     def problems(self, task: LowShotTask) -> list[str]:
         """Needs a support; weights from ImageNet need a grey image, or three channels."""

@@ -111,7 +111,7 @@ class LVQM:
         self._preparation()
         refuse_out_of_range(self, positive=POSITIVE, shares=SHARES, not_negative=NOT_NEGATIVE)
         refuse_plane(self.size, STRIDE)
-        refuse_width(self.width, self.weights, "a ResNet")
+        refuse_width(self.width)
         if max(self.codes, self.residual_codes, self.settling) > MOST_CODES:
             raise SettingsError(
                 f"codes, residual_codes, settling: expected at most {MOST_CODES} of each, got {self.codes}, "

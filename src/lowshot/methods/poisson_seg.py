@@ -110,7 +110,7 @@ class PoissonSeg:
         self._preparation()
         refuse_out_of_range(self, positive=POSITIVE, shares=SHARES, not_negative=NOT_NEGATIVE)
         refuse_plane(self.size, STRIDE, least=2)  # a single cell has no neighbours
-        refuse_width(self.width, self.weights, "a ResNet")
+        refuse_width(self.width)
         if self.neighbours > MOST_NEIGHBOURS or self.iterations > MOST_ITERATIONS:
             raise SettingsError(
                 f"neighbours, iterations: expected at most {MOST_NEIGHBOURS} and {MOST_ITERATIONS}, got "

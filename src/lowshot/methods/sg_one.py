@@ -88,7 +88,7 @@ class SGOne:
         self._preparation()
         refuse_out_of_range(self, positive=POSITIVE, not_negative=NOT_NEGATIVE, shares=SHARES)
         refuse_plane(self.size, STRIDE)
-        refuse_width(self.width, self.weights, "VGG-16")
+        refuse_width(self.width)
 
     def problems(self, task: LowShotTask) -> list[str]:
         """Needs a base; weights from a file need a grey image, or three channels."""

@@ -101,7 +101,7 @@ class SRNet:
         self._preparation()
         refuse_out_of_range(self, positive=POSITIVE, shares=SHARES, not_negative=NOT_NEGATIVE)
         refuse_plane(self.size, STRIDE)
-        refuse_width(self.width, self.weights, "a ResNet")
+        refuse_width(self.width)
 
     def problems(self, task: LowShotTask) -> list[str]:
         """Needs a base; weights from a file need a grey image, or three channels."""

@@ -83,7 +83,7 @@ def take_weights(network: nn.Module, file: Path, progress: Progress) -> None:
     if len(loaded.names) < max(1, len(missing)):
         found = table.replace("\n", "; ")
         raise SettingsError(
-            f"{file}: a weights file of another architecture than {type(network).__name__}'s; "
+            f"{file}: a weights file of another architecture, or width, than {type(network).__name__}'s; "
             f"expected {', '.join(missing[:2])} and so on as in torchvision, found {found}"
         )
     progress.note(f"{file.name}:\n{table}")
@@ -129,16 +129,14 @@ def _read(file: Path) -> Mapping[str, Tensor]:
     return stored
 
 
-def refuse_width(width: float, weights: str | None, backbone: str) -> None:
-    """Look at the setting ``width`` of a method whose backbone may begin with weights from a file.
+def refuse_width(width: float) -> None:
+    """Look at the setting ``width`` of a method with a published backbone.
 
     Raises:
-        SettingsError: absurdly wide, or weights for a backbone of another width.
+        SettingsError: absurdly wide.
     """
     if width > WIDEST:
         raise SettingsError(f"width: expected at most {WIDEST:g} times the published one, got {width}")
-    if weights is not None and width != 1:
-        raise SettingsError(f"weights: they are of {backbone} in its full width, not of {width} times that")
 
 
 def problems_of_weights(weights: str | None, backbone: str, channels: int = 1) -> list[str]:

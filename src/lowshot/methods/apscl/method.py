@@ -111,7 +111,7 @@ class APSCL:
         self._preparation()
         refuse_out_of_range(self, positive=POSITIVE, not_negative=NOT_NEGATIVE, shares=SHARES)
         refuse_plane(self.size, STRIDE)
-        refuse_width(self.width, self.weights, "a ResNet")
+        refuse_width(self.width)
 
     def problems(self, task: LowShotTask) -> list[str]:
         """Needs a base; weights from a file need a grey image, or three channels."""

@@ -85,7 +85,7 @@ class GCNDE:
         # Blocks are cut from maps of a half and of a fourth of the size.
         multiple = math.lcm(MULTIPLE, 4 * self.partitions) if self.correlation else MULTIPLE
         refuse_plane(self.size, multiple, least=1 if multiple > MULTIPLE else 2)  # of one cell a norm learns nothing
-        refuse_width(self.width, self.weights, "ResNet-18")
+        refuse_width(self.width)
 
     def problems(self, task: LowShotTask) -> list[str]:
         """Needs a base."""
