@@ -127,7 +127,7 @@ def test_a_long_list_of_missing_tensors_is_cut(tmp_path):
 def test_a_file_with_less_than_half_of_the_network_is_refused(tmp_path, kept):
     stored = {name: value for name, value in values(Network()).items() if name in kept}
     path = written(tmp_path, stored | {"features.0.weight": torch.zeros(2)})
-    with pytest.raises(SettingsError, match=r"weights\.pth: a weights file of another architecture .*; features: 1"):
+    with pytest.raises(SettingsError, match=r"weights\.pth: a weights file of another architecture, .*; features: 1"):
         take_weights(Network(), path, Silent())
 
 
