@@ -34,8 +34,8 @@ DEFAULT_SUFFIX = ".nii.gz"
 """Where the source's own format cannot be written (DICOM, MGZ, TIFF)."""
 
 TRANSDUCTIVE = (
-    "the model learned from this very scan, if not from labels of it: its score is transductive and does not hold for "
-    "scans that come later"
+    "among the scans that the model learned from, if not from labels of them: scores are transductive and do not hold "
+    "for scans that come later"
 )
 
 

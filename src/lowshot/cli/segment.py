@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from lowshot.reporting.tables import Table
     from lowshot.segmenting_files import Failed, Outputs, Segmented
 
+MOST_NAMED = 5
+"""Scans that a sentence names."""
+
 
 class Format(StrEnum):
     """File formats that can be written."""
@@ -137,6 +140,7 @@ def segment(
             _tell_notes(outcome, terminal)
     finally:  # also what was done before a full disk or Ctrl-C
         if done:
+            _tell_of_pool(done, terminal)
             terminal.result(_as_json(done), outcome_table(done))
     _fail_if_any_failed(done)
 
@@ -146,13 +150,22 @@ def _require_atlas(fitted: "Fitted") -> None:
         raise SettingsError(f"--refine is for methods that deform an atlas, such as lt-net; this is {fitted.name}")
 
 
+def _tell_of_pool(done: "Sequence[Segmented | Failed]", terminal: Terminal) -> None:
+    from lowshot.segmenting_files import TRANSDUCTIVE, Segmented
+
+    learned_from = [each.case for each in done if isinstance(each, Segmented) and TRANSDUCTIVE in each.notes]
+    if learned_from:
+        terminal.progress.note(f"{listed(learned_from, MOST_NAMED)}: {TRANSDUCTIVE}")
+
+
 def _tell_notes(outcome: "Segmented | Failed", terminal: Terminal) -> None:
     """What stands in the file beside a result, too: why to look at it, or how it came about."""
-    from lowshot.segmenting_files import Segmented
+    from lowshot.segmenting_files import TRANSDUCTIVE, Segmented
 
     if isinstance(outcome, Segmented):
         for note in outcome.notes:
-            terminal.progress.warn(f"{outcome.case}: {note}")
+            if note != TRANSDUCTIVE:  # often all scans are of the pool, which is told once
+                terminal.progress.warn(f"{outcome.case}: {note}")
         lost = [name for name in outcome.quality if name not in outcome.present]
         if lost and outcome.present:  # of nothing at all a note tells
             terminal.progress.note(f"{outcome.case}: not found: {listed(lost)}")

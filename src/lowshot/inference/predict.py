@@ -81,8 +81,8 @@ def predict_prepared(
     keep_probability: Callable[[str, Float[Tensor, "i j k"]], None] | None = None,
 ) -> Result:
     """The second half of ``predict``, for those who ``look`` first how much memory it will take."""
-    with run.progress.task(f"segmenting {prepared.name}", total=100) as task:  # registration, too, takes a minute
-        regions, folded, alike = _regions(model, prepared, run, options)
+    regions, folded, alike = _regions(model, prepared, run, options)
+    with run.progress.task(f"segmenting {prepared.name}", total=100) as task:
         told = _told(regions, prepared, len(model.names), task)
         decide = partial(assemble, told, prepared, model.preparation, model.names, one_piece=options.one_piece)
         if keep_probability is None:
@@ -105,7 +105,9 @@ def _regions(
     """
     if not isinstance(model, Deforms):
         return model.regions(prepared, run, options), None, None
-    found = model.correspondences(prepared, run, options)
+    with run.progress.task(f"registering {prepared.name}", total=1) as task:  # a task of its own: it may take a minute
+        found = model.correspondences(prepared, run, options)
+        task.advance()
     folded = sum(each.folded_share() for each in found) / len(found)
     return model.copied(prepared, found), folded, model.likeness(prepared, found)
 
