@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -70,6 +71,15 @@ def test_a_cut_field_of_view_keeps_what_is_left():
     model, query = fitted(0), subject(7, shape=SHAPE)
     cut = replace(query.scan, voxels=query.scan.voxels[:, :, :, :12])
     assert dice(segmented(model, cut), query.truth.labels[:, :, :12]) > 0.7
+
+
+def test_a_scan_of_another_size_is_told_though_it_can_be_laid():
+    model, query = fitted(0), subject(7, shape=SHAPE).scan
+    run = Run(device="cpu", precision="float32", memory_format="contiguous", threads=1)
+    for factor, told in ((1.0, []), (2.5, ["large"]), (0.4, ["small"])):
+        scaled = replace(query, affine=np.diag([factor, factor, factor, 1.0]) @ query.affine)
+        notes = " ".join(predict(model, scaled, run, SegmentOptions()).notes)
+        assert re.findall(r"it is \d+ times as (large|small), in volume, as the annotated scan", notes) == told
 
 
 def test_six_atlases_are_too_many():

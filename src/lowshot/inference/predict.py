@@ -5,7 +5,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -25,7 +27,21 @@ MUCH_FOLDED = 0.01
 LEAST_ALIKE = 0.4
 """Correlation: 0.43 to 0.87 of hearts, abdomens and brains with others, 0.01 with noise, -0.25 to 0.4 with inverted
 ones and most other parts of the body (a few registrations each, by hand). A long optimisation makes more of some: an
-abdomen came to 0.64 with a brain; that it is six times as large is told by ``unlike_shown``."""
+abdomen, made as small as a brain, came to 0.64 with it."""
+MOST_SCALED = 4.0
+"""Times in volume: other adults' brains, abdomens and hearts are as large within a half, a newborn's brain is a quarter
+of its mother's; that abdomen is fourteen times as large as that brain."""
+
+
+class Laid(NamedTuple):
+    """How the annotated scans came to lie upon a scan."""
+
+    folded: float
+    """Share of the scan that lies in folds."""
+    alike: float
+    """Correlation with the one that looks most like the scan."""
+    smaller: float
+    """Times that the one which fits best in size is as small as the scan, in volume."""
 
 
 def predict(
@@ -81,7 +97,7 @@ def predict_prepared(
     keep_probability: Callable[[str, Float[Tensor, "i j k"]], None] | None = None,
 ) -> Result:
     """The second half of ``predict``, for those who ``look`` first how much memory it will take."""
-    regions, folded, alike = _regions(model, prepared, run, options)
+    regions, laid = _regions(model, prepared, run, options)
     with run.progress.task(f"segmenting {prepared.name}", total=100) as task:
         told = _told(regions, prepared, len(model.names), task)
         decide = partial(assemble, told, prepared, model.preparation, model.names, one_piece=options.one_piece)
@@ -93,23 +109,25 @@ def predict_prepared(
                 labels, quality = decide(scratch)
                 for k, name in enumerate(model.names.names):
                     keep_probability(name, scratch.on_scan(k, model.preparation, prepared))
-    notes = [*_notes(model, scan, prepared), *_doubts(labels, folded, alike)]
-    return Result(Segmentation(labels, model.names, scan.affine), quality, tuple(notes), folded)
+    notes = [*_notes(model, scan, prepared), *_doubts(labels, laid)]
+    return Result(
+        Segmentation(labels, model.names, scan.affine), quality, tuple(notes), None if laid is None else laid.folded
+    )
 
 
 def _regions(
     model: Model, prepared: Prepared, run: Run, options: SegmentOptions
-) -> tuple[Iterator[Region], float | None, float | None]:
-    """The prediction piece by piece; of a model that deforms also how much of the scan lies in folds, and how much it
-    looks like an annotated scan.
-    """
+) -> tuple[Iterator[Region], Laid | None]:
+    """The prediction piece by piece; of a model that deforms also how its annotated scans lie."""
     if not isinstance(model, Deforms):
-        return model.regions(prepared, run, options), None, None
+        return model.regions(prepared, run, options), None
     with run.progress.task(f"registering {prepared.name}", total=1) as task:  # a task of its own: it may take a minute
         found = model.correspondences(prepared, run, options)
         task.advance()
     folded = sum(each.folded_share() for each in found) / len(found)
-    return model.copied(prepared, found), folded, model.likeness(prepared, found)
+    smaller = [1 / max(abs(float(np.linalg.det(each.world[:3, :3]))), 1e-9) for each in found]
+    best = min(smaller, key=lambda times: abs(math.log(times)))
+    return model.copied(prepared, found), Laid(folded, model.likeness(prepared, found), best)
 
 
 def _notes(model: Model, scan: Scan, prepared: Prepared) -> Iterator[str]:
@@ -124,17 +142,25 @@ def _notes(model: Model, scan: Scan, prepared: Prepared) -> Iterator[str]:
         yield "the file does not say how large its pixels are; they were taken to be as large as the annotated scan's"
 
 
-def _doubts(labels: Int[Tensor, "i j k"], folded: float | None, alike: float | None) -> Iterator[str]:
+def _doubts(labels: Int[Tensor, "i j k"], laid: Laid | None) -> Iterator[str]:
     """Why the result may be wrong, whatever Dice the model expects of it."""
     if not bool(labels.any()):
         yield "nothing was found in this scan"
-    if folded is not None and folded > MUCH_FOLDED:
-        share = f"{100 * folded:.1f} %"
+    if laid is None:
+        return
+    if laid.folded > MUCH_FOLDED:
+        share = f"{100 * laid.folded:.1f} %"
         yield f"{share} of the voxels lie in folds of the deformation: the annotated scan hardly fits this one"
-    if alike is not None and alike < LEAST_ALIKE:
+    if laid.alike < LEAST_ALIKE:
         yield (
-            f"it does not look like the annotated scan (correlation {alike:.2f} where they were laid upon each other): "
-            "another part of the body, or another kind of picture? Do not trust the result"
+            f"it does not look like the annotated scan (correlation {laid.alike:.2f} where they were laid upon each "
+            "other): another part of the body, or another kind of picture? Do not trust the result"
+        )
+    if not 1 / MOST_SCALED < laid.smaller < MOST_SCALED:
+        times = f"{laid.smaller:.0f} times as large" if laid.smaller > 1 else f"{1 / laid.smaller:.0f} times as small"
+        yield (
+            f"it is {times}, in volume, as the annotated scan that was laid upon it: another part of the body, or "
+            "another unit? Do not trust the result"
         )
 
 
