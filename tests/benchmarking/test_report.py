@@ -61,7 +61,7 @@ def test_a_new_structure_has_its_page_its_tables_and_its_figures(data, finished)
     assert "lowshot bench balls --data DATA --threads 1 -o FOLDER" in page
     assert "spread over scans per structure" in page
     assert "paired tests against panet" in page
-    tables = len(protocol_tables(PROTOCOL, records)) + 1
+    tables = len(protocol_tables(PROTOCOL, records)) + 1 + 2  # tests; spread in granted ranges, and in whole volumes
     assert (root / "tables.tex").read_text().count(r"\toprule") == tables
     tests = (root / "tables" / "balls-granted-range-paired-tests-against-panet.csv").read_text()
     assert len(tests.splitlines()) == 1 + 4

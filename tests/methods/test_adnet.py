@@ -125,7 +125,6 @@ def test_problems():
         ({"threshold": -21.0}, "threshold: expected a score"),
         ({"threshold": float("nan")}, "threshold"),
         ({"width": 9.0}, "width: expected at most 4"),
-        ({"weights": "resnet.pth"}, "full width"),
         ({"least_voxels": 0}, "least_voxels"),
     ],
 )

@@ -118,8 +118,6 @@ def test_weights_that_cannot_be_are_refused(tmp_path, narrow):
     for path, error, message in ((other, SettingsError, r"features\.0.*layer1"), (text, UnreadableFile, "text")):
         with pytest.raises(error, match=message):
             FCN(size=(32, 32), weights=str(path)).fit(task, run())
-    with pytest.raises(SettingsError, match="full width"):
-        FCN(weights=str(other), width=0.5)
 
 
 def test_problems():

@@ -213,7 +213,6 @@ def test_problems():
         ({"codes": 0}, "codes"),
         ({"residual_codes": 1000}, "residual_codes, settling: expected at most"),
         ({"square_share": 1.5}, "square_share: expected a share"),
-        ({"weights": "resnet.pth"}, "full width"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(wrong, message):

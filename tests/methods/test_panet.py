@@ -129,7 +129,6 @@ def test_problems():
         ({"size": (100, 128)}, "multiples of 8"),
         ({"width": 9.0}, "width: expected at most 4"),
         ({"alignment": -1.0}, "alignment: expected a number from 0 on"),
-        ({"weights": "file.pth", "width": 0.5}, "full width"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(wrong, message):

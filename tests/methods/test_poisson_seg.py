@@ -258,7 +258,6 @@ def test_problems():
         ({"neighbours": 0}, "neighbours"),
         ({"iterations": 5000}, "iterations: expected at most"),
         ({"region_share": 1.5}, "region_share: expected a share"),
-        ({"weights": "resnet.pth"}, "full width"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(wrong, message):

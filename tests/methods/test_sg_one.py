@@ -110,7 +110,6 @@ def test_problems():
     [
         ({"size": (100, 128)}, "multiples of 8"),
         ({"momentum": 1.5}, "momentum: expected a share"),
-        ({"weights": "file.pth", "width": 0.5}, "full width"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(wrong, message):

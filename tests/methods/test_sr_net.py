@@ -173,7 +173,6 @@ def test_problems():
         ({"confidence": 1.5}, "confidence: expected a share"),
         ({"temperature": 0.0}, "temperature"),
         ({"contrast": -1.0}, "contrast"),
-        ({"weights": "resnet.pth"}, "full width"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(wrong, message):

@@ -104,8 +104,7 @@ def segment(
 
     lowshot segment brain.safetensors scans/ -o segmentations/
     """
-    switched = {name: True for name, on in (("refine", refine), ("one_piece", one_piece)) if on}
-    terminal, options = Terminal(as_json), parse_words(changes or ()) | switched
+    terminal, options = Terminal(as_json), _options(changes or (), refine=refine, one_piece=one_piece)
     if overwrite and skip_existing:
         raise InputError("--skip-existing keeps results that are there, --overwrite replaces them; give one of the two")
 
@@ -143,6 +142,10 @@ def segment(
             _tell_of_pool(done, terminal)
             terminal.result(_as_json(done), outcome_table(done))
     _fail_if_any_failed(done)
+
+
+def _options(changes: Sequence[str], **switches: bool) -> dict[str, Any]:
+    return parse_words(changes) | {name: True for name, on in switches.items() if on}
 
 
 def _require_atlas(fitted: "Fitted") -> None:

@@ -65,7 +65,6 @@ def test_problems():
         ({"size": (36, 32)}, "multiples of 8"),
         ({"size": (8192, 8192)}, "at most"),
         ({"width": 9.0}, "width: expected at most 4"),
-        ({"weights": "resnet.pth"}, "full width"),
         ({"threshold": 1.5}, "threshold: expected a share"),
         ({"supervised_share": -0.1}, "supervised_share"),
         ({"window": 0}, "window: expected more than 0"),

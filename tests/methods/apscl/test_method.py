@@ -115,7 +115,6 @@ def two_channels(labelled):
         ({"divergence": -1.0}, "divergence: expected a number from 0 on"),
         ({"posterior_share": 1.5}, "posterior_share: expected a share"),
         ({"intensity": "odd"}, "intensity"),
-        ({"weights": "file.pth", "width": 0.5}, "full width"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(wrong, message):

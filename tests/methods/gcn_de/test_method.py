@@ -117,7 +117,6 @@ def test_several_channels_are_taken_as_they_are():
         ({"size": (8192, 8192)}, "at most 16,777,216 pixels"),
         ({"partitions": 0}, "partitions: expected more than 0"),
         ({"width": 9.0}, "width: expected at most 4"),
-        ({"width": 0.5, "weights": "file.pth"}, "full width"),
         ({"embedding_weight": -1.0}, "embedding_weight: expected a number from 0 on"),
         ({"momentum": 2.0}, "momentum: expected a share"),
         ({"pairs": 0}, "pairs: expected more than 0"),
