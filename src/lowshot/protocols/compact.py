@@ -28,5 +28,9 @@ COMPACT = Protocol(
     reference="compact",
     study=DEMO,
     steps=200,
-    differs=("nothing published stands beside this: it is a search, on easier scans than patients'",),
+    differs=(
+        "nothing published stands beside this: it is a search, on easier scans than patients'",
+        "hard examples make no difference here: none of these organs is a minority beside the others, and twenty times "
+        "as many voxels of background as of organs are all that there are",
+    ),
 )
