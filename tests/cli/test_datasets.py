@@ -28,6 +28,13 @@ def test_numbered_copies_are_named_by_what_their_label_maps_hold(typed, tmp_path
     assert "CHAOS MR as image_N.nii.gz, label_N.nii.gz: 2 of 20 cases" in typed("datasets", tmp_path).out
 
 
+def test_a_numbered_label_map_that_cannot_be_read_does_not_hide_what_is_there(typed, tmp_path):
+    exported("image-n", tmp_path)
+    next(tmp_path.rglob("label_1.nii.gz")).write_bytes(b"not an image")
+    done = typed("datasets", tmp_path, "--json")
+    assert (done.code, done.json["image-n"]["cases"]) == (0, ["1", "2"])
+
+
 def test_general_layouts_are_recognised(typed, tmp_path):
     plain = write_ball_files(tmp_path / "plain", count=2)
     names = read_names(plain / "names.txt")

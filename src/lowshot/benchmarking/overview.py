@@ -7,6 +7,7 @@ from lowshot.benchmarking.cell import Record
 from lowshot.benchmarking.measures import MEASURES
 from lowshot.benchmarking.selection import by_system, of_fold, present
 from lowshot.benchmarking.tables import (
+    in_common,
     mean_over_seeds,
     measure_columns,
     published_columns,
@@ -104,5 +105,5 @@ def _reached(groups: Sequence[Sequence[Fold]], own: Sequence[Record], measure: M
 def _printed(protocol: Protocol, name: str, folds: Sequence[Fold], own: Sequence[Record], measure: Measure) -> Cell:
     """What is printed for the row, where it is the same for all of these folds."""
     system = present(protocol, own)[name]
-    figures = {published_figure(protocol, system, own, fold.name, measure) for fold in folds}
-    return published_text(figures.pop(), measure) if len(figures) == 1 else None
+    figures = (published_figure(protocol, system, own, fold.name, measure) for fold in folds)
+    return published_text(in_common(figures), measure)

@@ -8,7 +8,7 @@ from lowshot.benchmarking.overview import name_of
 from lowshot.benchmarking.results import Row, rows
 from lowshot.benchmarking.scans import by_scan
 from lowshot.benchmarking.selection import by_system, of_fold, present
-from lowshot.benchmarking.tables import first_printed, measure_columns, places_of, published_text
+from lowshot.benchmarking.tables import first_printed, in_common, measure_columns, places_of, published_text
 from lowshot.evaluation.statistics import Summary
 from lowshot.imaging.names import sideless
 from lowshot.protocols.protocol import Fold, Measure, Protocol, System
@@ -33,11 +33,12 @@ def structure_tables(protocol: Protocol, records: Sequence[Record], folds: Seque
     here = [record for cells in own.values() for cell in cells for record in cell]
     systems = {name: system for name, system in present(protocol, here).items() if name in own}
     scored = {name: [rows(cell) for cell in own[name]] for name in systems}
+    means = _means(protocol, scored)
     over = f", mean ± deviation over {len(folds)} folds" if len(folds) > 1 else ""
     where = name_of(folds) if len(folds) > 1 else folds[0].name
     for measure, heading in zip(protocol.measures, measure_columns(protocol, here), strict=True):
         lines, printed = list[tuple[Cell, ...]](), False
-        for structure, mean in _means(protocol, scored).items():
+        for structure, mean in means.items():
             reached = [Summary.of([mean(fold, measure) for fold in scored[name]]) for name in systems]
             theirs = [_printed(protocol, systems[name], own[name], folds, measure, structure) for name in systems]
             lines.append((structure, *(_shown(each, len(folds), measure) for each in reached)))
@@ -94,8 +95,7 @@ def _printed(
     structure: str,
 ) -> Figure | None:
     """What is printed for the row, where it is the same for all of these folds."""
-    figures = {
+    return in_common(
         first_printed(protocol, places_of(protocol, system, cell, fold.name), measure, [structure])
         for cell, fold in zip(cells, folds, strict=True)
-    }
-    return figures.pop() if len(figures) == 1 else None
+    )

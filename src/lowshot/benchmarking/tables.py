@@ -200,6 +200,12 @@ def first_printed(
     return next(filter(None, found), None)
 
 
+def in_common(figures: Iterable[Figure | None]) -> Figure | None:
+    """What is printed for all folds of a setting; nothing, where they differ."""
+    different = set(figures)
+    return different.pop() if len(different) == 1 else None
+
+
 def places_of(protocol: Protocol, system: System, records: Sequence[Record], fold: str) -> Sequence[Published]:
     """Where a row is printed, the first place that counts first; nowhere where ours is not as it was chosen for it."""
     where = system.published.get(fold) or system.published.get("")

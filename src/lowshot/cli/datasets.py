@@ -76,7 +76,10 @@ def _as_copy(found: "Found") -> tuple["Found", str]:
     """Numbered copies as those of the data set that their values tell, and its title."""
     from lowshot.datasets.layouts import whose_copy
 
-    copy = whose_copy(found)
+    try:
+        copy = whose_copy(found)
+    except InputError as error:  # of one file, which is no reason to tell nothing of the others
+        return found, f"{error}; "
     title = "image_N, label_N, and names.txt has to say what values mean" if copy is None else copy.title
     unknown = replace(found.dataset, cases=None)
     return replace(found, dataset=copy or unknown), f"{title}: "

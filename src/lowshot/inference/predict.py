@@ -40,8 +40,8 @@ class Laid(NamedTuple):
     """Share of the scan that lies in folds."""
     alike: float
     """Correlation with the one that looks most like the scan."""
-    smaller: float
-    """Times that the one which fits best in size is as small as the scan, in volume."""
+    larger: float
+    """Volume of the scan over that of the annotated one which fits best in size."""
 
 
 def predict(
@@ -125,8 +125,8 @@ def _regions(
         found = model.correspondences(prepared, run, options)
         task.advance()
     folded = sum(each.folded_share() for each in found) / len(found)
-    smaller = [1 / max(abs(float(np.linalg.det(each.world[:3, :3]))), 1e-9) for each in found]
-    best = min(smaller, key=lambda times: abs(math.log(times)))
+    larger = [1 / max(abs(float(np.linalg.det(each.world[:3, :3]))), 1e-9) for each in found]
+    best = min(larger, key=lambda times: abs(math.log(times)))
     return model.copied(prepared, found), Laid(folded, model.likeness(prepared, found), best)
 
 
@@ -156,8 +156,8 @@ def _doubts(labels: Int[Tensor, "i j k"], laid: Laid | None) -> Iterator[str]:
             f"it does not look like the annotated scan (correlation {laid.alike:.2f} where they were laid upon each "
             "other): another part of the body, or another kind of picture? Do not trust the result"
         )
-    if not 1 / MOST_SCALED < laid.smaller < MOST_SCALED:
-        times = f"{laid.smaller:.0f} times as large" if laid.smaller > 1 else f"{1 / laid.smaller:.0f} times as small"
+    if not 1 / MOST_SCALED < laid.larger < MOST_SCALED:
+        times = f"{laid.larger:.0f} times as large" if laid.larger > 1 else f"{1 / laid.larger:.0f} times as small"
         yield (
             f"it is {times}, in volume, as the annotated scan that was laid upon it: another part of the body, or "
             "another unit? Do not trust the result"

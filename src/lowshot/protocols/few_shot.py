@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from lowshot.methods.gcn_de.presets import RELEASED
 from lowshot.phantoms.study import Study
 from lowshot.protocols.protocol import Fold, Layout, Protocol, Published, System
 
@@ -123,7 +124,9 @@ def _ablation(method: str, table: str, rows: Mapping[str, tuple[str, Mapping[str
     }
 
 
-RELEASED_EMBEDDING: Mapping[str, Any] = {"embedding_stage": 4, "embedding_distance": "l1", "embedding_form": "softplus"}
+RELEASED_EMBEDDING: dict[str, Any] = {
+    name: RELEASED[name] for name in ("embedding_stage", "embedding_distance", "embedding_form")
+}
 GCN_DE_MODULES = replace(
     MR,
     name="gcn-de-modules",
