@@ -8,7 +8,8 @@ from contract import tiny
 from listening import Listening
 from lowshot.benchmarking.cases import cases_of
 from lowshot.benchmarking.document import protocol_tables
-from lowshot.benchmarking.report import write_report
+from lowshot.benchmarking.report import further_tables, write_report
+from lowshot.benchmarking.write import write_tables
 from lowshot.progress import Silent
 from lowshot.protocols.protocol import Fold, System
 
@@ -43,7 +44,10 @@ def finished(data, tmp_path_factory):
 def written(data, root, records):
     heard = Listening()
     cases = cases_of(PROTOCOL, data, root, Silent())
-    return write_report(PROTOCOL, records, protocol_tables(PROTOCOL, records), cases, root, heard), heard.warnings
+    tables = [*(protocol_tables(PROTOCOL, records) if records else ()), *further_tables(PROTOCOL, records)]
+    if records:
+        write_tables("", tables, root)
+    return write_report(PROTOCOL, records, tables, cases, root, heard), heard.warnings
 
 
 def test_a_new_structure_has_its_page_its_tables_and_its_figures(data, finished):

@@ -79,3 +79,20 @@ def test_a_mean_without_some_structures_comes_last_beside_the_printed_one():
         ("mean without wmh", pytest.approx(0.6)),
         ("published mean without wmh", "0.812 ± 0.010"),
     )
+
+
+def test_what_is_only_quoted_has_a_column_beside_what_it_is_printed_for():
+    quoted = {
+        "U-Net (quoted)": {"": Published("VII", "u-net-3d", "non-low-shot")},
+        "other": {"s1": Published("X", "a")},
+    }
+    made = record()
+    for case in made["cases"]:
+        case["scores"][0]["structure"] = "ventricles"
+    dice, hd95 = structure_tables(replace(BALLS, quoted=quoted), [made], BALLS.folds)
+    assert [column.heading for column in dice.columns] == ["structure", "mre-net", "U-Net (quoted)"]
+    assert [line[0] for line in dice.rows] == ["ventricles", "published ventricles", "right ball"]
+    assert [line[2] for line in dice.rows] == [None, "0.931", None]
+    assert hd95.rows[1] == ("published ventricles", None, "2.8 mm")
+    nothing_printed, *_ = structure_tables(replace(BALLS, quoted=quoted), [record()], BALLS.folds)
+    assert [column.heading for column in nothing_printed.columns] == ["structure", "mre-net"]

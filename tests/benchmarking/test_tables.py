@@ -81,6 +81,18 @@ def test_published_fractions_stay_fractions():
     assert (found["published Dice"], found["published HD95"]) == ("0.142", "43.3 voxel")
 
 
+def test_what_is_only_quoted_has_a_row_on_its_fold_where_a_mean_is_printed():
+    scs = {"SCS (reported)": {"s0": Published("XII", "scs", "220 images reported")}}
+    protocol = replace(BALLS, dataset="bus", means=("lesion",), quoted=scs)
+    found = cells_of(main_table(protocol, [record()], "s0"), "SCS (reported)")
+    assert found.pop("published Dice") == "0.900 ± 0.041"
+    assert set(found.values()) <= {"SCS (reported)", "–"}
+    elsewhere = {"SCS (reported)": {"s1": Published("XII", "scs", "220 images reported")}}
+    for quoted, means in ((elsewhere, ("lesion",)), (scs, ("mean",))):
+        table = main_table(replace(protocol, quoted=quoted, means=means), [record()], "s0")
+        assert [row[0] for row in table.rows] == ["mre-net"]
+
+
 def test_what_was_not_found_and_what_was_left_out_is_counted():
     made = record()
     made["cases"][0]["scores"][0]["empty"] = "prediction"

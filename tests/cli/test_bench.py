@@ -35,6 +35,16 @@ def test_a_table_comes_out_and_the_files_are_named(typed, balls, tmp_path):
     assert again.json["cells"] == 2
 
 
+def test_structures_are_printed_where_asked_for_and_stand_in_the_files(typed, balls, tmp_path):
+    words = ["bench", "balls", "--data", balls, "--seeds", "0", "--device", "cpu", "--precision", "float32"]
+    words += ["--methods", "unet", "-o", tmp_path / "out"]
+    asked = ("Dice per structure", "spread over scans per structure")
+    brief, whole = (" ".join(typed(*words, *more).out.split()) for more in ((), ("--per-structure",)))
+    assert not any(title in brief for title in asked)
+    assert all(title in whole for title in asked)
+    assert all(title in (tmp_path / "out" / "balls" / "tables.md").read_text() for title in asked)
+
+
 def test_embeddings_are_drawn_beside_the_tables(typed, balls, tmp_path):
     words = ["bench", "balls", "--data", balls, "--seeds", "0", "--device", "cpu", "--precision", "float32"]
     done = typed(*words, "--embedding", "mre-net,unet", "-o", tmp_path / "out")

@@ -8,7 +8,7 @@ from lowshot.benchmarking.measures import MEASURES
 from lowshot.benchmarking.tables import PUBLISHED_COSTS
 from lowshot.errors import SettingsError
 from lowshot.protocols.protocol import Fold
-from lowshot.protocols.published import published
+from lowshot.protocols.published import figures, published
 from lowshot.protocols.registry import PROTOCOLS, protocol
 
 EVERY = PROTOCOLS.values()
@@ -38,6 +38,12 @@ class TestEvery:
                 for measure in one.measures if one.paper == "mre-net" else one.measures[:1]:
                     names = product(MEASURES[measure].printed_as, (*one.means, "lesion"))
                     assert any(published(one, where, *each) for each in names)
+
+    def test_every_quoted_row_exists(self, one):
+        printed = {(figure.paper, figure.table, figure.method, figure.setting) for figure in figures()}
+        for places in one.quoted.values():
+            for where in places.values():
+                assert not one.paper or (one.paper, where.table, where.method, where.setting) in printed
 
     def test_every_published_cost_exists(self, one):
         """But for BTCV in table IX, which prints those of MRBrainS18 alone."""

@@ -23,7 +23,8 @@ def structure_tables(protocol: Protocol, records: Sequence[Record], folds: Seque
     """Dice of every structure, and of the protocol's other measures those that the paper prints for one.
 
     One column for each system that has all of the folds, which are of one setting: means over queries and seeds on one
-    fold, mean and deviation over several. Means that leave some structures out come last.
+    fold, mean and deviation over several; then one for each that is only quoted. Means that leave some structures out
+    come last.
     """
     own = {
         name: [of_fold(each, fold.name) for fold in folds]
@@ -34,6 +35,7 @@ def structure_tables(protocol: Protocol, records: Sequence[Record], folds: Seque
     systems = {name: system for name, system in present(protocol, here).items() if name in own}
     scored = {name: [rows(cell) for cell in own[name]] for name in systems}
     means = _means(protocol, scored)
+    quoted = protocol.quoted_on(folds[0].name)  # the same on all folds of a setting
     over = f", mean ± deviation over {len(folds)} folds" if len(folds) > 1 else ""
     where = name_of(folds) if len(folds) > 1 else folds[0].name
     for measure, heading in zip(protocol.measures, measure_columns(protocol, here), strict=True):
@@ -41,13 +43,17 @@ def structure_tables(protocol: Protocol, records: Sequence[Record], folds: Seque
         for structure, mean in means.items():
             reached = [Summary.of([mean(fold, measure) for fold in scored[name]]) for name in systems]
             theirs = [_printed(protocol, systems[name], own[name], folds, measure, structure) for name in systems]
-            lines.append((structure, *(_shown(each, len(folds), measure) for each in reached)))
+            theirs += [first_printed(protocol, [where], measure, [structure]) for where in quoted.values()]
+            ours = (_shown(each, len(folds), measure) for each in reached)
+            lines.append((structure, *ours, *[None] * len(quoted)))
             if any(theirs):
                 lines.append((f"published {structure}", *(published_text(figure, measure) for figure in theirs)))
                 printed = True
         if lines and (printed or measure == "dice"):
-            columns = (Column("structure", numeric=False), *(Column(name, heading.digits) for name in systems))
-            yield Table(columns, tuple(lines), f"{protocol.name}, {where}: {heading.heading} per structure{over}")
+            columns = (Column(name, heading.digits) for name in (*systems, *quoted))
+            title = f"{protocol.name}, {where}: {heading.heading} per structure{over}"
+            table = Table((Column("structure", numeric=False), *columns), tuple(lines), title)
+            yield table.without_empty(*quoted)
 
 
 def _means(protocol: Protocol, scored: dict[str, list[list[Row]]]) -> dict[str, Mean]:

@@ -42,11 +42,12 @@ def main_table(protocol: Protocol, records: Sequence[Record], fold: str) -> Tabl
         _main_row(protocol, system, name, own[name], against.get(name), fold)
         for name, system in present(protocol, here).items()
     ]
+    quoted = (_quoted_row(protocol, where, name, here, fold) for name, where in protocol.quoted_on(fold).items())
     pairs = {comparison.pairs for comparison in against.values()}
     tested = f"; differences over common seeds, {_list(pairs)} pairs of scan and structure" if pairs else ""
     pool = ", transductive (the pool holds the queries)" if protocol.fold(fold).transductive else ""
     title = f"{protocol.name}, {fold}{pool}: mean ± deviation over seeds{tested}"
-    return Table(columns, tuple(lines), title).without_empty(
+    return Table(columns, (*lines, *filter(None, quoted)), title).without_empty(
         *(column.heading for column in columns[4 + len(ours) : -2])
     )
 
@@ -153,6 +154,18 @@ def _main_row(
     )
 
 
+def _quoted_row(
+    protocol: Protocol, where: Published, name: str, records: Sequence[Record], fold: str
+) -> tuple[Cell, ...] | None:
+    """What is printed of a system that is only quoted; nothing, where that is for structures alone."""
+    looked_for = _looked_for(protocol, records, fold)
+    theirs = [first_printed(protocol, [where], measure, looked_for) for measure in protocol.measures]
+    if not any(theirs):
+        return None
+    texts = (published_text(figure, measure) for figure, measure in zip(theirs, protocol.measures, strict=True))
+    return name, *[None] * (5 + len(theirs)), *texts, *[None] * 5
+
+
 def _over_seeds(records: Sequence[Record], measure: Measure) -> Cell:
     """Mean and deviation."""
     each = _of_seeds(records, measure)
@@ -180,15 +193,19 @@ def published_text(theirs: Figure | None, measure: Measure) -> str | None:
 def published_figure(
     protocol: Protocol, system: System, records: Sequence[Record], fold: str, measure: Measure
 ) -> Figure | None:
-    """What the paper prints for this row, where ours is as it was chosen for the comparison.
+    """What the paper prints for this row, where ours is as it was chosen for the comparison."""
+    looked_for = _looked_for(protocol, records, fold)
+    return first_printed(protocol, places_of(protocol, system, records, fold), measure, looked_for)
 
-    Where there is but one structure that is what is printed for it, or else the mean over structures; but not where
-    others are new in other folds, which the mean is over.
+
+def _looked_for(protocol: Protocol, records: Sequence[Record], fold: str) -> list[str]:
+    """What is printed for the structure of these records, where there is but one, or else for the mean over structures.
+
+    But not for the mean where others are new in other folds, which it is over.
     """
     structures = {score["structure"] for score in _scores(records)}
     alone = structures if len(structures) == 1 else set()
-    looked_for = [*alone, *(() if alone and protocol.fold(fold).new else protocol.means)]
-    return first_printed(protocol, places_of(protocol, system, records, fold), measure, looked_for)
+    return [*alone, *(() if alone and protocol.fold(fold).new else protocol.means)]
 
 
 def first_printed(

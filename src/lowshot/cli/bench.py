@@ -59,6 +59,9 @@ Correlated = Annotated[
     str | None,
     typer.Option(metavar="A,B", help="Draw these rows' maps of a query slice before and after global correlation."),
 ]
+PerStructure = Annotated[
+    bool, typer.Option("--per-structure", help="Print every structure's scores and their spread, too, and every test.")
+]
 List = Annotated[bool, typer.Option("--list", help="The protocols, or the rows of one.")]
 
 
@@ -83,6 +86,7 @@ def bench(
     embedding: Embedding = None,
     warped: Warped = None,
     correlated: Correlated = None,
+    per_structure: PerStructure = False,
     show: List = False,
     as_json: AsJson = False,
 ) -> None:
@@ -117,7 +121,7 @@ def bench(
     pictured = _pictured(wanted, {"--embedding": embedding, "--warped": warped, "--correlated": correlated})
     cases = cases_of(asked, data, root, terminal.progress)
     records, failed = run(wanted, cases, root, how, restart=restart, progress=terminal.progress, cluster=cluster)
-    shown, files = _written(asked, records, pictured, cases, root, how, terminal)
+    shown, files = _written(asked, records, pictured, cases, root, how, terminal, per_structure)
     terminal.result(
         {"protocol": name, "cells": len(records), "failed": failed, "files": files},
         *shown,
@@ -146,20 +150,24 @@ def _written(
     root: Path,
     how: "Machine",
     terminal: Terminal,
+    per_structure: bool,
 ) -> "tuple[list[Table], dict[str, str]]":
     """Write everything beside the results; returns the tables to show, and what is where."""
     from lowshot.benchmarking.document import protocol_tables, section
-    from lowshot.benchmarking.report import write_report
+    from lowshot.benchmarking.report import further_tables, write_report
     from lowshot.benchmarking.write import write_tables
     from lowshot.reporting.tables import to_markdown
 
     tables = protocol_tables(asked, records) if records else []
+    further = further_tables(asked, records)
     page = section(asked, records) if records else f"No cell of {asked.name} is finished yet.\n"
     write_tables(page, tables, root)
     drawn, pictures = _pictures(pictured, cases, root, how, terminal)
-    files = write_tables("\n".join([page, *map(to_markdown, drawn)]), [*tables, *drawn], root) | pictures
-    files |= write_report(asked, records, [*tables, *drawn], cases, root, terminal.progress)
-    return [*_shown(tables), *drawn], files
+    page = "\n".join([page, *map(to_markdown, [*drawn, *further])])
+    files = write_tables(page, [*tables, *drawn, *further], root) | pictures
+    files |= write_report(asked, records, [*tables, *drawn, *further], cases, root, terminal.progress)
+    whole = [table for table in tables if "per structure" not in table.title]
+    return [*(tables if per_structure else whole), *drawn, *(further if per_structure else ())], files
 
 
 def _pictured(wanted: "Sequence[Cell]", options: "Mapping[str, str | None]") -> "dict[str, list[Cell]]":
@@ -203,11 +211,6 @@ def _machine(
         precision=precision.value,
         threads=threads,
     )
-
-
-def _shown(tables: "list[Table]") -> "list[Table]":
-    """What fits a terminal: not the structures."""
-    return [table for table in tables if "per structure" not in table.title]
 
 
 def _words(text: str | None) -> tuple[str, ...] | None:

@@ -85,6 +85,10 @@ ONE_SHOT = Protocol(
         **ablation(*MAJORITY),
     },
     reference="mre-net",
+    quoted={
+        "Zhou et al. (quoted)": _viii("zhou-et-al", "non-low-shot"),
+        "DenseVNet (quoted)": _viii("densevnet", "non-low-shot"),
+    },
     study=Study(anatomy="abdomen-ct", shape=(64, 56, 48), subjects=13, variation=0.5, structures=ORGANS),
     preset="paper",
     variant="btcv",

@@ -7,7 +7,7 @@ from typing import Any
 
 from lowshot.datasets.recipe import MRE_NET_BRAINS
 from lowshot.phantoms.study import Study
-from lowshot.protocols.mre_net import COSTS
+from lowshot.protocols.mre_net import COSTS, QUOTED
 from lowshot.protocols.protocol import Distributed, Fold, Protocol, Published, System
 
 DRAWS = 7
@@ -137,6 +137,7 @@ ONE_SHOT = Protocol(
     paper="mre-net",
     dataset="mrbrains18",
     measures=("dice", "hd95_in_plane"),
+    quoted=QUOTED,
     partial_means={"mean without wmh": ("white matter hyperintensities",)},
     differs=(
         "HD95: as MRBrainS18's scorer computes it, from borders that are drawn in each slice",

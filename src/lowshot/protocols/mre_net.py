@@ -54,6 +54,11 @@ SYSTEMS: Mapping[str, System] = {
     ),
 }
 
+QUOTED: Mapping[str, Mapping[str, Published]] = {
+    "U-Net from many scans (quoted)": {"": Published("VII", "u-net-3d", "non-low-shot")}
+}
+"""By its own authors, on another test set."""
+
 SMALLER = (
     "ours: the preset compact (narrower network, fewer and larger patches, strong augmentation) on a CPU; hard "
     "examples only where a row says so, so that our mre-net is the paper's row (d), while its rows (f), (g) and those "
@@ -89,6 +94,7 @@ ONE_SHOT = Protocol(
     paper="mre-net",
     dataset="mrbrains18",
     means=("mean without wmh", "mean"),
+    quoted=QUOTED,
     differs=(
         OTHER_PEOPLE,
         WITHOUT_LESIONS,

@@ -184,8 +184,16 @@ class Protocol:
     """What the paper calls its means over the structures that ours are over; the first that is printed counts."""
     partial_means: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Other means of the paper, by what it calls them: the structures that each leaves out."""
+    quoted: Mapping[str, Mapping[str, Published]] = field(default_factory=dict)
+    """Rows without cells of ours: what the paper's tables quote of systems that learn from many scans. By the name that
+    the tables show, then by fold; under "" for all folds."""
     differs: tuple[str, ...] = ()
     """What is not as in the paper, one sentence each."""
+
+    def quoted_on(self, fold: str) -> dict[str, Published]:
+        """Where the figures stand that are quoted beside this fold."""
+        found = {name: places.get(fold) or places.get("") for name, places in self.quoted.items()}
+        return {name: where for name, where in found.items() if where is not None}
 
     def patient_of(self, case: str) -> str:
         """Whose scan a case is."""
