@@ -7,7 +7,7 @@ from lowshot.benchmarking.cases import Cases, cases_of
 from lowshot.benchmarking.compute import Machine
 from lowshot.benchmarking.runner import cells, run
 from lowshot.cluster import Cluster
-from lowshot.progress import Silent
+from lowshot.progress import Progress, Silent
 from lowshot.protocols.protocol import Fold, Protocol, Published, System
 
 SETTINGS = {key: tuple(value) if isinstance(value, list) else value for key, value in TINY.items()}
@@ -43,8 +43,9 @@ def bench(
     systems: tuple[str, ...] | None = None,
     restart: bool = False,
     cluster: Cluster | None = None,
+    progress: Progress | None = None,
 ):
     """Run cells of the protocol, all unless told; the records, and what failed."""
     cases: Cases = cases_of(protocol, data, root, Silent())
     asked = cells(protocol, protocol.chosen(systems), protocol.folds, None)
-    return run(asked, cases, root, how, restart=restart, progress=Silent(), cluster=cluster)
+    return run(asked, cases, root, how, restart=restart, progress=progress or Silent(), cluster=cluster)

@@ -1,7 +1,10 @@
 """Cells on two workers, one of which is killed in the middle."""
 
+import statistics
+import time
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -9,6 +12,7 @@ pytest.importorskip("ray")
 
 from ball_files import write_ball_files
 from benchmarking.balls import BALLS, HOW, bench
+from listening import Listening
 from lowshot.benchmarking.results import read_results
 from lowshot.cluster import Cluster
 from lowshot.protocols.protocol import System
@@ -64,3 +68,25 @@ def test_a_cell_that_fails_is_told_and_the_others_are_computed(rows):
     [failure] = failed
     assert failure.startswith("broken, s0, seed 0: ")
     assert "cell: broken" in next(root.glob("logs/broken*.txt")).read_text()
+
+
+class Ends(Listening):
+    """Notes when cells end."""
+
+    def __init__(self):
+        super().__init__()
+        self.times = []
+
+    def note(self, message):
+        super().note(message)
+        if message.startswith("ended"):
+            self.times.append(time.perf_counter())
+
+
+def test_a_cell_that_computes_nothing_costs_less_than_a_second_on_a_warm_worker(data, tmp_path):
+    chunks = {"pairing": "chunks"}  # no registration
+    empty = System(method="copied-mask", settings={"size": (16, 16)}, options=chunks, seeds=tuple(range(12)))
+    protocol, heard = replace(BALLS, systems={"empty": empty}, reference="empty"), Ends()
+    records, failed = bench(data, tmp_path, protocol, cluster=Cluster(workers=1), progress=heard)
+    assert (len(records), failed) == (12, [])
+    assert statistics.median(after - before for before, after in pairwise(heard.times)) < 1

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -87,6 +89,14 @@ def test_a_prepared_data_set_is_read_by_benchmarks_with_all_channels_and_what_is
     assert query.truth.labels.equal(subjects[1].truth.labels)
     assert np.allclose(query.scan.affine, AFFINE)
     assert query.known is not None
+
+
+def test_what_is_added_around_a_scan_is_background_though_some_of_it_is_unknown():
+    known = torch.ones(40, 36, 12, dtype=torch.bool)
+    known[0] = False
+    made = prepare(replace(ball(), known=known), Recipe(size=(60, 36, None)))
+    assert made.known is not None
+    assert (~made.known).nonzero()[:, 0].unique().tolist() == [10]  # ten voxels are added on either side
 
 
 def test_it_is_done_once_and_again_where_a_file_or_the_recipe_changes(tmp_path):

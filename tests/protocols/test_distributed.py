@@ -6,11 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lowshot.benchmarking.cases import cases_of
-from lowshot.benchmarking.compute import Machine
 from lowshot.benchmarking.distributed import arranged
-from lowshot.benchmarking.runner import cells, run
-from lowshot.benchmarking.tables import main_table
 from lowshot.datasets.table import DATASETS
 from lowshot.errors import InputError
 from lowshot.progress import Silent
@@ -21,11 +17,10 @@ from lowshot.protocols.few_shot import KIDNEYS, ORGANS, UPPER
 from lowshot.protocols.five_folds import five_folds
 from lowshot.protocols.mrbrains import drawn_shots, each_in_turn, leave_one_out
 from lowshot.protocols.one_slice import TESTED_IN_SYNAPSE, listed, of_patients
-from lowshot.protocols.protocol import System
 from lowshot.protocols.registry import PROTOCOLS
+from protocols.tiny_rows import WITHOUT_DATA, brief, run_all
 
 PUBLISHED = [name for name, protocol in PROTOCOLS.items() if protocol.distributed is not None]
-TINY = {"size": (32, 32), "widths": (4, 8), "allow_missing": True}
 
 
 def numbered(n):
@@ -186,26 +181,40 @@ def folder_of(tmp_path_factory):
     return lambda one: folders[repr((one.distributed.dataset, one.distributed.structures, one.study))]
 
 
+def smaller(one):
+    """A sixth of the voxels along each axis, where the data set's are resized or cut, and smaller phantoms."""
+    recipe, study = one.distributed.recipe, one.study
+    sixths = {
+        name: tuple(None if size is None else size // 6 for size in wanted)
+        for name, wanted in (("resize", recipe.resize), ("size", recipe.size))
+        if wanted is not None
+    }
+    shape = study.shape if recipe.border else tuple(max(1, 2 * size // 3) for size in study.shape)
+    distributed = replace(one.distributed, recipe=replace(recipe, **sixths))
+    return replace(one, distributed=distributed, study=replace(study, shape=shape))
+
+
+def new_rows():
+    """Of each protocol the rows that change in their method what no row before changes, and its first row if none."""
+    seen = set()
+    for one in (*(PROTOCOLS[name] for name in WITHOUT_DATA), *(PROTOCOLS[name] for name in PUBLISHED)):
+        names = []
+        for name, system in one.systems.items():
+            kind = (system.method, system.preset, *sorted(system.settings), *sorted(system.options))
+            if kind not in seen:
+                names += [name] if system.model_of is None else [name, system.model_of]
+            seen.add(kind)
+        if one.distributed is not None:
+            yield pytest.param(
+                one.name, tuple(dict.fromkeys(names)) or next(iter(one.systems.items()))[:1], id=one.name
+            )
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("brief_alignment")
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_every_one_runs_from_end_to_end_on_phantoms_in_its_data_set_s_layout(name, folder_of, tmp_path):
-    one = PROTOCOLS[name]
-    if one.distributed.recipe.resize is not None:  # a quarter of the voxels along each axis
-        resize = tuple(None if size is None else size // 4 for size in one.distributed.recipe.resize)
-        small = replace(one.distributed, recipe=replace(one.distributed.recipe, resize=resize))
-        one = replace(one, distributed=small)
+@pytest.mark.parametrize(("name", "rows"), list(new_rows()))
+def test_every_one_runs_from_end_to_end_on_phantoms_in_its_data_set_s_layout(name, rows, folder_of, tmp_path):
+    one = smaller(PROTOCOLS[name])
     one, data = arranged(one, None, folder_of(one), Silent())
-    first = replace(one.folds[0], queries=one.folds[0].queries[:1])
-    granted = System(method="copied-mask", options={"pairing": "chunks", "chunks": 3}, granted=True)
-    system = granted if first.new else System(method="unet-slices", settings=TINY)
-    one = replace(one, folds=(first,), systems={"cheap": system}, reference="cheap")
-    cases = cases_of(one, data, tmp_path, Silent())
-    how = Machine(preset="compact", steps=2, device="cpu", precision="float32", threads=1)
-    records, failed = run(
-        cells(one, one.systems, one.folds, (0,)), cases, tmp_path, how, restart=False, progress=Silent()
-    )
-    assert failed == []
-    (record,) = records
-    assert record["fold"]["support"] == list(first.support)
-    assert len(main_table(one, records, first.name).rows) == 1
+    one = replace(one, systems=one.chosen(rows), reference=rows[0])
+    run_all(brief(one), data, tmp_path)

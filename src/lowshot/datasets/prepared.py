@@ -97,7 +97,9 @@ def _intensities(image: Float[Tensor, "i j k"], recipe: Recipe) -> Float[Tensor,
 def _moved(labelled: LabelledScan, preparation: Preparation) -> LabelledScan:
     prepared = preparation.apply(labelled.scan)
     labels = preparation.apply_labels(labelled.truth.labels, prepared, labelled.known)
-    known = None if labelled.known is None else preparation.apply_mask(labelled.known, prepared)
+    known = labelled.known
+    if known is not None:  # what is added around a scan is background, as it is where everything is known
+        known = preparation.apply_mask(known, prepared) | ~preparation.apply_mask(None, prepared)
     old = labelled.scan
     scan = Scan(old.name, prepared.voxels, prepared.grid.affine, old.channels, old.spacing_known)
     return LabelledScan(scan, Segmentation(labels, labelled.truth.names, prepared.grid.affine), known)

@@ -1,0 +1,50 @@
+"""Every row of a protocol at a size that takes seconds: what it changes in its method stays as it is."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from contract import tiny
+from lowshot.benchmarking.cases import cases_of
+from lowshot.benchmarking.compute import Machine
+from lowshot.benchmarking.runner import cells, run
+from lowshot.benchmarking.tables import main_table
+from lowshot.progress import Silent
+from lowshot.protocols.protocol import Protocol, System
+from lowshot.protocols.registry import PROTOCOLS
+
+WITHOUT_DATA = [name for name, one in PROTOCOLS.items() if one.study is not None and one.distributed is None]
+HOW = Machine(preset="compact", steps=2, device="cpu", precision="float32", threads=1)
+SIZES = ("size", "embedding_size", "widths", "patch_voxels", "batch")
+"""Of networks and of what they see: rows differ in these too, but then a trial takes minutes."""
+
+
+def brief(protocol: Protocol) -> Protocol:
+    """The protocol on its first fold, with one query and two scans in the pool, its rows with tiny networks."""
+    first = protocol.folds[0]
+    fold = replace(first, queries=first.queries[:1], unlabelled=first.unlabelled[:2])
+    systems = {name: replace(system, settings=_tiny(system)) for name, system in protocol.systems.items()}
+    return replace(protocol, folds=(fold,), systems=systems)
+
+
+def _tiny(system: System) -> dict[str, Any]:
+    small = tiny.SETTINGS.get(system.method, {})
+    return {**small, **{name: value for name, value in system.settings.items() if name not in SIZES}}
+
+
+def run_all(protocol: Protocol, data: Path | None, root: Path) -> None:
+    """Train and score every row with one seed; each has its row in the table."""
+    cases = cases_of(protocol, data, root, Silent())
+    asked = cells(protocol, protocol.systems, protocol.folds, (0,))
+    records, failed = run(asked, cases, root, HOW, restart=False, progress=Silent())
+    assert failed == []
+    assert sorted(record["system"] for record in records) == sorted(protocol.systems)
+    (fold,) = protocol.folds
+    for record in records:
+        (case,) = record["cases"]
+        assert case["case"] == fold.queries[0]
+        expected = {fold.new} if fold.new else set(protocol.scored or cases.task(fold, 0).names.foreground)
+        assert {score["structure"] for score in case["scores"]} == expected
+    for granted in {system.granted for system in protocol.systems.values()}:
+        own = [record for record in records if record.get("granted", False) == granted]
+        assert len(main_table(protocol, own, fold.name).rows) == len(own)
