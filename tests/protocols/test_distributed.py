@@ -182,15 +182,17 @@ def folder_of(tmp_path_factory):
 
 
 def smaller(one):
-    """A sixth of the voxels along each axis, where the data set's are resized or cut, and smaller phantoms."""
+    """A sixth of the pixels along each side of what the data set's slices become, and smaller phantoms."""
     recipe, study = one.distributed.recipe, one.study
-    sixths = {
-        name: tuple(None if size is None else size // 6 for size in wanted)
-        for name, wanted in (("resize", recipe.resize), ("size", recipe.size))
-        if wanted is not None
-    }
+    changed = {}
+    for name in ("resize", "size"):
+        if (wanted := getattr(recipe, name)) is not None:
+            changed[name] = (wanted[0] // 6, wanted[1] // 6, wanted[2])
+    if recipe.spacing_mm is not None:
+        i, j, k = recipe.spacing_mm
+        changed["spacing_mm"] = (6 * i, 6 * j, k)
     shape = study.shape if recipe.border else tuple(max(1, 2 * size // 3) for size in study.shape)
-    distributed = replace(one.distributed, recipe=replace(recipe, **sixths))
+    distributed = replace(one.distributed, recipe=replace(recipe, **changed))
     return replace(one, distributed=distributed, study=replace(study, shape=shape))
 
 
