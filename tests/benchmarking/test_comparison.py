@@ -53,7 +53,7 @@ def test_scans_are_tested_by_the_mean_of_their_differences():
 def test_a_scan_of_several_folds_is_one_scan():
     both = [on(fold, system=system) for fold in ("a", "b") for system in ("mre-net", "unet")]
     found = compare(both, "mre-net")["unet"]
-    assert (found.pairs, found.over_scans.pairs) == (6, 2)
+    assert (found.folds, found.pairs, found.over_scans.pairs) == (2, 6, 2)
     assert math.isnan(found.interval.low)  # of two scans
 
 

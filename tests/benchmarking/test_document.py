@@ -4,10 +4,11 @@ from dataclasses import replace
 import pytest
 
 from benchmarking.test_tables import record
-from lowshot.benchmarking.document import command, origin, results_page
+from lowshot.benchmarking.document import command, origin, results_page, what_differs
 from lowshot.catalogue import settings
 from lowshot.errors import SettingsError
 from lowshot.protocols.mre_net import ONE_SHOT
+from lowshot.protocols.protocol import Fold
 from lowshot.protocols.registry import PROTOCOLS
 
 (FOLD,) = [{"name": fold.name, "support": fold.support, "queries": fold.queries} for fold in ONE_SHOT.folds]
@@ -123,6 +124,19 @@ def test_cells_that_are_not_finished_are_told(tmp_path):
     cells = sum(len(system.seeds) for system in ONE_SHOT.systems.values())
     page = results_page(tmp_path)
     assert f"- missing: {cells - 1} of the protocol's {cells} cells are not finished; no cell of unet" in page
+
+
+def test_cells_on_folds_that_a_row_is_not_meant_for_are_not_missing():
+    row = replace(ONE_SHOT.systems["unet"], folds=("elsewhere",))
+    several = len(row.seeds)
+    for system, missing in ((row, several), (replace(row, folds=()), 2 * several)):
+        one = replace(ONE_SHOT, systems={"unet": system}, folds=(*ONE_SHOT.folds, Fold("elsewhere", ("a",), ("b",))))
+        assert f"missing: {missing} of the protocol's {missing} cells" in " ".join(what_differs(one, [cell()]))
+
+
+def test_what_is_said_of_quoted_figures_stands_beside_them():
+    many = "U-Net from many scans (quoted): quoted from the U-Net authors; other test set and testing scheme"
+    assert many in what_differs(ONE_SHOT, [cell()])
 
 
 def test_differences_have_a_table_where_there_is_something_to_compare(tmp_path):

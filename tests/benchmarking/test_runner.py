@@ -220,6 +220,13 @@ def test_first_seeds_come_first():
     assert order == [("mre-net", 0), ("unet", 0), ("mre-net", 1)]
 
 
+def test_a_row_that_is_meant_for_some_folds_has_cells_on_these_unless_one_is_named():
+    folds = (*BALLS.folds, replace(BALLS.folds[0], name="s1"))
+    protocol = replace(BALLS, folds=folds, systems={"unet": replace(BALLS.systems["unet"], folds=("s1",))})
+    assert [cell.fold.name for cell in cells(protocol, protocol.systems, folds, None)] == ["s1"]
+    assert [cell.fold.name for cell in cells(protocol, protocol.systems, folds[:1], None)] == ["s0"]
+
+
 def test_the_case_that_is_missing_is_named(data, tmp_path):
     protocol = replace(BALLS, folds=(Fold("s0", ("s0",), ("s1", "s9")),))
     with pytest.raises(InputError, match=r"images.*needs s9"):

@@ -42,7 +42,10 @@ def test_structures_are_printed_where_asked_for_and_stand_in_the_files(typed, ba
     brief, whole = (" ".join(typed(*words, *more).out.split()) for more in ((), ("--per-structure",)))
     assert not any(title in brief for title in asked)
     assert all(title in whole for title in asked)
-    assert all(title in (tmp_path / "out" / "balls" / "tables.md").read_text() for title in asked)
+    root = tmp_path / "out" / "balls"
+    for page in ("tables.md", "tables.html", "tables.tex"):
+        assert all(title in (root / page).read_text() for title in asked), page
+    assert (root / "tables" / "balls-s0-spread-over-scans-per-structure.csv").is_file()
 
 
 def test_embeddings_are_drawn_beside_the_tables(typed, balls, tmp_path):

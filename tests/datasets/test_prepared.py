@@ -6,6 +6,7 @@ import torch
 
 from datasets.test_reader import AFFINE, exported
 from lowshot.benchmarking.cases import Cases
+from lowshot.datasets import prepared
 from lowshot.datasets.prepared import UNKNOWN, prepare, prepared_cases
 from lowshot.datasets.reader import find_cases
 from lowshot.datasets.recipe import ALPNET_CHAOS, ALPNET_SYNAPSE, MRE_NET_BRAINS, RAW, Recipe
@@ -99,7 +100,7 @@ def test_what_is_added_around_a_scan_is_background_though_some_of_it_is_unknown(
     assert (~made.known).nonzero()[:, 0].unique().tolist() == [10]  # ten voxels are added on either side
 
 
-def test_it_is_done_once_and_again_where_a_file_or_the_recipe_changes(tmp_path):
+def test_it_is_done_once_and_again_where_a_file_the_recipe_or_the_code_changes(tmp_path, monkeypatch):
     dataset, _ = exported("image-n", tmp_path / "data")
     found = find_cases(dataset, tmp_path / "data")
     first = prepared_cases(found, RAW, tmp_path / "cache", Silent())
@@ -107,6 +108,9 @@ def test_it_is_done_once_and_again_where_a_file_or_the_recipe_changes(tmp_path):
     assert prepared_cases(found, RAW, tmp_path / "cache", Silent()) == first
     assert (first / "complete").stat().st_mtime_ns == before
     assert prepared_cases(found, Recipe(cut_top=0.1), tmp_path / "cache", Silent()) != first
+    with monkeypatch.context() as newer:
+        newer.setattr(prepared, "FORM", prepared.FORM + 1)
+        assert prepared_cases(found, RAW, tmp_path / "cache", Silent()) != first
     (tmp_path / "data" / "label_1.nii.gz").write_bytes((tmp_path / "data" / "label_2.nii.gz").read_bytes())
     assert prepared_cases(found, RAW, tmp_path / "cache", Silent()) != first
 

@@ -18,7 +18,7 @@ from lowshot.protocols.five_folds import five_folds
 from lowshot.protocols.mrbrains import drawn_shots, each_in_turn, leave_one_out
 from lowshot.protocols.one_slice import TESTED_IN_SYNAPSE, listed, of_patients
 from lowshot.protocols.registry import PROTOCOLS
-from protocols.tiny_rows import WITHOUT_DATA, brief, run_all
+from protocols.tiny_rows import SIZES, WITHOUT_DATA, brief, run_all
 
 PUBLISHED = [name for name, protocol in PROTOCOLS.items() if protocol.distributed is not None]
 
@@ -197,19 +197,19 @@ def smaller(one):
 
 
 def new_rows():
-    """Of each protocol the rows that change in their method what no row before changes, and its first row if none."""
+    """Of each protocol the rows that differ from all before in what they change, and its reference if none does."""
     seen = set()
     for one in (*(PROTOCOLS[name] for name in WITHOUT_DATA), *(PROTOCOLS[name] for name in PUBLISHED)):
         names = []
         for name, system in one.systems.items():
-            kind = (system.method, system.preset, *sorted(system.settings), *sorted(system.options))
+            changed = (*sorted(set(system.settings) - set(SIZES)), *sorted(system.options.items()), system.granted)
+            kind = (system.method, system.preset, *changed)
             if kind not in seen:
                 names += [name] if system.model_of is None else [name, system.model_of]
             seen.add(kind)
         if one.distributed is not None:
-            yield pytest.param(
-                one.name, tuple(dict.fromkeys(names)) or next(iter(one.systems.items()))[:1], id=one.name
-            )
+            rows = dict.fromkeys(names or [one.reference])
+            yield pytest.param(one.name, tuple(rows), id=one.name)
 
 
 @pytest.mark.slow

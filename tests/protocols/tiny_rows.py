@@ -1,4 +1,4 @@
-"""Every row of a protocol at a size that takes seconds: what it changes in its method stays as it is."""
+"""Rows of a protocol at a size that takes seconds: what they change in their method, but its size, stays as it is."""
 
 from dataclasses import fields, replace
 from pathlib import Path

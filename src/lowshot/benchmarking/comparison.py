@@ -53,6 +53,8 @@ class Comparison:
     """Mean Dice of the system minus the reference's."""
     interval: Interval
     """Of the difference, over resampled scans."""
+    folds: int
+    """How many are common; where it is fewer than another row has, the two cannot be set against each other."""
     over_pairs: Tested
     over_scans: Tested
     """Over the mean of each scan's differences, as structures of one scan are not independent of each other."""
@@ -80,7 +82,7 @@ def compare(records: Sequence[Record], reference: str, patient_of: Callable[[str
     over_pairs = _tested([list(each.values()) for each in found.values()])
     over_scans = _tested([_of_scans(each, patient_of) for each in found.values()])
     return {
-        name: Comparison(_mean(list(each.values())), _interval(each, patient_of), pairs, scans)
+        name: Comparison(_mean(list(each.values())), _interval(each, patient_of), _folds(each), pairs, scans)
         for (name, each), pairs, scans in zip(found.items(), over_pairs, over_scans, strict=True)
     }
 
@@ -110,6 +112,10 @@ def _over_seeds(scores: Sequence[Mapping[Pair, float]]) -> dict[Pair, float]:
     """The mean of each pair; pairs that some seed leaves out are left out."""
     means = {pair: float(np.mean([each.get(pair, math.nan) for each in scores])) for pair in scores[0]}
     return {pair: mean for pair, mean in means.items() if not math.isnan(mean)}
+
+
+def _folds(differences: Mapping[Pair, float]) -> int:
+    return len({fold for fold, _, _ in differences})
 
 
 def _interval(differences: Mapping[Pair, float], patient_of: Callable[[str], str]) -> Interval:

@@ -10,7 +10,7 @@ from lowshot.protocols.protocol import Protocol
 from lowshot.reporting.tables import Cell, Column, Table
 
 DIGITS = 6
-"""Of a p-value that is not on the page, where \"< 0.001\" is said instead."""
+"""Of a p-value in a table of every test; elsewhere \"< 0.001\" is said instead."""
 
 
 def comparison_table(protocol: Protocol, records: Sequence[Record]) -> Table | None:
@@ -23,7 +23,7 @@ def comparison_table(protocol: Protocol, records: Sequence[Record]) -> Table | N
         return None
     columns = (
         *(Column("system", numeric=False), Column(f"Dice − {protocol.reference}"), Column("95 % interval")),
-        *(Column("pairs", 0), Column("p"), Column("p (Holm)"), Column("p (Bonferroni)")),
+        *(Column("folds", 0), Column("pairs", 0), Column("p"), Column("p (Holm)"), Column("p (Bonferroni)")),
         *(Column("smallest p possible (Holm)"), Column("p of t-test (Holm)")),
         *(Column("scans", 0), Column("p over scans (Holm)"), Column("smallest p over scans (Holm)")),
     )
@@ -38,11 +38,12 @@ def _row(name: str, found: Comparison) -> tuple[Cell, ...]:
     corrected = (signed_rank.raw, signed_rank.holm, signed_rank.bonferroni, pairs.smallest, pairs.t.holm)
     p = [shown_p(each) for each in corrected]
     over_scans = (scans.pairs, shown_p(scans.wilcoxon.holm), shown_p(scans.smallest))
-    return name, f"{found.difference:+.3f}", shown_interval(found.interval, "+"), pairs.pairs, *p, *over_scans
+    difference = (f"{found.difference:+.3f}", shown_interval(found.interval, "+"))
+    return name, *difference, found.folds, pairs.pairs, *p, *over_scans
 
 
 def significance_table(protocol: Protocol, records: Sequence[Record]) -> Table | None:
-    """Both paired tests of each system, over pairs and over scans, with both corrections; for files, not for the page.
+    """Both paired tests of each system, over pairs and over scans, with both corrections: for a benchmark's own files.
 
     None where there is nothing to compare.
     """

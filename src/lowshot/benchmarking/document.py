@@ -18,6 +18,7 @@ from lowshot.benchmarking.tables import (
     unfinished_seeds,
 )
 from lowshot.protocols.protocol import Protocol
+from lowshot.protocols.published import notes_of
 from lowshot.protocols.registry import PROTOCOLS, protocol
 from lowshot.reporting.tables import Table, to_markdown
 
@@ -52,7 +53,8 @@ Of few scans the intervals are too narrow: simulated for normal scores, they hol
 scans, 84 for five, 88 for seven, 89 for ten and 93 for twenty.
 Smallest p possible: what the correction leaves of 2 / 2ⁿ, the least that n pairs, or n scans, allow Wilcoxon's test;
 where it is above 0.05, the test cannot tell the systems apart, whatever they do. None of it covers the choice of the
-annotated scan. `lowshot bench` writes both tests, Wilcoxon's and the paired t-test, with both corrections into files.
+annotated scan. A row of fewer folds than another cannot be set against it there. `lowshot bench` writes both tests,
+Wilcoxon's and the paired t-test, with both corrections into files.
 """
 
 
@@ -125,7 +127,8 @@ def _asked_presets(protocol: Protocol, records: Sequence[Record]) -> list[str]:
 
 def what_differs(protocol: Protocol, records: Sequence[Record]) -> list[str]:
     """What is not as in the paper or as the protocol would have it, one sentence each."""
-    return [*protocol.differs, *_preset(protocol, records), _budget(records), *_unfinished(protocol, records)]
+    own = [*_preset(protocol, records), _budget(records), *_unfinished(protocol, records)]
+    return [*protocol.differs, *_quoted(protocol), *own]
 
 
 def _words_of_the_budget(protocol: Protocol, records: Sequence[Record]) -> str:
@@ -143,6 +146,14 @@ def _preset(protocol: Protocol, records: Sequence[Record]) -> Iterator[str]:
         yield f"preset: {', '.join(sorted(others))} instead of {protocol.preset}, so that no published row is the same"
 
 
+def _quoted(protocol: Protocol) -> Iterator[str]:
+    """What the paper says of figures that it quotes itself."""
+    for name, places in protocol.quoted.items():
+        notes = {note for where in places.values() for note in notes_of(protocol, where)}
+        if notes:
+            yield f"{name}: {'; '.join(sorted(notes))}"
+
+
 def _budget(records: Sequence[Record]) -> str:
     """How long was trained."""
     found = by_device(records)
@@ -157,12 +168,15 @@ def _budget(records: Sequence[Record]) -> str:
 def _unfinished(protocol: Protocol, records: Sequence[Record]) -> Iterator[str]:
     """How many of the protocol's cells are not there; rows without any are named."""
     there = present(protocol, records)
-    by_fold = [by_system(protocol, of_fold(records, fold.name)) for fold in protocol.folds]
+    by_fold = {fold.name: by_system(protocol, of_fold(records, fold.name)) for fold in protocol.folds}
     unfinished = sum(
-        len(unfinished_seeds(system, own.get(name, []))) for name, system in protocol.systems.items() for own in by_fold
+        len(unfinished_seeds(system, own.get(name, [])))
+        for name, system in protocol.systems.items()
+        for fold, own in by_fold.items()
+        if system.runs_on(fold)
     )
     if unfinished:
-        every = sum(len(system.seeds) for system in protocol.systems.values()) * len(protocol.folds)
+        every = sum(len(each.seeds) * sum(map(each.runs_on, by_fold)) for each in protocol.systems.values())
         nothing = [name for name in protocol.systems if name not in there]
         rows = f"; no cell of {', '.join(nothing)}" if nothing else ""
         yield f"missing: {unfinished} of the protocol's {every} cells are not finished{rows}"

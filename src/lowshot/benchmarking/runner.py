@@ -24,11 +24,16 @@ from lowshot.protocols.protocol import Fold, Protocol, System
 def cells(
     protocol: Protocol, systems: Mapping[str, System], folds: Sequence[Fold], seeds: Sequence[int] | None
 ) -> list[Cell]:
-    """Every cell, first seeds first, so that a table is complete early and becomes certain later."""
+    """Every cell, first seeds first, so that a table is complete early and becomes certain later.
+
+    Where all folds are asked for, rows that are meant for some of them have cells on these alone.
+    """
+    every = len(folds) == len(protocol.folds)
     asked = [
         Cell(protocol, name, system, fold, seed)
         for name, system in systems.items()
         for fold in folds
+        if not every or system.runs_on(fold.name)
         for seed in (system.seeds if seeds is None else seeds)
     ]
     order = {seed: at for at, seed in enumerate(dict.fromkeys(cell.seed for cell in asked))}

@@ -15,6 +15,8 @@ from lowshot.protocols.protocol import Fold, Measure, Protocol, System
 from lowshot.protocols.published import Figure
 from lowshot.reporting.tables import Cell, Column, Table, mean_and_spread
 
+PER_STRUCTURE = "per structure"
+"""In the title of every such table."""
 Mean = Callable[[Sequence[Row], Measure], float]
 """Of the scores of one system on one fold."""
 
@@ -51,7 +53,7 @@ def structure_tables(protocol: Protocol, records: Sequence[Record], folds: Seque
                 printed = True
         if lines and (printed or measure == "dice"):
             columns = (Column(name, heading.digits) for name in (*systems, *quoted))
-            title = f"{protocol.name}, {where}: {heading.heading} per structure{over}"
+            title = f"{protocol.name}, {where}: {heading.heading} {PER_STRUCTURE}{over}"
             table = Table((Column("structure", numeric=False), *columns), tuple(lines), title)
             yield table.without_empty(*quoted)
 

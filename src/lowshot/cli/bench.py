@@ -111,6 +111,7 @@ def bench(
 
     from lowshot.benchmarking.cases import cases_of
     from lowshot.benchmarking.distributed import arranged
+    from lowshot.benchmarking.document import what_differs
     from lowshot.benchmarking.runner import cells, run
 
     asked, data = arranged(asked, data, root, terminal.progress)
@@ -121,11 +122,12 @@ def bench(
     pictured = _pictured(wanted, {"--embedding": embedding, "--warped": warped, "--correlated": correlated})
     cases = cases_of(asked, data, root, terminal.progress)
     records, failed = run(wanted, cases, root, how, restart=restart, progress=terminal.progress, cluster=cluster)
+    differs = what_differs(asked, records) if records else asked.differs
     shown, files = _written(asked, records, pictured, cases, root, how, terminal, per_structure)
     terminal.result(
         {"protocol": name, "cells": len(records), "failed": failed, "files": files},
         *shown,
-        *(f"{'not as published' if asked.paper else 'note'}: {sentence}" for sentence in asked.differs),
+        *(f"{'not as published' if asked.paper else 'note'}: {sentence}" for sentence in differs),
         *(f"{what}: {path}" for what, path in files.items()),
     )
     if failed:
@@ -155,6 +157,7 @@ def _written(
     """Write everything beside the results; returns the tables to show, and what is where."""
     from lowshot.benchmarking.document import protocol_tables, section
     from lowshot.benchmarking.report import further_tables, write_report
+    from lowshot.benchmarking.structure_tables import PER_STRUCTURE
     from lowshot.benchmarking.write import write_tables
     from lowshot.reporting.tables import to_markdown
 
@@ -166,7 +169,7 @@ def _written(
     page = "\n".join([page, *map(to_markdown, [*drawn, *further])])
     files = write_tables(page, [*tables, *drawn, *further], root) | pictures
     files |= write_report(asked, records, [*tables, *drawn, *further], cases, root, terminal.progress)
-    whole = [table for table in tables if "per structure" not in table.title]
+    whole = [table for table in tables if PER_STRUCTURE not in table.title.removeprefix(asked.name)]
     return [*(tables if per_structure else whole), *drawn, *(further if per_structure else ())], files
 
 

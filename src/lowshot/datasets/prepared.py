@@ -31,6 +31,8 @@ from lowshot.imaging.scan import LabelledScan, Scan, Segmentation
 from lowshot.inputs.table import TABLE
 from lowshot.progress import Progress
 
+FORM = 2
+"""Of prepared cases: another number makes all of them anew, so it is raised whenever they come out differently."""
 UNKNOWN = 255
 """In prepared label maps; no data set has as many structures."""
 
@@ -134,7 +136,7 @@ def _write(labelled: LabelledScan, case: str, folder: Path) -> Mapping[str, str]
 
 def _key(found: Found, recipe: Recipe) -> str:
     """Of what is read and what is done to it, not of where it lies."""
-    known = hashlib.sha256(repr((recipe, found.dataset)).encode())
+    known = hashlib.sha256(repr((FORM, recipe, found.dataset)).encode())
     for case, files in found.cases.items():
         known.update(case.encode())
         for path in _contents(files):

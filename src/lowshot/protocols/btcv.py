@@ -106,6 +106,7 @@ ONE_SHOT = Protocol(
 )
 UNLABELLED = replace(
     ONE_SHOT,
+    quoted={},
     name="btcv-unlabelled",
     summary="MRE-Net's table XI on BTCV: DataAug with 5, 10 and 20 scans without labels",
     distributed=Distributed(dataset="btcv", recipe=MRE_NET_BTCV, arrange=pools),

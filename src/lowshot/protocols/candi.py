@@ -92,6 +92,7 @@ ATLASES = replace(
         "ants joint label fusion": System(method="ants-fusion"),
     },
     reference="local vote",
+    quoted={"lt-net of one atlas (quoted)": {"": Published("4", "lt-net", "1-shot")}},
     differs=(
         f"test scans and atlases are drawn with seed {SEED}; the paper's are not known",
         "our registration and votes, not MABMIS itself",

@@ -81,7 +81,10 @@ MR = Protocol(
         for name, base, others in (("A", FIRST, SECOND), ("B", SECOND, FIRST))
         for organ in ORGANS
     ),
-    systems=and_whole(COMPARED | FURTHER),
+    systems=and_whole(
+        COMPARED
+        | {name: row if name == "rp-net" else replace(row, folds=("right kidney A",)) for name, row in FURTHER.items()}
+    ),
     reference="apscl",
     layout=Layout(names="labels.txt"),
     steps=800,
@@ -153,20 +156,23 @@ APSCL_MODULES = replace(
     name="apscl-modules",
     summary="APSCL's table 2: its three modules, one by one and together",
     folds=GCN_DE_MODULES.folds,
-    systems=_ablation(
-        "apscl",
-        "2",
-        {
-            "base": ("apscl[]", FEM | SCL | MGD),
-            "FEM": ("apscl[fem]", SCL | MGD),
-            "SCL": ("apscl[scl]", FEM | MGD),
-            "MGD": ("apscl[mgd]", FEM | SCL),
-            "FEM + SCL": ("apscl[fem,scl]", MGD),
-            "SCL + MGD": ("apscl[scl,mgd]", FEM),
-            "FEM + MGD": ("apscl[fem,mgd]", SCL),
-            "FEM + SCL + MGD": ("apscl[fem,scl,mgd]", {}),
-        },
-    ),
+    systems=_ablation("apscl", "2", {"base": ("apscl[]", FEM | SCL | MGD)})
+    | {
+        name: replace(row, folds=("right kidney A",))
+        for name, row in _ablation(
+            "apscl",
+            "2",
+            {
+                "FEM": ("apscl[fem]", SCL | MGD),
+                "SCL": ("apscl[scl]", FEM | MGD),
+                "MGD": ("apscl[mgd]", FEM | SCL),
+                "FEM + SCL": ("apscl[fem,scl]", MGD),
+                "SCL + MGD": ("apscl[scl,mgd]", FEM),
+                "FEM + MGD": ("apscl[fem,mgd]", SCL),
+            },
+        ).items()
+    }
+    | _ablation("apscl", "2", {"FEM + SCL + MGD": ("apscl[fem,scl,mgd]", {})}),
     reference="base",
     differs=(
         *MR.differs,
@@ -182,7 +188,7 @@ def _phantom(anatomy: str, name: str, what: str, organs: tuple[str, ...]) -> Pro
         name=name,
         summary=f"A new organ from one scan, on synthetic {what}, which needs no data",
         folds=(_fold(organs[0], "A", subjects[:3], subjects[3:]),),
-        systems={row: replace(system, published={}) for row, system in MR.systems.items()},
+        systems={row: replace(system, published={}, folds=()) for row, system in MR.systems.items()},
         study=Study(anatomy=anatomy, shape=(96, 80, 24), subjects=6, variation=0.5, structures=organs),
         layout=Layout(),
         steps=60,

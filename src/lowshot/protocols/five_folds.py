@@ -148,7 +148,7 @@ APSCL_CHAOS = replace(
     summary="APSCL's tables 2 to 4 on CHAOS: its modules, the weights of its losses, the number of its latent factors",
     systems=and_whole(
         {
-            **{name: replace(row, seeds=(0,)) for name, row in APSCL_MODULES.systems.items()},
+            **{name: replace(row, seeds=(0,), folds=()) for name, row in APSCL_MODULES.systems.items()},
             "FEM + SCL + MGD": replace(
                 APSCL_MODULES.systems["FEM + SCL + MGD"], seeds=(0,), costs=(Published("4", "apscl", "latent=32"),)
             ),

@@ -109,6 +109,7 @@ ONE_SHOT = Protocol(
 
 SHOTS = replace(
     ONE_SHOT,
+    quoted={},
     name="brain-shots",
     summary="One, two or three annotated brains, the same five queries",
     folds=tuple(Fold(f"{n} annotated", ADULTS[:n], ADULTS[3:]) for n in (1, 2, 3)),
@@ -135,6 +136,7 @@ SHOTS = replace(
 
 STRUCTURES = replace(
     ONE_SHOT,
+    quoted={},
     name="brain-structures",
     summary="28 structures of real brains, left and right apart, from one annotated scan",
     systems={"mre-net": System(method="mre-net"), "unet + augmentation": System(method="unet")},
@@ -146,6 +148,7 @@ STRUCTURES = replace(
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 TUNING = replace(
     ONE_SHOT,
+    quoted={},
     name="brain-tuning",
     summary="Where learning rates and mining of compact were chosen: another annotated brain than that of the tables",
     folds=(Fold("1009", ("1009",), ("1008", "1010")),),
@@ -157,8 +160,6 @@ TUNING = replace(
     | {
         "unet + augmentation with equal weights": System(method="unet", settings={"balance": 1.0}),
         "hard examples late": System(method="mre-net", settings={"mining": True}),
-        "hard examples late; N_Lg = 6": System(method="mre-net", settings={"mining": True, "hard_multiple": 6.0}),
-        "hard examples from the start": System(method="mre-net", settings={"mining": True, "mining_from": 0.0}),
     },
     reference="mre-net at rate 0.001",
     paper="",
@@ -168,6 +169,7 @@ TUNING = replace(
 NOT_PRINTED_FOR_CT = ("IV", "V")
 PHANTOM = replace(
     ONE_SHOT,
+    quoted={},
     name="phantom-ct",
     summary="MRE-Net's ablations and U-Net on synthetic abdominal CT, which needs no data",
     folds=(Fold("subject-01", ("subject-01",), tuple(f"subject-{n:02d}" for n in range(2, 7))),),

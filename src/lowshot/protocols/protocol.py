@@ -112,6 +112,12 @@ class System:
     protocols do. Only a benchmark can know them."""
     costs: tuple[Published, ...] = ()
     """Where its published time and memory stand; the first that prints a figure counts."""
+    folds: tuple[str, ...] = ()
+    """Those on which it is run; none: all."""
+
+    def runs_on(self, fold: str) -> bool:
+        """Whether the row has cells on this fold."""
+        return not self.folds or fold in self.folds
 
 
 @dataclass(frozen=True)
@@ -185,8 +191,8 @@ class Protocol:
     partial_means: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Other means of the paper, by what it calls them: the structures that each leaves out."""
     quoted: Mapping[str, Mapping[str, Published]] = field(default_factory=dict)
-    """Rows without cells of ours: what the paper's tables quote of systems that learn from many scans. By the name that
-    the tables show, then by fold; under "" for all folds."""
+    """Rows without cells of ours: what stands in the paper's tables of systems that learn from many scans, or from
+    others. By the name that the tables show, then by fold; under "" for all folds."""
     differs: tuple[str, ...] = ()
     """What is not as in the paper, one sentence each."""
 

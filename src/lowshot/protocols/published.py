@@ -54,6 +54,18 @@ def published(protocol: Protocol, where: Published, metric: str, structure: str)
     return found[0] if found else None
 
 
+def notes_of(protocol: Protocol, where: Published) -> set[str]:
+    """What is said of the figures of one row of a table."""
+    place = (protocol.paper, where.table, protocol.dataset, where.method)
+    return {
+        figure.note
+        for figure in figures()
+        if (figure.paper, figure.table, figure.dataset, figure.method) == place
+        and where.setting in (None, figure.setting)
+        and figure.note
+    }
+
+
 def _figure(row: dict[str, str]) -> Figure:
     numbers = {name: float(row[name]) if row[name] else None for name in ("mean", "std", "min", "max")}
     words = {name: row[name] for name in Figure.__dataclass_fields__ if name not in numbers}

@@ -18,9 +18,10 @@ METHODS = {
 """Name in ``published.csv``, without its switches, to method in the catalogue."""
 ELSEWHERE = {"u-net": {"lt-net": "unet", "elnet": "unet-slices"}}
 """Names that mean something else in each paper."""
-QUOTED_ONLY = ("zhou-et-al", "densevnet")
+QUOTED_SETTINGS = ("non-low-shot", "220 images reported")
 """Trained on many scans; their figures are quoted from their own papers."""
-QUOTED_SETTINGS = ("non-low-shot",)
+OF_MANY = ("20 training scans",)
+"""Trained on many scans by the authors of the paper, and here."""
 STANDS_IN = {"mabmis": "multi-atlas and ants-fusion stand in its place"}
 """Missing here."""
 
@@ -43,7 +44,8 @@ def published_systems() -> Sequence[PublishedSystem]:
     for figure in figures():
         name = figure.method.partition("[")[0]
         quoted = figure.setting in QUOTED_SETTINGS
-        key = (f"{name}, {figure.setting}" if quoted else name, *_standing(name, figure.paper, quoted))
+        apart = quoted or figure.setting in OF_MANY
+        key = (f"{name}, {figure.setting}" if apart else name, *_standing(name, figure.paper, quoted))
         tables.setdefault(key, {})[f"{figure.paper} {figure.table}"] = None
     return [
         PublishedSystem(name, tuple(where), standing, method)
@@ -52,7 +54,7 @@ def published_systems() -> Sequence[PublishedSystem]:
 
 
 def _standing(name: str, paper: str, quoted: bool) -> tuple[Standing, str]:
-    if quoted or name in QUOTED_ONLY:
+    if quoted:
         return "quoted only", "trained on many scans"
     method = METHODS.get(name) or ELSEWHERE.get(name, {}).get(paper)
     if method is not None:
