@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from torch.optim import Adam
+
 from contract import tiny
 from contract.studies import NAMES, TASKS, partly_known, subject
 from lowshot import catalogue
@@ -13,6 +15,7 @@ from lowshot.imaging.scan import LabelledScan
 from lowshot.inference.atlas_model import prepare_atlases
 from lowshot.inference.predict import prepare
 from lowshot.losses.similarity import local_ncc
+from lowshot.methods.lt_net import method as lt_net
 from lowshot.methods.lt_net.batches import atlas_pair, one_hot, share_outside
 from lowshot.methods.lt_net.method import LTNet
 from lowshot.methods.lt_net.model import RefineOptions
@@ -90,6 +93,20 @@ def test_training_makes_the_atlas_look_like_the_pool():
     chosen = method("voxelmorph", learning_rate=1e-2, spacing=(2.0, 2.0, 2.0))
     before, after = (alike(chosen.fit(task, run(steps)), subject(5).scan) for steps in (1, 60))
     assert after > before + 0.02
+
+
+def test_a_gradient_of_any_length_makes_a_step_as_of_an_ordinary_one(monkeypatch):
+    lengths = []
+
+    class Measuring(Adam):
+        def step(self, closure=None):
+            gradients = [p.grad.flatten() for group in self.param_groups for p in group["params"] if p.grad is not None]
+            lengths.append(float(torch.cat(gradients).norm()))
+            return super().step(closure)
+
+    monkeypatch.setattr(lt_net, "Adam", Measuring)
+    method(similarity=1e6, adversarial=0.0).fit(TASK, run(steps=2))
+    assert lengths == pytest.approx([lt_net.LARGEST_GRADIENT] * 2, rel=1e-3)
 
 
 def test_one_hot_maps_on_a_coarser_grid_are_shares():
