@@ -3,7 +3,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-
 from torch.optim import Adam
 
 from contract import tiny
