@@ -22,7 +22,7 @@ from lowshot.errors import InputError, SettingsError, SomeScansFailed
 from lowshot.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from lowshot.benchmarking.cases import Cases
     from lowshot.benchmarking.cell import Cell, Record
@@ -111,7 +111,6 @@ def bench(
 
     from lowshot.benchmarking.cases import cases_of
     from lowshot.benchmarking.distributed import arranged
-    from lowshot.benchmarking.document import what_differs
     from lowshot.benchmarking.runner import cells, run
 
     asked, data = arranged(asked, data, root, terminal.progress)
@@ -122,13 +121,11 @@ def bench(
     pictured = _pictured(wanted, {"--embedding": embedding, "--warped": warped, "--correlated": correlated})
     cases = cases_of(asked, data, root, terminal.progress)
     records, failed = run(wanted, cases, root, how, restart=restart, progress=terminal.progress, cluster=cluster)
-    differs = what_differs(asked, records) if records else asked.differs
     shown, files = _written(asked, records, pictured, cases, root, how, terminal, per_structure)
     terminal.result(
         {"protocol": name, "cells": len(records), "failed": failed, "files": files},
         *shown,
-        *(f"{'not as published' if asked.paper else 'note'}: {sentence}" for sentence in differs),
-        *(f"{what}: {path}" for what, path in files.items()),
+        *_lines(asked, records, files),
     )
     if failed:
         raise SomeScansFailed(f"{counted(len(failed), 'cell')} failed; the first: {failed[0]}")
@@ -171,6 +168,15 @@ def _written(
     files |= write_report(asked, records, [*tables, *drawn, *further], cases, root, terminal.progress)
     whole = [table for table in tables if PER_STRUCTURE not in table.title.removeprefix(asked.name)]
     return [*(tables if per_structure else whole), *drawn, *(further if per_structure else ())], files
+
+
+def _lines(asked: "Protocol", records: "Sequence[Record]", files: "Mapping[str, str]") -> "Iterator[str]":
+    """Below the tables: what is not as in the paper, and what is where."""
+    from lowshot.benchmarking.document import what_differs
+
+    for sentence in what_differs(asked, records) if records else asked.differs:
+        yield f"{'not as published' if asked.paper else 'note'}: {sentence}"
+    yield from (f"{what}: {path}" for what, path in files.items())
 
 
 def _pictured(wanted: "Sequence[Cell]", options: "Mapping[str, str | None]") -> "dict[str, list[Cell]]":
