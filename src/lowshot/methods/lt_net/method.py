@@ -45,7 +45,7 @@ CLOSING = ("cycle_pull", "cycle_warmup", "composed", "penalise_length")
 MOST_LEVELS, MOST_VOXELS = 8, 1024**3
 LARGEST_GRADIENT = 10.0
 """Of the generators, in length; ours. Ordinary ones have a length about 1. Now and then one of a cycle has 100 or more,
-and without a bound such steps folded everything for good, in one training of 26 (the paper is silent)."""
+and without a bound such steps folded everything for good, in one training of some thirty (the paper is silent)."""
 
 
 @dataclass(frozen=True, kw_only=True)
