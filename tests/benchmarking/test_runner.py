@@ -157,9 +157,9 @@ def test_minutes_that_have_changed_take_no_steps_from_an_older_plan(data, tmp_pa
     bench(data, tmp_path, one)
     records, failed = bench(data, tmp_path, one, replace(HOW, steps=None, minutes=0.05), restart=True)
     assert not failed
-    steps = {record["provenance"]["plan"]["stages"]["training"]["steps"] for record in records}
-    assert len(steps) == 1
-    assert steps != {3}
+    stages = [record["provenance"]["plan"]["stages"]["training"] for record in records]
+    assert len({stage["steps"] for stage in stages}) == 1
+    assert all(stage["seconds"] is not None for stage in stages)  # from minutes; a busy machine may take as many steps
 
 
 def test_other_names_are_another_cell(tmp_path):
