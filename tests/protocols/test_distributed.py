@@ -219,4 +219,5 @@ def test_every_one_runs_from_end_to_end_on_phantoms_in_its_data_set_s_layout(nam
     one = smaller(PROTOCOLS[name])
     one, data = arranged(one, None, folder_of(one), Silent())
     one = replace(one, systems=one.chosen(rows), reference=rows[0])
-    run_all(brief(one), data, tmp_path)
+    for record in run_all(brief(one), data, tmp_path):
+        assert record["fold"]["support"] == list(one.folds[0].support)

@@ -7,6 +7,7 @@ from typing import Any
 from contract import tiny
 from lowshot import catalogue
 from lowshot.benchmarking.cases import cases_of
+from lowshot.benchmarking.cell import Record
 from lowshot.benchmarking.compute import Machine
 from lowshot.benchmarking.runner import cells, run
 from lowshot.benchmarking.tables import main_table
@@ -36,8 +37,8 @@ def _tiny(system: System) -> dict[str, Any]:
     return {**small, **{name: value for name, value in system.settings.items() if name not in SIZES}}
 
 
-def run_all(protocol: Protocol, data: Path | None, root: Path) -> None:
-    """Train and score every row with one seed; each has its row in the table."""
+def run_all(protocol: Protocol, data: Path | None, root: Path) -> list[Record]:
+    """Train and score every row with one seed; each has its row in the table. Returns the cells."""
     cases = cases_of(protocol, data, root, Silent())
     asked = cells(protocol, protocol.systems, protocol.folds, (0,))
     records, failed = run(asked, cases, root, HOW, restart=False, progress=Silent())
@@ -52,3 +53,4 @@ def run_all(protocol: Protocol, data: Path | None, root: Path) -> None:
     for granted in {system.granted for system in protocol.systems.values()}:
         own = [record for record in records if record.get("granted", False) == granted]
         assert len(main_table(protocol, own, fold.name).rows) == len(own)
+    return records

@@ -38,6 +38,11 @@ def and_whole(rows: Mapping[str, System]) -> dict[str, System]:
     return dict(rows) | whole
 
 
+def _on_one_fold(rows: Mapping[str, System], but: tuple[str, ...]) -> dict[str, System]:
+    """The rows, all but some of them on a single fold."""
+    return {name: row if name in but else replace(row, folds=("right kidney A",)) for name, row in rows.items()}
+
+
 COMPARED = {
     "copied mask": _granted("copied-mask"),
     "se-net": _granted("se-net", "se-net"),
@@ -81,10 +86,7 @@ MR = Protocol(
         for name, base, others in (("A", FIRST, SECOND), ("B", SECOND, FIRST))
         for organ in ORGANS
     ),
-    systems=and_whole(
-        COMPARED
-        | {name: row if name == "rp-net" else replace(row, folds=("right kidney A",)) for name, row in FURTHER.items()}
-    ),
+    systems=and_whole(COMPARED | _on_one_fold(FURTHER, but=("rp-net",))),
     reference="apscl",
     layout=Layout(names="labels.txt"),
     steps=800,
@@ -156,23 +158,23 @@ APSCL_MODULES = replace(
     name="apscl-modules",
     summary="APSCL's table 2: its three modules, one by one and together",
     folds=GCN_DE_MODULES.folds,
-    systems=_ablation("apscl", "2", {"base": ("apscl[]", FEM | SCL | MGD)})
-    | {
-        name: replace(row, folds=("right kidney A",))
-        for name, row in _ablation(
+    systems=_on_one_fold(
+        _ablation(
             "apscl",
             "2",
             {
+                "base": ("apscl[]", FEM | SCL | MGD),
                 "FEM": ("apscl[fem]", SCL | MGD),
                 "SCL": ("apscl[scl]", FEM | MGD),
                 "MGD": ("apscl[mgd]", FEM | SCL),
                 "FEM + SCL": ("apscl[fem,scl]", MGD),
                 "SCL + MGD": ("apscl[scl,mgd]", FEM),
                 "FEM + MGD": ("apscl[fem,mgd]", SCL),
+                "FEM + SCL + MGD": ("apscl[fem,scl,mgd]", {}),
             },
-        ).items()
-    }
-    | _ablation("apscl", "2", {"FEM + SCL + MGD": ("apscl[fem,scl,mgd]", {})}),
+        ),
+        but=("base", "FEM + SCL + MGD"),
+    ),
     reference="base",
     differs=(
         *MR.differs,

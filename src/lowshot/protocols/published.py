@@ -41,13 +41,7 @@ def published(protocol: Protocol, where: Published, metric: str, structure: str)
     Raises:
         ValueError: the table prints several, so that ``where`` needs a setting.
     """
-    found = [
-        figure
-        for figure in figures()
-        if (figure.paper, figure.table, figure.dataset) == (protocol.paper, where.table, protocol.dataset)
-        and (figure.method, figure.metric, figure.structure) == (where.method, metric, structure)
-        and where.setting in (None, figure.setting)
-    ]
+    found = [each for each in _row(protocol, where) if (each.metric, each.structure) == (metric, structure)]
     if len(found) > 1:
         settings = ", ".join(sorted({figure.setting for figure in found}))
         raise ValueError(f"{protocol.paper}, table {where.table}: {where.method} is printed under {settings}")
@@ -56,14 +50,17 @@ def published(protocol: Protocol, where: Published, metric: str, structure: str)
 
 def notes_of(protocol: Protocol, where: Published) -> set[str]:
     """What is said of the figures of one row of a table."""
+    return {figure.note for figure in _row(protocol, where)} - {""}
+
+
+def _row(protocol: Protocol, where: Published) -> list[Figure]:
     place = (protocol.paper, where.table, protocol.dataset, where.method)
-    return {
-        figure.note
+    return [
+        figure
         for figure in figures()
         if (figure.paper, figure.table, figure.dataset, figure.method) == place
         and where.setting in (None, figure.setting)
-        and figure.note
-    }
+    ]
 
 
 def _figure(row: dict[str, str]) -> Figure:
